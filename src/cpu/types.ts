@@ -1,0 +1,102 @@
+import type { Exit } from './exits';
+import type { FieldName } from './state';
+
+/** Bytes of a page / machine frame. */
+export const PAGE_SIZE = 4096;
+
+/**
+ * The machine's one shared linear memory: vCPU states, soft TLBs, decoded records, trace ring, frames.
+ * Frame `mfn` occupies PAGE_SIZE bytes at `framesBase + mfn * PAGE_SIZE`; machine address = mfn << 12 | offset.
+ */
+export interface PhysicalMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly u64: BigUint64Array;
+  readonly framesBase: number;
+  readonly frameCount: number;
+  /** One byte a frame; non-zero bars the frame from the write TLB, so every store takes the slow path. */
+  readonly attention: Uint8Array;
+}
+
+/** Why a frame's stores take the slow path (bits of its attention byte). */
+export const ATTENTION = {
+  /** Holds decoded or compiled code. */
+  CODE: 1,
+  /** Copy-on-write for a snapshot: `Hooks.cow` runs before the first store, then the bit is clear. */
+  COW: 2,
+  /** Watched for writes / reads by a data breakpoint (a READ watch also bars the read TLB). */
+  WATCH_WRITE: 4,
+  WATCH_READ: 8,
+} as const;
+
+/** What the CPU asks of the world around it. Everything must be deterministic. */
+export interface Hooks {
+  cpuid(vcpu: Vcpu, leaf: number, subleaf: number): { eax: number; ebx: number; ecx: number; edx: number };
+  /** RDTSC value at the current instruction. */
+  tsc(vcpu: Vcpu): bigint;
+  /** Frame is about to be stored to for the first time since its COW bit was set. */
+  cow(mfn: number): void;
+  /** A watched frame is accessed; true stops the run with EXIT.WATCH after the instruction. */
+  watch(vcpu: Vcpu, machineAddress: number, linear: bigint, size: number, write: boolean): boolean;
+}
+
+export type Access = 'read' | 'write' | 'fetch';
+export interface Translation {
+  readonly ok: true;
+  readonly machineAddress: number;
+  /** 12, 21 or 30. */
+  readonly pageShift: number;
+  readonly writable: boolean;
+  readonly user: boolean;
+  readonly executable: boolean;
+}
+export interface Untranslated {
+  readonly ok: false;
+  /** #PF error code the access would push, SDM Vol. 3 §4.7; undefined for a non-canonical address. */
+  readonly error: number | undefined;
+}
+
+export interface Vcpu {
+  readonly index: number;
+  /** i64 (and i32) fields as unsigned 64-bit. */
+  get(field: FieldName): bigint;
+  set(field: FieldName, value: bigint): void;
+  /** i32 fields as unsigned 32-bit number; i64 fields as a number when < 2^53 (else throws). */
+  getInt(field: FieldName): number;
+  setInt(field: FieldName, value: number): void;
+  /** RFLAGS composed from the lazy slots; setting writes all bits as given (no privilege filter). */
+  rflags: bigint;
+  /** Raw little-endian bytes of a 16-byte field (xmm, fpr). */
+  bytes(field: FieldName): Uint8Array;
+
+  /** Run until icount == limit or an exit. */
+  run(limit: bigint): Exit;
+
+  /** Soft TLB: two sets, for guest kernel (0) and guest user (1) base tables; set() of cr3 does not flush. */
+  selectTlb(set: 0 | 1): void;
+  flushTlb(set?: 0 | 1): void;
+  /** INVLPG in both sets. */
+  flushPage(linear: bigint): void;
+
+  /** Walk without side effects (no A/D), as `cpl` (3 = user) under current cr3, or under the given base table. */
+  translate(linear: bigint, access: Access, cpl: number, cr3?: bigint): Translation | Untranslated;
+  /** Copy between guest linear memory and a buffer; returns bytes done before the first fault. A/D bits are
+   *  set and attention honoured as the CPU's own accesses do. Access rights as `cpl`. */
+  readLinear(linear: bigint, into: Uint8Array, cpl: number): number;
+  writeLinear(linear: bigint, from: Uint8Array, cpl: number): number;
+}
+
+export interface Cpu {
+  readonly mem: PhysicalMemory;
+  readonly vcpus: readonly Vcpu[];
+  /** Flush address translations of every vCPU for a frame whose attention byte or mapping rights changed. */
+  flushAllTlbs(): void;
+  /** All stores to frames not made by guest instructions (hypervisor, devices, debugger) go through or announce
+   *  themselves here, so that code caches and COW stay right. Call before writing. */
+  beforeStore(mfn: number): void;
+  /** Instruction breakpoints by linear address (all vCPUs). */
+  setBreakpoints(addresses: readonly bigint[]): void;
+  /** Execute exactly past a breakpoint at the current rip on the next run. */
+  skipBreakpoint(vcpu: Vcpu): void;
+}

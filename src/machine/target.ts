@@ -1,0 +1,269 @@
+/**
+ * `Target`: the debugger's whole view of a machine. Implementations: the embedded machine (in process or
+ * behind a worker), later a GDB remote. Everything is asynchronous; everything sent is structured-clone-able
+ * (bigint and Uint8Array allowed, no functions). Nothing here knows DAP.
+ */
+
+/** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
+export type AddressSpace =
+  | { readonly kind: 'virtual'; readonly vcpu: VcpuRef }
+  | { readonly kind: 'pseudophysical'; readonly domain: number }
+  | { readonly kind: 'machine' };
+
+export interface VcpuRef {
+  readonly domain: number;
+  readonly vcpu: number;
+}
+
+/** A point in the run: deterministic, comparable. `retired` counts all guest instructions of the machine. */
+export interface Moment {
+  readonly retired: bigint;
+  /** Virtual nanoseconds (retired instructions scaled, plus skipped idle). */
+  readonly time: bigint;
+}
+
+/** A condition over a hypercall's decoded arguments: `name op value`, conjunctions; see conditions.ts. */
+export type Condition = string;
+
+/** Everything run() can stop at. Ids are the debugger's own; the stop names the ids that matched. */
+export type StopPoint =
+  | { readonly kind: 'instruction'; readonly id: number; readonly address: bigint; readonly domain?: number }
+  | {
+      readonly kind: 'hypercall';
+      readonly id: number;
+      /** 'mmu_update', 'memory_op.populate_physmap', or '*' */
+      readonly name: string;
+      readonly when: 'entry' | 'return';
+      readonly condition?: Condition;
+      readonly domain?: number;
+    }
+  | {
+      readonly kind: 'event';
+      readonly id: number;
+      /** exception filters */
+      readonly filter: 'hypercall-failed' | 'guest-fault' | 'domain-crash' | 'event-upcall' | 'privileged-op';
+      readonly condition?: Condition;
+    };
+
+export interface RunUntil {
+  /** Stop after this many further retired instructions (1 = step); with `vcpu`, count only that vCPU's. */
+  readonly instructions?: bigint;
+  readonly vcpu?: VcpuRef;
+  /** Additional one-shot instruction breakpoint, with an optional stack guard: stop only when rsp ≥ minRsp
+   *  (step over / out of recursive calls). */
+  readonly address?: { readonly at: bigint; readonly minRsp?: bigint; readonly vcpu?: VcpuRef };
+  /** For line stepping: run while rip stays inside [low, high) on `vcpu`, stop when outside. */
+  readonly outside?: { readonly low: bigint; readonly high: bigint; readonly vcpu: VcpuRef };
+  /** Do not stop inside event upcalls / trap handlers entered during a step (default true for steps). */
+  readonly skipUpcalls?: boolean;
+  /** Breakpoints at the current instruction are stepped over first. Default true. */
+  readonly skipCurrent?: boolean;
+}
+
+export interface HypercallView {
+  /** mmu_update, event_channel_op … */
+  readonly name: string;
+  /** bind_virq … (first sub-operation of a batch) */
+  readonly op?: string;
+  readonly nr: number;
+  readonly args: readonly DecodedValue[];
+  /** Present at 'return'. */
+  readonly result?: bigint;
+  readonly errno?: string;
+  readonly reason?: string;
+}
+
+/** A decoded argument or structure, ready to be shown as a tree. */
+export interface DecodedValue {
+  readonly name: string;
+  readonly type: string;
+  /** Short text: hex for addresses and frames, symbol for enums. */
+  readonly text: string;
+  readonly value?: bigint;
+  readonly children?: readonly DecodedValue[];
+  /** Set when the value is an address that can be opened in a memory view. */
+  readonly memory?: { readonly space: AddressSpace['kind']; readonly address: bigint };
+}
+
+export type StopReason =
+  | { readonly kind: 'entry' | 'step' | 'pause' | 'address' }
+  | { readonly kind: 'instruction' | 'event'; readonly ids: readonly number[]; readonly text?: string }
+  | { readonly kind: 'hypercall'; readonly ids: readonly number[]; readonly when: 'entry' | 'return'; readonly call: HypercallView }
+  | { readonly kind: 'crash'; readonly text: string }
+  | { readonly kind: 'shutdown'; readonly reason: ShutdownReason; readonly text: string }
+  /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
+   *  with this if `stopWhenIdle`, otherwise the worker waits for input or a kick. */
+  | { readonly kind: 'idle' };
+
+export type ShutdownReason = 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft_reset';
+
+export interface Stop {
+  readonly reason: StopReason;
+  readonly at: Moment;
+  readonly vcpu: VcpuRef;
+}
+
+export interface Register {
+  readonly name: string;
+  readonly group: 'general' | 'control' | 'segment' | 'sse' | 'x87' | 'debug' | 'hypervisor';
+  readonly bits: number;
+  /** Little-endian bytes. */
+  readonly bytes: Uint8Array;
+  /** Decoded bits etc.: 'CF ZF IF' */
+  readonly note?: string;
+  readonly writable: boolean;
+}
+
+/** One level of a page-table walk, L4 first. */
+export interface WalkLevel {
+  readonly level: 4 | 3 | 2 | 1;
+  readonly tableMfn: number;
+  readonly index: number;
+  readonly entry: bigint;
+  readonly flags: readonly string[];
+  readonly mfn: number | undefined;
+  readonly pfn: number | undefined;
+  /** Type and counts of the frame the entry points at, e.g. 'writable, type count 1, count 2'. */
+  readonly frame: string | undefined;
+}
+export interface Walk {
+  readonly address: bigint;
+  readonly levels: readonly WalkLevel[];
+  readonly machineAddress: bigint | undefined;
+  /** Why the walk ended without a translation. */
+  readonly problem?: string;
+}
+
+/** One entry of a table page for tree views; absent entries are omitted. */
+export interface TableEntry {
+  readonly index: number;
+  readonly virtual: bigint;
+  readonly entry: bigint;
+  readonly flags: readonly string[];
+  readonly mfn: number;
+  readonly pfn: number | undefined;
+  readonly owner: string;
+  readonly frame: string;
+  /** True when the entry points to a next-level table. */
+  readonly table: boolean;
+  /** How many equal consecutive entries this row folds. */
+  readonly run: number;
+}
+
+export interface FrameInfo {
+  readonly mfn: number;
+  readonly owner: string;
+  readonly type: string;
+  readonly typeCount: number;
+  readonly count: number;
+  readonly pinned: boolean;
+  readonly pfn: number | undefined;
+}
+
+/** One declared hypercall or sub-operation, for trees, completions and breakpoints. */
+export interface HypercallInfo {
+  readonly name: string;
+  readonly nr: number;
+  readonly status: 'implemented' | 'refused' | 'unimplemented';
+  readonly doc: string;
+  readonly ops: readonly { readonly name: string; readonly cmd: number; readonly status: 'implemented' | 'refused' | 'unimplemented' }[];
+  readonly args: readonly string[];
+}
+
+export interface TraceRecord {
+  readonly seq: number;
+  readonly retired: bigint;
+  readonly time: bigint;
+  readonly domain: number;
+  readonly vcpu: number;
+  readonly rip: bigint;
+  readonly call: HypercallView;
+  /** Nesting: 1 for an entry of a multicall. */
+  readonly depth: number;
+}
+
+export interface TraceSummary {
+  readonly total: number;
+  readonly calls: readonly { readonly name: string; readonly count: number; readonly refused: number; readonly ops: readonly { readonly name: string; readonly count: number; readonly refused: number }[] }[];
+  readonly traps: readonly { readonly name: string; readonly count: number }[];
+}
+
+export interface VcpuView {
+  readonly ref: VcpuRef;
+  readonly state: 'running' | 'runnable' | 'blocked' | 'offline' | 'dead';
+  readonly rip: bigint;
+  readonly mode: 'kernel' | 'user';
+  readonly icount: bigint;
+}
+export interface DomainView {
+  readonly id: number;
+  readonly name: string;
+  readonly frames: number;
+  readonly vcpus: readonly VcpuView[];
+  readonly shutdown?: ShutdownReason;
+  readonly consolePorts: number;
+}
+
+/** The machine's description, as launch arguments give it. */
+export interface MachineConfig {
+  readonly domains: readonly DomainConfig[];
+}
+export interface DomainConfig {
+  readonly name: string;
+  readonly kernel: { readonly name: string; readonly bytes: Uint8Array };
+  readonly ramdisk?: { readonly name: string; readonly bytes: Uint8Array };
+  readonly cmdline: string;
+  /** Bytes. */
+  readonly memory: number;
+  readonly vcpus: number;
+}
+
+/** An opaque snapshot handle. */
+export type Mark = number;
+
+export interface Target {
+  now(): Promise<Moment>;
+  domains(): Promise<readonly DomainView[]>;
+
+  setStops(points: readonly StopPoint[]): Promise<void>;
+  run(until: RunUntil): Promise<Stop>;
+  /** Ask a run() to stop at the next block boundary with reason 'pause'. */
+  pause(): void;
+
+  mark(): Promise<Mark>;
+  /** Go back (or forward) to a mark. */
+  seek(mark: Mark): Promise<Moment>;
+  dropMark(mark: Mark): Promise<void>;
+  /** Back to the first instruction. */
+  restart(): Promise<void>;
+  /** Canonical hash of all architectural and hypervisor state, for determinism tests. */
+  stateHash(): Promise<string>;
+
+  registers(vcpu: VcpuRef): Promise<readonly Register[]>;
+  setRegister(vcpu: VcpuRef, name: string, bytes: Uint8Array): Promise<void>;
+  /** Reads as much as is mapped from `address`; a hole ends it (shorter result). */
+  readMemory(space: AddressSpace, address: bigint, length: number): Promise<Uint8Array>;
+  /** Bytes written; a debugger's write ignores read-only mappings but never leaves the domain's frames. */
+  writeMemory(space: AddressSpace, address: bigint, data: Uint8Array): Promise<number>;
+
+  walk(vcpu: VcpuRef, address: bigint): Promise<Walk>;
+  /** Entries of the table at `path` (indices from L4 down; empty path = the L4 itself). */
+  tableEntries(vcpu: VcpuRef, path: readonly number[]): Promise<readonly TableEntry[]>;
+  frame(mfn: number): Promise<FrameInfo>;
+
+  hypercalls(): Promise<readonly HypercallInfo[]>;
+  /** The hypercall the vCPU is stopped in (entry or return), if any. */
+  currentHypercall(vcpu: VcpuRef): Promise<HypercallView | undefined>;
+  /** vCPU state that the hypervisor keeps: trap table, callbacks, upcall mask, pending events, timers … */
+  hypervisorState(vcpu: VcpuRef): Promise<readonly DecodedValue[]>;
+  trace(from: number, count: number): Promise<{ readonly first: number; readonly next: number; readonly records: readonly TraceRecord[] }>;
+  traceSummary(): Promise<TraceSummary>;
+
+  /** Bytes typed at a domain's console: logged with the moment they were taken (input log). */
+  consoleInput(domain: number, data: Uint8Array): Promise<void>;
+  onConsole(listener: (domain: number, data: Uint8Array) => void): () => void;
+  /** Hypervisor messages: unimplemented calls, guest crashes, warnings. */
+  onLog(listener: (text: string) => void): () => void;
+
+  dispose(): Promise<void>;
+}
