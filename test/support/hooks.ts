@@ -1,4 +1,4 @@
-import type { Worker } from 'node:worker_threads';
+import workerThreads from 'node:worker_threads';
 
 // House rule 10: every process, worker and socket has an owner that disposes it, and tests fail on leaks.
 // The check runs once per mocha process, after the last test; `exit` in .mocharc.json then ends a process
@@ -20,18 +20,26 @@ const leakKinds = new Set([
 /** How long a handle that was closed may take to be gone. */
 const graceMs = 3000;
 
-/** Threads do not show among the resources, but each announces itself here. */
-const workers = new Set<Worker>();
-process.on('worker', (worker: Worker) => {
-  workers.add(worker);
-  worker.once('exit', () => workers.delete(worker));
-});
+/**
+ * Threads do not show among the resources, so each is noted as it is made, with what it runs. The one that
+ * esbuild keeps for tsx is not ours.
+ */
+const workers = new Map<workerThreads.Worker, string>();
+const OriginalWorker = workerThreads.Worker;
+workerThreads.Worker = class extends OriginalWorker {
+  constructor(file: string | URL, options?: workerThreads.WorkerOptions) {
+    super(file, options);
+    if (String(file).includes('esbuild')) return;
+    workers.set(this, options?.eval === true ? 'inline script' : String(file));
+    this.once('exit', () => workers.delete(this));
+  }
+};
 
 function activeLeaks(baseline: ReadonlyMap<string, number>): string[] {
   const handles = [...count()]
     .filter(([kind, number]) => leakKinds.has(kind) && number > (baseline.get(kind) ?? 0))
     .map(([kind, number]) => `${number - (baseline.get(kind) ?? 0)} × ${kind}`);
-  return workers.size > 0 ? [`${workers.size} × Worker`, ...handles] : handles;
+  return [...[...workers.values()].map((file) => `worker ${file}`), ...handles];
 }
 
 function count(): Map<string, number> {
