@@ -1,0 +1,64 @@
+// The one table of the folders of src/: who may import whom, and what each may know of its host.
+
+export interface Layer {
+  /** Layers, or one module of a layer, whose values may be imported. */
+  readonly values: readonly string[];
+  /** Further ones of which only types may be imported. */
+  readonly types?: readonly string[];
+  /** Packages from node_modules, besides. */
+  readonly packages?: readonly string[];
+  /** Host-free: no Node, DOM or vscode; listed in tsconfig.core.json. */
+  readonly core?: true;
+  /** Deterministic: no clock, no randomness, no timers. With 'sync', no promises either. */
+  readonly deterministic?: true | 'sync';
+}
+
+export const layers: Readonly<Record<string, Layer>> = {
+  base: { values: [], core: true, deterministic: true },
+  abi: { values: ['base'], core: true, deterministic: true },
+  guest: {
+    values: ['base', 'abi'],
+    packages: ['fflate', 'fzstd', 'lz4js', 'xz-decompress'],
+    core: true,
+    deterministic: true,
+  },
+  cpu: { values: ['base'], core: true, deterministic: 'sync' },
+  hypervisor: { values: ['base', 'abi'], types: ['cpu'], core: true, deterministic: 'sync' },
+  devices: { values: ['base', 'abi'], types: ['hypervisor'], core: true, deterministic: 'sync' },
+  machine: {
+    values: ['base', 'abi', 'guest', 'cpu', 'hypervisor', 'devices'],
+    core: true,
+    deterministic: true,
+  },
+  debugger: { values: ['base', 'abi', 'guest', 'machine/target'], core: true },
+  dap: {
+    values: ['base', 'debugger'],
+    types: ['machine/target'],
+    packages: ['@vscode/debugadapter', '@vscode/debugprotocol', 'iced-x86'],
+  },
+  cli: { values: ['base', 'machine', 'dap'] },
+  editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
+};
+
+/** Files directly in src/ wire the layers together; they may import any layer, and these packages. */
+export const entries: Readonly<Record<string, { readonly packages?: readonly string[] }>> = {
+  'extension.ts': { packages: ['vscode'] },
+  'adapter.ts': {},
+  'worker.ts': {},
+  'cli.ts': {},
+};
+
+/** What only a host, a clock or chance can give. A name that stands alone, or `object.member`. */
+export const nondeterministic: readonly string[] = [
+  'Date',
+  'performance',
+  'crypto',
+  'Math.random',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'queueMicrotask',
+];
+
+/** Promises resolve in an order that is the host's, so 'sync' layers have none. */
+export const asynchronous: readonly string[] = ['Promise', 'async', 'await'];
