@@ -1,0 +1,102 @@
+import { ATTENTION, PAGE_SIZE, type PhysicalMemory } from '../cpu/types';
+
+/**
+ * Copy-on-write marks of the machine's frames.
+ *
+ * Every distinct content a frame has had since marks began is a *version*, numbered machine-wide. A mark
+ * records the version of each frame (4 bytes a frame); contents are copied only when a frame is about to
+ * change while some mark refers to its present version. Marks form a tree as naturally as a line: seeking
+ * never invalidates another mark, in either direction.
+ */
+export interface Marks {
+  /** Record the present contents of all frames. */
+  take(): FrameMark;
+  /** Make memory equal to what it was at `mark`; returns the frames whose contents changed. */
+  restore(mark: FrameMark): number[];
+  drop(mark: FrameMark): void;
+  /** The CPU's cow hook and `beforeStore`: the frame is about to be stored to. */
+  beforeStore(mfn: number): void;
+  /** Bytes held by saved frame contents, for the memory figure. */
+  readonly savedBytes: () => number;
+}
+
+export interface FrameMark {
+  readonly versions: Uint32Array;
+}
+
+export function createMarks(mem: PhysicalMemory): Marks {
+  const current = new Uint32Array(mem.frameCount);
+  const saved = new Map<number, Uint8Array>();
+  const marks = new Set<FrameMark>();
+  let nextVersion = 1;
+
+  const frame = (mfn: number): Uint8Array => {
+    const at = mem.framesBase + mfn * PAGE_SIZE;
+    return mem.bytes.subarray(at, at + PAGE_SIZE);
+  };
+  const versionOf = (versions: Uint32Array, mfn: number): number => versions[mfn] ?? 0;
+  const protect = (mfn: number): void => {
+    mem.attention[mfn] = (mem.attention[mfn] ?? 0) | ATTENTION.COW;
+  };
+
+  /** Version 0 is shared by all frames that never changed, so saved contents are keyed by frame and version. */
+  const key = (mfn: number, version: number): number => version * mem.frameCount + mfn;
+
+  function save(mfn: number): void {
+    const k = key(mfn, versionOf(current, mfn));
+    if (saved.has(k)) return;
+    for (const m of marks) {
+      if (m.versions[mfn] !== current[mfn]) continue;
+      saved.set(k, frame(mfn).slice());
+      return;
+    }
+  }
+
+  return {
+    take() {
+      const mark: FrameMark = { versions: current.slice() };
+      marks.add(mark);
+      for (let mfn = 0; mfn < mem.frameCount; mfn++) protect(mfn);
+      return mark;
+    },
+
+    restore(mark) {
+      if (!marks.has(mark)) throw new Error('restore of a dropped mark');
+      const changed: number[] = [];
+      for (let mfn = 0; mfn < mem.frameCount; mfn++) {
+        const wanted = versionOf(mark.versions, mfn);
+        if (current[mfn] !== wanted) {
+          save(mfn);
+          const bytes = saved.get(key(mfn, wanted));
+          if (bytes === undefined) throw new Error(`mark lost the contents of frame 0x${mfn.toString(16)}`);
+          frame(mfn).set(bytes);
+          current[mfn] = wanted;
+          changed.push(mfn);
+        }
+        protect(mfn);
+      }
+      return changed;
+    },
+
+    drop(mark) {
+      marks.delete(mark);
+      if (marks.size === 0) {
+        saved.clear();
+        return;
+      }
+      const wanted = new Set<number>();
+      for (const m of marks) for (let mfn = 0; mfn < mem.frameCount; mfn++) wanted.add(key(mfn, versionOf(m.versions, mfn)));
+      for (const k of saved.keys()) if (!wanted.has(k)) saved.delete(k);
+    },
+
+    beforeStore(mfn) {
+      const attention = mem.attention[mfn] ?? 0;
+      if ((attention & ATTENTION.COW) === 0) return;
+      save(mfn);
+      current[mfn] = nextVersion++;
+      mem.attention[mfn] = attention & ~ATTENTION.COW;
+    },
+
+    savedBytes: () => saved.size * PAGE_SIZE,
+  };
+}

@@ -1,0 +1,161 @@
+import type { MachineConfig, Target } from './target';
+
+/** Either end of a message channel between the adapter and the machine's worker. */
+export interface Port {
+  post(message: unknown): void;
+  onMessage(listener: (message: unknown) => void): void;
+  close(): void;
+}
+
+type Method = Exclude<keyof Target, 'onConsole' | 'onLog'>;
+
+interface Call { readonly kind: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] } // prettier-ignore
+interface Create { readonly kind: 'create'; readonly id: number; readonly config: MachineConfig } // prettier-ignore
+interface Reply { readonly kind: 'reply'; readonly id: number; readonly value?: unknown; readonly error?: { name: string; message: string } } // prettier-ignore
+interface Console { readonly kind: 'console'; readonly domain: number; readonly data: Uint8Array } // prettier-ignore
+interface Log { readonly kind: 'log'; readonly text: string } // prettier-ignore
+type ToMachine = Call | Create;
+type FromMachine = Reply | Console | Log;
+
+/** Every method of `Target` that crosses the channel; `pause` expects no answer. */
+const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
+  now: 'answer',
+  domains: 'answer',
+  setStops: 'answer',
+  run: 'answer',
+  pause: 'no answer',
+  mark: 'answer',
+  seek: 'answer',
+  dropMark: 'answer',
+  restart: 'answer',
+  stateHash: 'answer',
+  registers: 'answer',
+  setRegister: 'answer',
+  readMemory: 'answer',
+  writeMemory: 'answer',
+  walk: 'answer',
+  tableEntries: 'answer',
+  frame: 'answer',
+  hypercalls: 'answer',
+  currentHypercall: 'answer',
+  hypervisorState: 'answer',
+  trace: 'answer',
+  traceSummary: 'answer',
+  consoleInput: 'answer',
+  dispose: 'answer',
+};
+
+/** Errors cross as name and message, so that a refusal by the loader still reads as one. */
+export class RemoteError extends Error {
+  constructor(name: string, message: string) {
+    super(message);
+    this.name = name;
+  }
+}
+
+/** The worker's side: makes one machine on request and answers calls to it. */
+export function serveTarget(port: Port, create: (config: MachineConfig) => Promise<Target>): void {
+  let target: Target | undefined;
+
+  const answer = (id: number, work: () => Promise<unknown>): void => {
+    work().then(
+      (value) => {
+        port.post({ kind: 'reply', id, value } satisfies Reply);
+      },
+      (e: unknown) => {
+        const error = e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };
+        port.post({ kind: 'reply', id, error } satisfies Reply);
+      },
+    );
+  };
+
+  port.onMessage((raw) => {
+    const message = raw as ToMachine;
+    if (message.kind === 'create') {
+      answer(message.id, async () => {
+        target = await create(message.config);
+        target.onConsole((domain, data) => {
+          port.post({ kind: 'console', domain, data } satisfies Console);
+        });
+        target.onLog((text) => {
+          port.post({ kind: 'log', text } satisfies Log);
+        });
+      });
+      return;
+    }
+    const machine = target;
+    if (METHODS[message.method] === 'no answer') {
+      machine?.pause();
+      return;
+    }
+    answer(message.id, async () => {
+      if (machine === undefined) throw new Error(`${message.method}: there is no machine yet`);
+      const method = machine[message.method] as (...args: readonly unknown[]) => Promise<unknown>;
+      const value = await method.apply(machine, [...message.args]);
+      if (message.method === 'dispose') target = undefined;
+      return value;
+    });
+  });
+}
+
+/** The adapter's side: a `Target` that lives at the other end of `port`. `failed` settles when the worker dies. */
+export async function connectTarget(port: Port, config: MachineConfig, failed: Promise<Error>): Promise<Target> {
+  const waiting = new Map<number, { resolve(value: unknown): void; reject(e: Error): void }>();
+  const consoleListeners = new Set<(domain: number, data: Uint8Array) => void>();
+  const logListeners = new Set<(text: string) => void>();
+  let nextId = 1;
+  let dead: Error | undefined;
+
+  void failed.then((e) => {
+    dead = e;
+    for (const w of waiting.values()) w.reject(e);
+    waiting.clear();
+  });
+
+  port.onMessage((raw) => {
+    const message = raw as FromMachine;
+    if (message.kind === 'console') for (const l of consoleListeners) l(message.domain, message.data);
+    else if (message.kind === 'log') for (const l of logListeners) l(message.text);
+    else {
+      const w = waiting.get(message.id);
+      waiting.delete(message.id);
+      if (message.error !== undefined) w?.reject(new RemoteError(message.error.name, message.error.message));
+      else w?.resolve(message.value);
+    }
+  });
+
+  const request = (make: (id: number) => ToMachine): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      if (dead !== undefined) {
+        reject(dead);
+        return;
+      }
+      const id = nextId++;
+      waiting.set(id, { resolve, reject });
+      port.post(make(id));
+    });
+
+  const listen = <T>(set: Set<T>, listener: T): (() => void) => {
+    set.add(listener);
+    return () => set.delete(listener);
+  };
+
+  const remote: Record<string, unknown> = {
+    onConsole: (l: (domain: number, data: Uint8Array) => void) => listen(consoleListeners, l),
+    onLog: (l: (text: string) => void) => listen(logListeners, l),
+  };
+  for (const method of Object.keys(METHODS) as Method[]) {
+    remote[method] =
+      METHODS[method] === 'no answer'
+        ? () => {
+            port.post({ kind: 'call', id: 0, method, args: [] } satisfies Call);
+          }
+        : async (...args: readonly unknown[]) => {
+            const value = await request((id) => ({ kind: 'call', id, method, args }));
+            if (method === 'dispose') port.close();
+            return value;
+          };
+  }
+  await request((id) => ({ kind: 'create', id, config }));
+  return remote as unknown as Target;
+}
