@@ -1,0 +1,108 @@
+/**
+ * Builds dist/: the generated interpreter, the webpack bundles, and the WebAssembly that is loaded from beside
+ * them. A step runs only when the content of its inputs changed, so that `npm test` twice is quick.
+ * `npm run build -- --force` runs them all.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+
+const root = path.join(__dirname, '..');
+const at = (name: string): string => path.join(root, name);
+
+interface Step {
+  readonly name: string;
+  /** Files and folders, relative to the checkout, whose content decides. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly run: () => void;
+}
+
+function node(...args: string[]): void {
+  const { status, signal, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${args.join(' ')} ended with ${signal ?? `status ${status}`}`);
+}
+
+const disassembler = 'node_modules/iced-x86/iced_x86_bg.wasm';
+// While the tree is growing, a bundle whose entry file is not there yet is named and left out.
+const bundles = ['extension', 'adapter', 'worker', 'cli'].filter((name) => existsSync(at(`src/${name}.ts`)));
+
+const steps: readonly Step[] = [
+  {
+    name: 'interpreter',
+    inputs: ['scripts/generate-interpreter.ts', 'src/base', 'src/cpu'],
+    outputs: ['dist/interpret.wasm'],
+    run: () => {
+      node('--import', 'tsx', 'scripts/generate-interpreter.ts');
+    },
+  },
+  {
+    name: 'bundles',
+    inputs: ['webpack.config.mjs', 'tsconfig.json', 'package-lock.json', 'src'],
+    outputs: bundles.map((name) => `dist/${name}.js`),
+    run: () => {
+      node('node_modules/webpack/bin/webpack.js', '--config', 'webpack.config.mjs');
+    },
+  },
+  {
+    // The disassembler's loader reads this from beside the bundle that contains it.
+    name: 'disassembler',
+    inputs: [disassembler],
+    outputs: ['dist/iced_x86_bg.wasm'],
+    run: () => {
+      copyFileSync(at(disassembler), at('dist/iced_x86_bg.wasm'));
+    },
+  },
+];
+
+function filesUnder(name: string): string[] {
+  if (!statSync(at(name)).isDirectory()) return [name];
+  return readdirSync(at(name), { recursive: true, encoding: 'utf8' })
+    .map((file) => path.join(name, file))
+    .filter((file) => statSync(at(file)).isFile())
+    .sort();
+}
+
+function digest(inputs: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const file of inputs.flatMap(filesUnder)) {
+    const content = readFileSync(at(file));
+    hash.update(`${file}\0${content.length}\0`).update(content);
+  }
+  return hash.digest('hex');
+}
+
+const stampFile = at('dist/.inputs.json');
+const force = process.argv.includes('--force');
+
+mkdirSync(at('dist'), { recursive: true });
+const stamps: Record<string, string> =
+  !force && existsSync(stampFile)
+    ? (JSON.parse(readFileSync(stampFile, 'utf8')) as Record<string, string>)
+    : {};
+
+for (const { name, inputs, outputs, run } of steps) {
+  const absent = inputs.filter((input) => !existsSync(at(input)));
+  if (absent.length > 0 || outputs.length === 0) {
+    console.log(`build: ${name} left out: ${absent.join(', ') || 'its sources'} not in the tree yet`);
+    continue;
+  }
+  const now = digest(inputs);
+  if (stamps[name] === now && outputs.every((file) => existsSync(at(file)))) continue;
+  console.log(`build: ${name}`);
+  run();
+  const missing = outputs.filter((file) => !existsSync(at(file)));
+  if (missing.length > 0) throw new Error(`build: ${name} did not make ${missing.join(', ')}`);
+  stamps[name] = now;
+  writeFileSync(stampFile, JSON.stringify(stamps));
+}

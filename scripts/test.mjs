@@ -1,0 +1,74 @@
+// `npm test`: on a fresh clone, installs and builds; then runs mocha once per group.
+//   npm test                      all groups
+//   npm test -- unit fuzz         these groups
+//   npm test -- unit --grep adc   further arguments go to mocha
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { installAndBuild, root } from './install.mjs';
+
+/** Folders of test/ that are a group of their own; `unit` is everything else. */
+const slow = ['guests', 'fuzz'];
+const groups = ['unit', ...slow];
+
+const args = process.argv.slice(2);
+const firstOption = args.findIndex((arg) => !groups.includes(arg));
+const chosen = firstOption === -1 ? args : args.slice(0, firstOption);
+const mochaArgs = firstOption === -1 ? [] : args.slice(firstOption);
+
+const groupOf = (file) => slow.find((name) => file.startsWith(name + path.sep)) ?? 'unit';
+
+installAndBuild();
+
+const files = readdirSync(path.join(root, 'test'), { recursive: true })
+  .filter((file) => file.endsWith('.test.ts'))
+  .sort();
+const scratch = mkdtempSync(path.join(tmpdir(), 'hyperstep-test-'));
+const sum = { passed: 0, failed: 0, skipped: 0 };
+
+// Tests that need a real guest say so one by one; here it only counts that CI got them all.
+console.log('\n== real guests');
+const fetched = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/fetch-guests.ts'], {
+  cwd: root,
+  stdio: 'inherit',
+});
+if (fetched.status !== 0) sum.failed += 1;
+
+for (const group of chosen.length > 0 ? chosen : groups) {
+  const own = files.filter((file) => groupOf(file) === group).map((file) => path.join('test', file));
+  if (own.length === 0) {
+    console.log(`\n== ${group}: no test files`);
+    continue;
+  }
+  console.log(`\n== ${group}`);
+  const totalsFile = path.join(scratch, `${group}.json`);
+  const mocha = [
+    'node_modules/mocha/bin/mocha.js',
+    '--reporter',
+    'scripts/reporter.cjs',
+    ...mochaArgs,
+    ...own,
+  ];
+  const { status, signal } = spawnSync(process.execPath, mocha, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, HYPERSTEP_TEST_TOTALS: totalsFile },
+  });
+  // A process that died before its totals were written, or ended badly without a failed test, is a failure too.
+  const totals = existsSync(totalsFile)
+    ? JSON.parse(readFileSync(totalsFile, 'utf8'))
+    : { passed: 0, failed: 0, skipped: 0 };
+  if (status !== 0 && totals.failed === 0) {
+    console.error(`${group}: mocha ended with ${signal ?? `status ${status}`}`);
+    totals.failed = 1;
+  }
+  for (const kind of Object.keys(sum)) sum[kind] += totals[kind];
+}
+rmSync(scratch, { recursive: true });
+
+console.log(
+  `\n${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ''}`,
+);
+if (sum.passed === 0) console.error('no test ran');
+process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;
