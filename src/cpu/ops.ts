@@ -19,6 +19,10 @@ import type { FieldName } from './state';
  */
 export type Width = 8 | 16 | 32 | 64;
 
+/** Which fault a non-canonical address raises: #SS(0) for 'ss'; 'operand': as the memory operand at hand says
+ *  (RECORD_FLAG.STACK: #SS for rsp/rbp-based ones); absent: #GP(0). */
+export type Seg = 'ss' | 'operand';
+
 export type Cond = 'eq' | 'ne' | 'ltu' | 'leu' | 'lts' | 'les';
 
 /** Lane-wise vector operations: exactly the WebAssembly SIMD operation of that name (i.e. `i8x16.add_sat_s`). */
@@ -95,14 +99,14 @@ export interface OpsOf<V, X> {
 
   /** Guest memory at a linear address, under the current privilege (#PF, or #GP for a non-canonical address;
    *  an address formed with rSP/rBP base or SS raises #SS(0) instead: operands see to that). */
-  load(w: Width, address: V, seg?: 'ss'): V;
-  store(w: Width, address: V, v: V, seg?: 'ss'): void;
+  load(w: Width, address: V, seg?: Seg): V;
+  store(w: Width, address: V, v: V, seg?: Seg): void;
   /** Load with write intent (a read-modify-write faults as a write does); `store` to it then cannot fault. */
-  loadForWrite(w: Width, address: V, seg?: 'ss'): V;
+  loadForWrite(w: Width, address: V, seg?: Seg): V;
   /** Check that [address, address + bytes) can be written, faulting as the write would; changes nothing. */
-  probeWrite(bytes: number, address: V, seg?: 'ss'): void;
-  loadx(address: V, seg?: 'ss'): X;
-  storex(address: V, v: X, seg?: 'ss'): void;
+  probeWrite(bytes: number, address: V, seg?: Seg): void;
+  loadx(address: V, seg?: Seg): X;
+  storex(address: V, v: X, seg?: Seg): void;
 
   vec(op: VecBinary, a: X, b: X): X;
   /** `bitmask` results come as V. */
@@ -178,8 +182,8 @@ export interface Operand {
   /** Effective address with segment base (mem only); `offset` without it, as LEA wants. */
   address(): Value;
   offset(): Value;
-  /** Segment for fault selection: 'ss' when rsp/rbp-based. Pass on to o.load/o.store. */
-  readonly seg: 'ss' | undefined;
+  /** 'operand' for memory. Pass on to o.load/o.store. */
+  readonly seg: Seg | undefined;
   /** The register's number (gpr 0–15, xmm, mm, sti, sreg, creg, dreg) as a value, for helpers. */
   index(): Value;
 }
