@@ -1,0 +1,131 @@
+import { parseArgs } from 'node:util';
+
+/** Bad usage or unreadable input: exit status 2, the message alone, no stack. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Exit statuses of every command. */
+export const STATUS = {
+  /** Clean poweroff, or `--until` text seen. */
+  OK: 0,
+  /** Guest crash or refused boot. */
+  GUEST: 1,
+  USAGE: 2,
+  /** `--max-instructions` or `--timeout` ended it. */
+  LIMIT: 3,
+} as const;
+export type Status = (typeof STATUS)[keyof typeof STATUS];
+
+interface OptionSpec {
+  readonly type: 'string' | 'boolean';
+  readonly value?: string;
+  readonly help: string;
+  /** Commands that take it; all machine-running ones when absent. */
+  readonly only?: readonly string[];
+}
+
+/** One table: parsing, usage text and the reference page derive from it. */
+export const OPTIONS = {
+  ramdisk: { type: 'string', value: 'F', help: 'initial ramdisk (module) for the kernel' },
+  cmdline: { type: 'string', value: 'S', help: "the guest's command line" },
+  memory: { type: 'string', value: '256M', help: 'guest memory: bytes with suffix K, M, G; a bare number is MiB' },
+  vcpus: { type: 'string', value: 'N', help: 'number of virtual CPUs' },
+  config: { type: 'string', value: 'F.cfg', help: 'take kernel, ramdisk, memory, … from an xl.cfg file; options given here win' },
+  until: { type: 'string', value: 'TEXT', help: 'end the run, status 0, when TEXT appears on the console' },
+  input: { type: 'string', value: 'F', help: 'feed the bytes of F to the console as the guest reads them' },
+  'max-instructions': { type: 'string', value: 'N', help: 'end the run, status 3, after N guest instructions' },
+  timeout: { type: 'string', value: 'S', help: 'end the run, status 3, after S seconds of wall time' },
+  json: { type: 'string', value: 'F', help: 'write a summary of the run to F (- for standard output)' },
+  quiet: { type: 'boolean', help: 'no hypervisor messages on standard error' },
+  format: { type: 'string', value: 'text|ndjson', help: 'how records are printed', only: ['trace'] },
+  summary: { type: 'boolean', help: 'only the table of counts, at the end', only: ['trace'] },
+  port: { type: 'string', value: 'N', help: 'serve on loopback TCP port N', only: ['dap'] },
+  pipe: { type: 'string', value: 'P', help: 'serve on the Unix socket or named pipe P', only: ['dap'] },
+  help: { type: 'boolean', help: 'this text', only: ['run', 'trace', 'dap', 'demo'] },
+} as const satisfies Record<string, OptionSpec>;
+export type OptionName = keyof typeof OPTIONS;
+
+const optionSpec = (name: OptionName): OptionSpec => OPTIONS[name];
+
+export const COMMANDS: Readonly<Record<string, { readonly positional: string; readonly help: string; readonly machine: boolean }>> = {
+  run: { positional: '[IMAGE]', help: 'boot IMAGE (ELF or bzImage, a Xen PV kernel) with its console on the terminal', machine: true },
+  trace: { positional: '[IMAGE]', help: 'the same, printing every hypercall as it happens', machine: true },
+  dap: { positional: '', help: 'the debug adapter, on standard input and output unless --port or --pipe', machine: false },
+  demo: { positional: '', help: 'the bundled sample guest: break on a hypercall, look, step, go on', machine: false },
+};
+
+export interface CommandLine {
+  readonly command: string;
+  readonly image?: string;
+  readonly values: Readonly<Partial<Record<OptionName, string | boolean>>>;
+}
+
+const accepts = (command: string, name: OptionName): boolean => {
+  const { only } = optionSpec(name);
+  return only === undefined ? (COMMANDS[command]?.machine ?? false) : only.includes(command);
+};
+
+/** Parses argv without node and script. Throws UsageError naming the argument at fault. */
+export function parseCommandLine(argv: readonly string[]): CommandLine | 'help' | 'version' {
+  const [command, ...rest] = argv;
+  if (command === undefined || command === 'help' || command === '--help' || command === '-h') return 'help';
+  if (command === '--version' || command === 'version') return 'version';
+  const spec = COMMANDS[command];
+  if (spec === undefined) {
+    throw new UsageError(`unknown command '${command}'; commands are ${Object.keys(COMMANDS).join(', ')}`);
+  }
+  let parsed;
+  try {
+    parsed = parseArgs({
+      args: rest,
+      allowPositionals: true,
+      options: Object.fromEntries(
+        (Object.keys(OPTIONS) as OptionName[])
+          .filter((name) => accepts(command, name))
+          .map((name) => [name, { type: optionSpec(name).type }]),
+      ),
+    });
+  } catch (e) {
+    throw new UsageError(`${command}: ${e instanceof Error ? (e.message.split('. ')[0] ?? e.message) : String(e)}`);
+  }
+  if (parsed.values['help'] === true) return 'help';
+  const [image, ...extra] = parsed.positionals;
+  if (extra.length > 0 || (image !== undefined && spec.positional === '')) {
+    throw new UsageError(`${command}: unexpected argument '${extra[0] ?? image ?? ''}'`);
+  }
+  return { command, values: parsed.values as CommandLine['values'], ...(image === undefined ? {} : { image }) };
+}
+
+export function usage(): string {
+  const lines = ['Usage: hyperstep COMMAND [IMAGE] [options]', '', 'Commands:'];
+  for (const [name, c] of Object.entries(COMMANDS)) lines.push(`  ${`${name} ${c.positional}`.padEnd(26)} ${c.help}`);
+  lines.push('', 'Options:');
+  for (const name of Object.keys(OPTIONS) as OptionName[]) {
+    const o = optionSpec(name);
+    const flag = `--${name}${o.value === undefined ? '' : ` ${o.value}`}`;
+    lines.push(`  ${flag.padEnd(26)} ${o.help}${o.only && name !== 'help' ? ` (${o.only.join(', ')})` : ''}`);
+  }
+  lines.push('', 'With no IMAGE and no --config, the bundled sample guest runs.');
+  lines.push('Exit status: 0 poweroff or --until seen; 1 guest crash or refused boot; 2 usage; 3 a limit ended it.');
+  return lines.join('\n');
+}
+
+/** "256M", "1G", "65536K", "256" (MiB) → bytes. */
+export function parseMemory(text: string, thing: string): number {
+  const m = /^(\d+)([kmgKMG]?)$/.exec(text.trim());
+  if (m === null) throw new UsageError(`${thing} '${text}' is not a size like 256M or 1G`);
+  const unit = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 }[(m[2] ?? '').toLowerCase()] ?? 1;
+  const bytes = Number(m[1]) * unit;
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) throw new UsageError(`${thing} '${text}' is out of range`);
+  return bytes;
+}
+
+/** A whole number of at least `min`. */
+export function parseCount(text: string, thing: string, min = 1): number {
+  const n = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(n) || n < min) {
+    throw new UsageError(`${thing} '${text}' is not a whole number of at least ${min.toString()}`);
+  }
+  return n;
+}

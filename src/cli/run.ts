@@ -1,0 +1,110 @@
+import type { RunUntil, Stop, Target, TraceSummary } from '../machine/target';
+import { STATUS, type Status } from './arguments';
+import type { Terminal } from './terminal';
+
+/** What ends a run besides the guest itself. */
+export interface RunLimits {
+  readonly until?: string;
+  readonly maxInstructions?: bigint;
+  /** Milliseconds of wall time. */
+  readonly timeout?: number;
+}
+
+/** The summary `--json` writes. */
+export interface RunSummary {
+  readonly ended: 'poweroff' | 'until' | 'crash' | 'refused' | 'max-instructions' | 'timeout' | 'interrupted' | 'idle' | string;
+  readonly status: Status;
+  readonly message: string;
+  readonly retired: number;
+  readonly wallMilliseconds: number;
+  readonly hypercalls: TraceSummary['calls'];
+  readonly traps: TraceSummary['traps'];
+  readonly stateHash: string;
+}
+
+/** Guest instructions between looks at limits and the trace. */
+const SLICE = 5_000_000n;
+
+export interface RunOptions {
+  readonly target: Target;
+  readonly limits: RunLimits;
+  readonly terminal: Terminal;
+  /** Called after every slice, before the next (trace draining). */
+  readonly afterSlice?: () => Promise<void>;
+  /** Wall clock in milliseconds. */
+  readonly clock: () => number;
+}
+
+/** Boots the machine and runs it to its end or a limit. */
+export async function runToEnd({ target, limits, terminal, afterSlice, clock }: RunOptions): Promise<RunSummary> {
+  const started = clock();
+  let seen = limits.until === undefined;
+  let tail = '';
+  const wanted = limits.until ?? '';
+  let interrupted = false;
+  let timedOut = false;
+
+  const offConsole = target.onConsole((_domain, data) => {
+    terminal.write(data);
+    if (seen) return;
+    tail += Buffer.from(data).toString('latin1');
+    if (tail.includes(Buffer.from(wanted, 'utf8').toString('latin1'))) {
+      seen = true;
+      target.pause();
+    }
+    tail = tail.slice(-Math.max(wanted.length * 4, 256));
+  });
+  terminal.onInput((data) => void target.consoleInput(1, data));
+  terminal.onQuit(() => {
+    interrupted = true;
+    target.pause();
+  });
+  const timer =
+    limits.timeout === undefined
+      ? undefined
+      : setTimeout(() => {
+          timedOut = true;
+          target.pause();
+        }, limits.timeout);
+
+  const ended = await (async (): Promise<Pick<RunSummary, 'ended' | 'status' | 'message'>> => {
+    for (;;) {
+      const now = await target.now();
+      const left = limits.maxInstructions === undefined ? undefined : limits.maxInstructions - now.retired;
+      if (left !== undefined && left <= 0n) {
+        return { ended: 'max-instructions', status: STATUS.LIMIT, message: `stopped after ${now.retired.toString()} instructions` };
+      }
+      const instructions = left === undefined || left > SLICE ? SLICE : left;
+      const stop = await target.run({ instructions } satisfies RunUntil);
+      await afterSlice?.();
+      if (limits.until !== undefined && seen) return { ended: 'until', status: STATUS.OK, message: `'${wanted}' seen on the console` };
+      if (timedOut) return { ended: 'timeout', status: STATUS.LIMIT, message: `stopped after ${(limits.timeout ?? 0) / 1000} s` };
+      if (interrupted) return { ended: 'interrupted', status: STATUS.LIMIT, message: 'stopped from the keyboard' };
+      const end = endOf(stop);
+      if (end !== undefined) return end;
+    }
+  })();
+
+  clearTimeout(timer);
+  offConsole();
+  terminal.restore();
+  const summary = await target.traceSummary();
+  const { retired } = await target.now();
+  return {
+    ...ended,
+    retired: Number(retired),
+    wallMilliseconds: Math.round(clock() - started),
+    hypercalls: summary.calls,
+    traps: summary.traps,
+    stateHash: await target.stateHash(),
+  };
+}
+
+function endOf({ reason }: Stop): Pick<RunSummary, 'ended' | 'status' | 'message'> | undefined {
+  if (reason.kind === 'crash') return { ended: 'crash', status: STATUS.GUEST, message: reason.text };
+  if (reason.kind === 'shutdown') {
+    const clean = reason.reason === 'poweroff' || reason.reason === 'reboot';
+    return { ended: reason.reason, status: clean ? STATUS.OK : STATUS.GUEST, message: reason.text };
+  }
+  return undefined;
+}
