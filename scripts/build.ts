@@ -15,6 +15,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import webpack from 'webpack';
+import { webpackConfig } from '../webpack.config';
 
 const root = path.join(__dirname, '..');
 const at = (name: string): string => path.join(root, name);
@@ -24,13 +26,28 @@ interface Step {
   /** Files and folders, relative to the checkout, whose content decides. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  readonly run: () => void;
+  readonly run: () => void | Promise<void>;
 }
 
 function node(...args: string[]): void {
   const { status, signal, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) throw new Error(`${args.join(' ')} ended with ${signal ?? `status ${status}`}`);
+}
+
+function bundle(): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const compiler = webpack(webpackConfig(bundles));
+    compiler.run((failed, stats) => {
+      if (stats?.hasErrors() || stats?.hasWarnings()) console.error(stats.toString('errors-warnings'));
+      // Closing writes the cache; the build is not over before that.
+      compiler.close((unclosed) => {
+        const error = failed ?? unclosed ?? (stats?.hasErrors() ? new Error('webpack failed') : undefined);
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  });
 }
 
 const disassembler = 'node_modules/iced-x86/iced_x86_bg.wasm';
@@ -48,11 +65,9 @@ const steps: readonly Step[] = [
   },
   {
     name: 'bundles',
-    inputs: ['webpack.config.mjs', 'tsconfig.json', 'package-lock.json', 'src'],
+    inputs: ['webpack.config.ts', 'tsconfig.json', 'package-lock.json', 'src'],
     outputs: bundles.map((name) => `dist/${name}.js`),
-    run: () => {
-      node('node_modules/webpack/bin/webpack.js', '--config', 'webpack.config.mjs');
-    },
+    run: bundle,
   },
   {
     // The disassembler's loader reads this from beside the bundle that contains it.
@@ -82,27 +97,33 @@ function digest(inputs: readonly string[]): string {
   return hash.digest('hex');
 }
 
-const stampFile = at('dist/.inputs.json');
-const force = process.argv.includes('--force');
+async function build(force: boolean): Promise<void> {
+  const stampFile = at('dist/.inputs.json');
 
-mkdirSync(at('dist'), { recursive: true });
-const stamps: Record<string, string> =
-  !force && existsSync(stampFile)
-    ? (JSON.parse(readFileSync(stampFile, 'utf8')) as Record<string, string>)
-    : {};
+  mkdirSync(at('dist'), { recursive: true });
+  const stamps: Record<string, string> =
+    !force && existsSync(stampFile)
+      ? (JSON.parse(readFileSync(stampFile, 'utf8')) as Record<string, string>)
+      : {};
 
-for (const { name, inputs, outputs, run } of steps) {
-  const absent = inputs.filter((input) => !existsSync(at(input)));
-  if (absent.length > 0 || outputs.length === 0) {
-    console.log(`build: ${name} left out: ${absent.join(', ') || 'its sources'} not in the tree yet`);
-    continue;
+  for (const { name, inputs, outputs, run } of steps) {
+    const absent = inputs.filter((input) => !existsSync(at(input)));
+    if (absent.length > 0 || outputs.length === 0) {
+      console.log(`build: ${name} left out: ${absent.join(', ') || 'its sources'} not in the tree yet`);
+      continue;
+    }
+    const now = digest(inputs);
+    if (stamps[name] === now && outputs.every((file) => existsSync(at(file)))) continue;
+    console.log(`build: ${name}`);
+    await run();
+    const missing = outputs.filter((file) => !existsSync(at(file)));
+    if (missing.length > 0) throw new Error(`build: ${name} did not make ${missing.join(', ')}`);
+    stamps[name] = now;
+    writeFileSync(stampFile, JSON.stringify(stamps));
   }
-  const now = digest(inputs);
-  if (stamps[name] === now && outputs.every((file) => existsSync(at(file)))) continue;
-  console.log(`build: ${name}`);
-  run();
-  const missing = outputs.filter((file) => !existsSync(at(file)));
-  if (missing.length > 0) throw new Error(`build: ${name} did not make ${missing.join(', ')}`);
-  stamps[name] = now;
-  writeFileSync(stampFile, JSON.stringify(stamps));
 }
+
+build(process.argv.includes('--force')).catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+});

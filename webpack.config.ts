@@ -1,20 +1,14 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
+import type { Configuration } from 'webpack';
 
-const root = import.meta.dirname;
+const at = (name: string): string => path.join(__dirname, name);
 
-/** Bundles of dist/ by the file of src/ that each starts from. */
-const bundles = ['extension', 'adapter', 'worker', 'cli'];
-
-const entry = Object.fromEntries(
-  bundles.map((name) => [name, path.join(root, 'src', `${name}.ts`)]).filter(([, file]) => existsSync(file)),
-);
-
-export default {
+/** @param bundles the files of src/, without `.ts`, that each start a bundle of dist/ */
+export const webpackConfig = (bundles: readonly string[]): Configuration => ({
   mode: 'production',
   target: 'node20',
-  entry,
-  output: { path: path.join(root, 'dist'), filename: '[name].js', library: { type: 'commonjs2' } },
+  entry: Object.fromEntries(bundles.map((name) => [name, at(`src/${name}.ts`)])),
+  output: { path: at('dist'), filename: '[name].js', library: { type: 'commonjs2' } },
   resolve: { extensions: ['.ts', '.js'] },
   externals: { vscode: 'commonjs vscode' },
   // What lies beside a bundle in dist/ (interpret.wasm, iced_x86_bg.wasm, worker.js) is found by __dirname.
@@ -26,6 +20,5 @@ export default {
   // The maps stay in the checkout; .vscodeignore keeps them out of the package.
   devtool: 'hidden-source-map',
   performance: { hints: false },
-  cache: { type: 'filesystem', cacheDirectory: path.join(root, '.cache', 'webpack') },
-  stats: 'errors-warnings',
-};
+  cache: { type: 'filesystem', cacheDirectory: at('.cache/webpack') },
+});
