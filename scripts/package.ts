@@ -75,7 +75,13 @@ function runUnpacked(files: ReadonlyMap<string, Uint8Array>): void {
 async function main(): Promise<void> {
   mkdirSync(path.dirname(vsix), { recursive: true });
   // Everything is bundled, so there are no dependencies to pack.
-  await createVSIX({ cwd: root, packagePath: vsix, dependencies: false, allowMissingRepository: true });
+  await createVSIX({
+    cwd: root,
+    packagePath: vsix,
+    dependencies: false,
+    allowMissingRepository: true,
+    rewriteRelativeLinks: false,
+  });
   const files = contents();
   const found = objections(files);
   if (found.length > 0) throw new Error(`${vsix}:\n  ${found.join('\n  ')}`);
