@@ -23,7 +23,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     deterministic: true,
   },
   cpu: { values: ['base'], core: true, deterministic: 'sync' },
-  hypervisor: { values: ['base', 'abi'], types: ['cpu'], core: true, deterministic: 'sync' },
+  hypervisor: { values: ['base', 'abi', 'cpu/exits'], types: ['cpu'], core: true, deterministic: 'sync' },
   devices: { values: ['base', 'abi'], types: ['hypervisor'], core: true, deterministic: 'sync' },
   machine: {
     values: ['base', 'abi', 'guest', 'cpu', 'hypervisor', 'devices'],

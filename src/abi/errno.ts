@@ -1,0 +1,19 @@
+/** Error numbers of Xen's ABI (errno.h). They are Linux/x86's, whatever the guest's own are. */
+export const ERRNO = {
+  EPERM: 1, ENOENT: 2, ESRCH: 3, EIO: 5, ENXIO: 6, E2BIG: 7, ENOEXEC: 8, EBADF: 9, ECHILD: 10, EAGAIN: 11,
+  ENOMEM: 12, EACCES: 13, EFAULT: 14, EBUSY: 16, EEXIST: 17, EXDEV: 18, ENODEV: 19, ENOTDIR: 20, EISDIR: 21,
+  EINVAL: 22, ENFILE: 23, EMFILE: 24, ENOSPC: 28, EROFS: 30, EMLINK: 31, EDOM: 33, ERANGE: 34, EDEADLK: 35,
+  ENAMETOOLONG: 36, ENOLCK: 37, ENOSYS: 38, ENOTEMPTY: 39, ENODATA: 61, ETIME: 62, EBADMSG: 74, EOVERFLOW: 75,
+  EILSEQ: 84, ENOTSOCK: 88, EMSGSIZE: 90, EOPNOTSUPP: 95, EADDRINUSE: 98, EADDRNOTAVAIL: 99, ENOBUFS: 105,
+  EISCONN: 106, ENOTCONN: 107, ETIMEDOUT: 110, ECONNREFUSED: 111,
+} as const; // prettier-ignore
+
+export type Errno = keyof typeof ERRNO;
+
+const names = new Map<number, Errno>(Object.entries(ERRNO).map(([name, value]) => [value, name as Errno]));
+
+/** The name of a hypercall's result, if it is a negated error number (−4095 … −1). */
+export function errnoName(result: bigint): Errno | undefined {
+  const signed = BigInt.asIntN(64, result);
+  return signed < 0n && signed >= -4095n ? names.get(Number(-signed)) : undefined;
+}

@@ -1,0 +1,361 @@
+/**
+ * The contract as data: each hypercall and sub-operation is declared once with `hypercall()`, `family()` and
+ * `op()`. Dispatch, argument decoding, trace capture, breakpoints and the reference page derive from that.
+ *
+ * Calling convention (arch-x86/xen-x86_64.h): number in rax, arguments in rdi rsi rdx r10 r8 r9, result in rax.
+ */
+import { ERRNO, type Errno } from '../abi/errno';
+import { hex } from '../abi/decoded';
+import type { DecodeContext, DecodedValue, MemoryReader } from '../abi/decoded';
+import type { Fields, Scalar, Struct, Values } from '../abi/layout';
+import type { CallContext } from './context';
+
+/** Registers of the arguments, in order. */
+export const ARGUMENT_REGISTERS = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as const;
+
+/** implemented; refused as Xen refuses it to an unprivileged PV domain; declared but not implemented (ENOSYS). */
+export type Status = 'implemented' | 'refused' | 'unimplemented';
+
+/** A refusal: the error number goes to the guest, the reason to the trace and to whoever looks. */
+export class Refusal extends Error {
+  constructor(
+    readonly errno: Errno,
+    readonly reason: string,
+  ) {
+    super(`${errno}: ${reason}`);
+    this.name = 'Refusal';
+  }
+}
+
+/** Ends the handler with an error; the reason names the values that made it fail. */
+export function fail(errno: Errno, reason: string): never {
+  throw new Refusal(errno, reason);
+}
+
+export type RegisterArgs = Readonly<Record<string, Scalar<unknown>>>;
+export type ArgValues<A extends RegisterArgs> = {
+  readonly [K in keyof A]: A[K] extends Scalar<infer V> ? V : never;
+};
+
+/** What a handler returns: undefined is 0; a number is sign-extended to 64 bits. */
+export type CallResult = bigint | number | undefined;
+
+/** Register values of a call as they stood at entry. */
+export type RawArgs = readonly bigint[];
+
+export interface OpDeclaration {
+  readonly name: string;
+  readonly cmd: number;
+  readonly doc: string;
+  readonly status: Status;
+  /** The structure that the pointer argument names, when there is one. */
+  readonly struct: Struct<Fields> | undefined;
+}
+
+/** A range of guest memory worth keeping with the trace record, so that it can be decoded later. */
+export interface CaptureRange {
+  readonly address: bigint;
+  readonly length: number;
+}
+
+export interface Declaration {
+  readonly name: string;
+  readonly nr: number;
+  readonly doc: string;
+  readonly status: Status;
+  readonly args: readonly { readonly name: string; readonly type: Scalar<unknown> }[];
+  readonly ops: readonly OpDeclaration[];
+  /** Sub-operations that these arguments select: one, or for a batch one an element (as far as readable). */
+  select(args: RawArgs, memory: MemoryReader): readonly OpDeclaration[];
+  decode(args: RawArgs, memory: MemoryReader | undefined): readonly DecodedValue[];
+  captures(args: RawArgs): readonly CaptureRange[];
+  run(context: CallContext, args: RawArgs): CallResult;
+}
+
+interface Common {
+  readonly name: string;
+  readonly nr: number;
+  /** Header and, where it helps, the name of the macro or structure. */
+  readonly doc: string;
+}
+
+interface Unserved {
+  /** Real Xen refuses this to an unprivileged PV domain with this error; the reason says why. */
+  readonly refuse?: readonly [Errno, string];
+}
+
+/** Bytes of guest memory kept for one call at most; arrays longer than this are captured from their start. */
+export const CAPTURE_LIMIT = 192;
+
+function argList(args: RegisterArgs): Declaration['args'] {
+  const list = Object.entries(args).map(([name, type]) => ({ name, type }));
+  if (list.length > ARGUMENT_REGISTERS.length) throw new RangeError('a hypercall has at most six arguments');
+  return list;
+}
+
+export function argValues<A extends RegisterArgs>(args: A, raw: RawArgs): ArgValues<A> {
+  // The one place where registers become typed arguments; the mapped type says what comes out.
+  return Object.fromEntries(
+    Object.entries(args).map(([name, type], i) => [name, type.fromRegister(raw[i] ?? 0n)]),
+  ) as ArgValues<A>;
+}
+
+function decodeArgs(args: RegisterArgs, raw: RawArgs, memory: MemoryReader | undefined): DecodedValue[] {
+  const siblings = argValues(args, raw);
+  const context: DecodeContext = memory === undefined ? { siblings } : { memory, siblings };
+  return Object.entries(args).map(([name, type], i) =>
+    type.decode(name, type.fromRegister(raw[i] ?? 0n), context),
+  );
+}
+
+/** Says once per machine that something declared is missing, and fails. */
+function unimplemented(context: CallContext, name: string): never {
+  context.core.warnOnce(`${name} is declared but not implemented: the guest got ENOSYS`);
+  return fail('ENOSYS', `${name} is declared but not implemented`);
+}
+
+const statusOf = (spec: Unserved & { readonly run?: unknown }): Status =>
+  spec.run !== undefined ? 'implemented' : spec.refuse !== undefined ? 'refused' : 'unimplemented';
+
+export interface HypercallSpec<A extends RegisterArgs> extends Common, Unserved {
+  readonly args: A;
+  run?(context: CallContext, args: ArgValues<A>): CallResult;
+  /** Guest memory to keep with the trace record. */
+  captures?(args: ArgValues<A>): readonly CaptureRange[];
+}
+
+/** A call without sub-operations. */
+export function hypercall<A extends RegisterArgs>(spec: HypercallSpec<A>): Declaration {
+  return {
+    name: spec.name,
+    nr: spec.nr,
+    doc: spec.doc,
+    status: statusOf(spec),
+    args: argList(spec.args),
+    ops: [],
+    select: () => [],
+    decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
+    captures: (raw) => spec.captures?.(argValues(spec.args, raw)) ?? [],
+    run: (context, raw) => {
+      if (spec.run !== undefined) return spec.run(context, argValues(spec.args, raw));
+      if (spec.refuse !== undefined) return fail(...spec.refuse);
+      return unimplemented(context, spec.name);
+    },
+  };
+}
+
+/** A sub-operation of a family whose arguments are `A`. */
+export interface Op<A extends RegisterArgs> extends OpDeclaration {
+  run(context: CallContext, args: ArgValues<A>, at: bigint): CallResult;
+}
+
+export interface OpSpec<A extends RegisterArgs, F extends Fields> extends Unserved {
+  readonly name: string;
+  readonly cmd: number;
+  readonly doc?: string;
+  /** Copied in from the pointer argument before `run`. */
+  readonly struct?: Struct<F>;
+  /** Fields copied back afterwards, also when the handler fails with one of `out` set (Xen's status fields). */
+  readonly out?: readonly (keyof F & string)[];
+  run?(context: CallContext, value: Values<F>, args: ArgValues<A>): CallResult;
+}
+
+/** The empty structure, for sub-operations without one. */
+export type NoFields = Readonly<Record<never, never>>;
+
+function makeOp<A extends RegisterArgs, F extends Fields>(family: string, spec: OpSpec<A, F>): Op<A> {
+  const label = `${family}.${spec.name}`;
+  const { struct } = spec;
+  return {
+    name: spec.name,
+    cmd: spec.cmd,
+    doc: spec.doc ?? '',
+    status: statusOf(spec),
+    struct,
+    run: (context, args, at) => {
+      if (spec.run === undefined) {
+        if (spec.refuse !== undefined) return fail(...spec.refuse);
+        return unimplemented(context, label);
+      }
+      if (struct === undefined) return spec.run(context, {} as Values<F>, args);
+      const value = context.guest.read(struct, at, label);
+      const result = spec.run(context, value, args);
+      for (const key of spec.out ?? []) {
+        const type = struct.fields[key];
+        if (type !== undefined) {
+          context.guest.write(type, at + BigInt(struct.offset[key]), value[key], `${label} ${key}`);
+        }
+      }
+      return result;
+    },
+  };
+}
+
+/** Declares sub-operations whose family has the arguments `A`: `const op = opsOf('sched_op', args);`. */
+export function opsOf<A extends RegisterArgs>(
+  family: string,
+  _args: A,
+): <F extends Fields = NoFields>(spec: OpSpec<A, F>) => Op<A> {
+  return (spec) => makeOp(family, spec);
+}
+
+export interface FamilySpec<A extends RegisterArgs> extends Common {
+  readonly args: A;
+  /** The sub-operation's number, from the arguments (and, for dom0's structures, from memory). */
+  cmd(args: ArgValues<A>, memory: MemoryReader): number | undefined;
+  /** Where the structure is. */
+  pointer?(args: ArgValues<A>): bigint;
+  readonly ops: readonly Op<A>[];
+  /** What Xen answers to a sub-operation it does not know. */
+  readonly unknown?: Errno;
+  /** Elements at `pointer`, for calls that take an array of one structure. */
+  count?(args: ArgValues<A>): number;
+  /** Takes over from calling the selected op once: for batches. */
+  run?(context: CallContext, args: ArgValues<A>, op: Op<A>): CallResult;
+}
+
+/** A call whose first business is to pick a sub-operation. */
+export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration {
+  const byCmd = new Map(spec.ops.map((o) => [o.cmd, o]));
+  const pick = (raw: RawArgs, memory: MemoryReader): Op<A> | undefined => {
+    const cmd = spec.cmd(argValues(spec.args, raw), memory);
+    return cmd === undefined ? undefined : byCmd.get(cmd);
+  };
+  return {
+    name: spec.name,
+    nr: spec.nr,
+    doc: spec.doc,
+    status: familyStatus(spec.ops),
+    args: argList(spec.args),
+    ops: spec.ops,
+    select: (raw, memory) => {
+      const found = pick(raw, memory);
+      return found === undefined ? [] : [found];
+    },
+    decode: (raw, memory) => decodeFamily(spec, raw, memory, pick(raw, memory ?? noMemory)),
+    captures: (raw) => {
+      const args = argValues(spec.args, raw);
+      const address = spec.pointer?.(args) ?? 0n;
+      const op = pick(raw, noMemory);
+      // Structures with the command inside (platform_op, domctl …) are known only by their first word.
+      const size = op === undefined ? 8 : (op.struct?.size ?? 0);
+      const length = Math.min(CAPTURE_LIMIT, size * (spec.count?.(args) ?? 1));
+      return address === 0n || length <= 0 ? [] : [{ address, length }];
+    },
+    run: (context, raw) => {
+      const args = argValues(spec.args, raw);
+      const cmd = spec.cmd(args, context.guest.reader);
+      const found = cmd === undefined ? undefined : byCmd.get(cmd);
+      if (cmd === undefined) {
+        return fail('EFAULT', `${spec.name}: no command can be read at ${hex(spec.pointer?.(args) ?? 0n)}`);
+      }
+      if (found === undefined) {
+        return fail(spec.unknown ?? 'ENOSYS', `${spec.name} has no sub-operation ${cmd}`);
+      }
+      if (spec.run !== undefined) return spec.run(context, args, found);
+      return found.run(context, args, spec.pointer?.(args) ?? 0n);
+    },
+  };
+}
+
+const noMemory: MemoryReader = () => undefined;
+
+function familyStatus(ops: readonly OpDeclaration[]): Status {
+  if (ops.some((o) => o.status === 'implemented')) return 'implemented';
+  return ops.some((o) => o.status === 'unimplemented') ? 'unimplemented' : 'refused';
+}
+
+function decodeFamily<A extends RegisterArgs>(
+  spec: FamilySpec<A>,
+  raw: RawArgs,
+  memory: MemoryReader | undefined,
+  op: Op<A> | undefined,
+): DecodedValue[] {
+  const args = argValues(spec.args, raw);
+  const address = spec.pointer?.(args);
+  return decodeArgs(spec.args, raw, memory).map((shown, i) => {
+    if (op !== undefined && i === 0 && spec.cmd(args, noMemory) === op.cmd) {
+      return { ...shown, text: op.name };
+    }
+    if (address === undefined || address === 0n || raw[i] !== address || op?.struct === undefined) return shown;
+    const { struct } = op;
+    const count = spec.count?.(args) ?? 1;
+    const items: DecodedValue[] = [];
+    for (let k = 0; k < Math.min(count, 16); k++) {
+      const bytes = memory?.(address + BigInt(k * struct.size), struct.size);
+      if (bytes === undefined) break;
+      const value = struct.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0);
+      items.push(struct.decode(`[${k}]`, value, memory === undefined ? {} : { memory }));
+    }
+    const [only] = items;
+    if (only === undefined) return { ...shown, type: `${struct.name} *` };
+    return {
+      ...shown,
+      type: `${struct.name} *`,
+      children: count === 1 && only.children !== undefined ? only.children : items,
+    };
+  });
+}
+
+export interface BatchSpec<A extends RegisterArgs, F extends Fields> extends Common {
+  readonly args: A;
+  readonly element: Struct<F>;
+  pointer(args: ArgValues<A>): bigint;
+  count(args: ArgValues<A>): number;
+  /** Which sub-operation an element is. */
+  cmd(element: Values<F>): number;
+  readonly ops: readonly OpDeclaration[];
+  run(context: CallContext, args: ArgValues<A>): CallResult;
+}
+
+/** A call that takes an array whose elements are sub-operations themselves (mmu_update, mmuext_op). */
+export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<A, F>): Declaration {
+  const byCmd = new Map(spec.ops.map((o) => [o.cmd, o]));
+  const { element } = spec;
+  return {
+    name: spec.name,
+    nr: spec.nr,
+    doc: spec.doc,
+    status: 'implemented',
+    args: argList(spec.args),
+    ops: spec.ops,
+    select: (raw, memory) => {
+      const args = argValues(spec.args, raw);
+      const found: OpDeclaration[] = [];
+      for (let i = 0; i < Math.min(spec.count(args), MAX_SELECTED); i++) {
+        const bytes = memory(spec.pointer(args) + BigInt(i * element.size), element.size);
+        if (bytes === undefined) break;
+        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+        const o = byCmd.get(spec.cmd(element.read(view, 0)));
+        if (o !== undefined && !found.includes(o)) found.push(o);
+      }
+      return found;
+    },
+    decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
+    captures: (raw) => {
+      const args = argValues(spec.args, raw);
+      const length = Math.min(CAPTURE_LIMIT, spec.count(args) * element.size);
+      return length > 0 ? [{ address: spec.pointer(args), length }] : [];
+    },
+    run: (context, raw) => spec.run(context, argValues(spec.args, raw)),
+  };
+}
+
+/** Elements of a batch that are looked at to say which sub-operations it holds. */
+const MAX_SELECTED = 512;
+
+/** A sub-operation of a batch: a name and a number; the batch's handler does the work. */
+export const batchOp = (
+  name: string,
+  cmd: number,
+  status: Status = 'implemented',
+  doc = '',
+): OpDeclaration => ({ name, cmd, doc, status, struct: undefined });
+
+/** 64-bit value for rax. */
+export function resultBits(result: CallResult): bigint {
+  if (result === undefined) return 0n;
+  return BigInt.asUintN(64, BigInt(result));
+}
+
+export const errnoBits = (errno: Errno): bigint => BigInt.asUintN(64, -BigInt(ERRNO[errno]));
