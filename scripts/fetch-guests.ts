@@ -6,7 +6,16 @@
  * A guest already there is left alone unless `--update` is given.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 
 export const guestCache = resolve(__dirname, '..', '.cache', 'guests');
@@ -59,7 +68,9 @@ export function whyNoFetching(): string | undefined {
     }
   }
   const architecture = execFileSync('dpkg', ['--print-architecture'], { encoding: 'utf8' }).trim();
-  return architecture === 'amd64' ? undefined : `packages for amd64 are needed, apt here serves ${architecture}`;
+  return architecture === 'amd64'
+    ? undefined
+    : `packages for amd64 are needed, apt here serves ${architecture}`;
 }
 
 function depends(name: string): string[] {
@@ -83,7 +94,9 @@ function refreshLists(say: (line: string) => void): void {
 function resolvePackage(source: GuestSource): string | undefined {
   if (!isKnown(source.package)) return undefined;
   const { dependency } = source;
-  return dependency === undefined ? source.package : depends(source.package).find((name) => dependency.test(name));
+  return dependency === undefined
+    ? source.package
+    : depends(source.package).find((name) => dependency.test(name));
 }
 
 function fetchGuest(name: GuestName, say: (line: string) => void): string {
@@ -119,7 +132,9 @@ function fetchGuest(name: GuestName, say: (line: string) => void): string {
   }
   const found = findGuest(name);
   if (found === undefined) {
-    throw new Error(`${name}: package ${source.package} has no ${source.folder}/ file like ${String(source.file)}`);
+    throw new Error(
+      `${name}: package ${source.package} has no ${source.folder}/ file like ${String(source.file)}`,
+    );
   }
   return found;
 }

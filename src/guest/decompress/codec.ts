@@ -1,0 +1,50 @@
+import { ImageError } from '../error';
+
+export interface DecompressContext {
+  /** What is being decompressed, for messages. */
+  readonly what: string;
+  /** Largest output, in bytes, that is believed; anything above it is refused. */
+  readonly limit: number;
+  /** Length of the output in bytes where something outside the stream says it. */
+  readonly expected?: number;
+}
+
+/** Rejects or throws with an ImageError for damaged, truncated or oversized input. */
+export type Decompressor = (input: Uint8Array, context: DecompressContext) => Promise<Uint8Array>;
+
+/** Rethrows a library's error in this project's terms. */
+export function fail(what: string, where: string, error: unknown): never {
+  if (error instanceof ImageError) throw error;
+  const problem = error instanceof Error ? error.message : String(error);
+  throw new ImageError(what, where, `cannot be decompressed: ${problem}`);
+}
+
+export interface Sink {
+  readonly length: number;
+  write(chunk: Uint8Array): void;
+  bytes(): Uint8Array;
+}
+
+/** Collects output up to the context's limit. */
+export function createSink(context: DecompressContext, where: string): Sink {
+  const { what, limit, expected } = context;
+  let buffer = new Uint8Array(expected ?? 1 << 16);
+  let length = 0;
+  return {
+    get length() {
+      return length;
+    },
+    write(chunk) {
+      const end = length + chunk.length;
+      if (end > limit) throw new ImageError(what, where, `expands to more than the limit of ${limit} bytes`);
+      if (end > buffer.length) {
+        const larger = new Uint8Array(Math.max(end, Math.min(limit, buffer.length * 2)));
+        larger.set(buffer.subarray(0, length));
+        buffer = larger;
+      }
+      buffer.set(chunk, length);
+      length = end;
+    },
+    bytes: () => buffer.subarray(0, length),
+  };
+}
