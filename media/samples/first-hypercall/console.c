@@ -8,7 +8,6 @@
  *   split device works, in its simplest form.
  */
 #include "guest.h"
-#include <stdarg.h>
 
 static struct xencons_interface *ring; /* 0 until open_console() */
 static volatile u32 console_events;
@@ -58,9 +57,9 @@ void print(const char *format, ...)
 {
     char line[256];
     u32 n = 0;
-    va_list args;
+    __builtin_va_list args; /* what <stdarg.h> calls va_list */
 
-    va_start(args, format);
+    __builtin_va_start(args, format);
     for (const char *f = format; *f && n < sizeof line - 1; f++) {
         if (*f != '%') {
             line[n++] = *f;
@@ -70,14 +69,14 @@ void print(const char *format, ...)
         if (is_long)
             f++;
         if (*f == 's') {
-            for (const char *s = va_arg(args, const char *); *s && n < sizeof line - 1; s++)
+            for (const char *s = __builtin_va_arg(args, const char *); *s && n < sizeof line - 1; s++)
                 line[n++] = *s;
         } else if (*f == 'c') {
-            line[n++] = va_arg(args, int);
+            line[n++] = __builtin_va_arg(args, int);
         } else {
             char digits[24];
             u32 count = 0, base = *f == 'x' ? 16 : 10;
-            u64 value = is_long ? va_arg(args, u64) : va_arg(args, u32);
+            u64 value = is_long ? __builtin_va_arg(args, u64) : __builtin_va_arg(args, u32);
             long value_signed = is_long ? (long)value : (int)value;
             if (*f == 'd' && value_signed < 0) {
                 line[n++] = '-';
@@ -90,7 +89,7 @@ void print(const char *format, ...)
                 line[n++] = digits[--count];
         }
     }
-    va_end(args);
+    __builtin_va_end(args);
     if (ring)
         ring_write(line, n);
     else
