@@ -1,0 +1,75 @@
+/**
+ * Domain 0 as the guests see it: the other end of their event channels, grants and rings. Back ends in
+ * src/devices are written against this and nothing else of the hypervisor.
+ */
+import type { DomainId, EventPort, GrantRef, Mfn } from '../base/branded';
+
+/** Domain 0's end of an event channel. */
+export type BackendPort = EventPort;
+
+/** A granted frame, mapped by a back end. */
+export interface GrantMapping {
+  readonly mfn: Mfn;
+  readonly writable: boolean;
+  /** Ends the mapping: clears GTF_reading/GTF_writing when it was the last, and drops the frame references. */
+  unmap(): void;
+}
+
+export type GrantResult =
+  | { readonly ok: true; readonly mapping: GrantMapping }
+  /** `status` is a GNTST_* number (grant_table.h). */
+  | { readonly ok: false; readonly status: number; readonly reason: string };
+
+export interface BackendFrame {
+  /** The page's bytes: read only through this, write with `write` so that code caches and snapshots stay right. */
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+/** The guest's side of what the builder connected for it. */
+export interface DomainConnections {
+  readonly domain: DomainId;
+  readonly name: string;
+  readonly consoleFrame: Mfn;
+  readonly storeFrame: Mfn;
+  /** Domain 0's ends. */
+  readonly consolePort: BackendPort;
+  readonly storePort: BackendPort;
+}
+
+export interface XenstoreAccess {
+  read(path: string): string | undefined;
+  write(path: string, value: string): void;
+  remove(path: string): void;
+  list(path: string): readonly string[];
+  /** Fires after the transaction or request that changed something at or below `path`. */
+  watch(path: string, changed: (path: string) => void): { dispose(): void };
+}
+
+export interface BackendContext {
+  /** Live domains, in order of creation. */
+  connections(): readonly DomainConnections[];
+  onDomain(listener: (connections: DomainConnections) => void): { dispose(): void };
+  onShutdown(listener: (domain: DomainId) => void): { dispose(): void };
+
+  /** A frame by number. The frame must be owned by a guest or granted: otherwise undefined. */
+  frame(mfn: Mfn): BackendFrame | undefined;
+  /** Announces and makes a store to a guest frame. Must stay inside the frame (else RangeError). */
+  write(mfn: Mfn, offset: number, bytes: Uint8Array): void;
+  writeU32(mfn: Mfn, offset: number, value: number): void;
+
+  mapGrant(domain: DomainId, ref: GrantRef, writable: boolean): GrantResult;
+
+  /** Connects to a port the guest left unbound for domain 0 (as a real back end does on seeing it in xenstore). */
+  bindInterdomain(domain: DomainId, remotePort: EventPort): BackendPort | undefined;
+  close(port: BackendPort): void;
+  /** Sets the guest's end pending (EVTCHNOP_send from domain 0). */
+  notify(port: BackendPort): void;
+  /** Called, never from inside a handler, after the guest notified this end. */
+  onEvent(port: BackendPort, listener: () => void): { dispose(): void };
+
+  /** Absolute virtual time in ns. */
+  now(): bigint;
+  /** Set by the xenstore server when it exists. */
+  xenstore: XenstoreAccess | undefined;
+}
