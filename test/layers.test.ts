@@ -115,11 +115,11 @@ describe('layers: the check itself', () => {
   const cases: [file: string, text: string, complaint: RegExp | undefined][] = [
     ['abi/x.ts', "import { mfn } from '../base/branded';", undefined],
     ['base/x.ts', "import { E } from '../abi/errno';", /no edge base → abi\/errno/],
-    ['hypervisor/x.ts', "import type { Exits } from '../cpu/exits';", undefined],
-    ['hypervisor/x.ts', "import { type Exits } from '../cpu/exits';", undefined],
-    ['hypervisor/x.ts', "import { type Exits, run } from '../cpu/exits';", /only types from cpu/],
-    ['hypervisor/x.ts', "export * from '../cpu/exits';", /only types from cpu/],
-    ['hypervisor/x.ts', "let e: import('../cpu/exits').Exits;", undefined],
+    ['hypervisor/x.ts', "import type { Cpu } from '../cpu/cpu';", undefined],
+    ['hypervisor/x.ts', "import { type Cpu } from '../cpu/cpu';", undefined],
+    ['hypervisor/x.ts', "import { type Cpu, run } from '../cpu/cpu';", /only types from cpu/],
+    ['hypervisor/x.ts', "export * from '../cpu/cpu';", /only types from cpu/],
+    ['hypervisor/x.ts', "let e: import('../cpu/cpu').Cpu;", undefined],
     ['debugger/x.ts', "import type { Target } from '../machine/target';", undefined],
     [
       'debugger/x.ts',
