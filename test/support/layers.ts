@@ -23,6 +23,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     deterministic: true,
   },
   cpu: { values: ['base'], core: true, deterministic: 'sync' },
+  // cpu/exits is vocabulary, not machinery: the constants by which the CPU says how it stopped.
   hypervisor: { values: ['base', 'abi', 'cpu/exits'], types: ['cpu'], core: true, deterministic: 'sync' },
   devices: { values: ['base', 'abi'], types: ['hypervisor'], core: true, deterministic: 'sync' },
   machine: {
