@@ -14,7 +14,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Case, differences, generate } from '../../test/cpu/softfloat/cases';
+import { type Case, differences, generate, onlyCompared } from '../../test/cpu/softfloat/cases';
 import { models } from '../../test/cpu/softfloat/models';
 import { formatVectors } from '../../test/cpu/softfloat/vectors';
 
@@ -28,19 +28,35 @@ const { values: options } = parseArgs({
   },
 });
 
-const REQUEST = 48, REPLY = 64, CHUNK = 1 << 16;
+const REQUEST = 48,
+  REPLY = 64,
+  CHUNK = 1 << 16;
 
 const scratch = mkdtempSync(join(tmpdir(), 'softfloat-'));
-process.on('exit', () => { rmSync(scratch, { recursive: true, force: true }); });
+process.on('exit', () => {
+  rmSync(scratch, { recursive: true, force: true });
+});
 const program = join(scratch, 'softfloat');
-execFileSync(process.env['CC'] ?? 'gcc', ['-O1', '-mno-red-zone', '-o', program, join(__dirname, 'softfloat.c')]);
-const numbers = new Map(execFileSync(program, ['--list'], { encoding: 'utf8' }).trim().split('\n').map((name, i) => [name, i]));
+execFileSync(process.env['CC'] ?? 'gcc', [
+  '-O1',
+  '-mno-red-zone',
+  '-o',
+  program,
+  join(__dirname, 'softfloat.c'),
+]);
+const numbers = new Map(
+  execFileSync(program, ['--list'], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map((name, i) => [name, i]),
+);
 
 const put = (buffer: Buffer, at: number, value: bigint): void => {
   buffer.writeBigUInt64LE(BigInt.asUintN(64, value), at);
   buffer.writeBigUInt64LE(BigInt.asUintN(64, value >> 64n), at + 8);
 };
-const take = (buffer: Buffer, at: number): bigint => buffer.readBigUInt64LE(at) | (buffer.readBigUInt64LE(at + 8) << 64n);
+const take = (buffer: Buffer, at: number): bigint =>
+  buffer.readBigUInt64LE(at) | (buffer.readBigUInt64LE(at + 8) << 64n);
 
 /** Let the processor answer the cases of one operation, in place. */
 function askProcessor(op: number, cases: Case[]): void {
@@ -52,12 +68,16 @@ function askProcessor(op: number, cases: Case[]): void {
     put(input, i * REQUEST + 24, c.b);
   });
   const { stdout, status } = spawnSync(program, { input, maxBuffer: cases.length * REPLY + 1 });
-  if (status !== 0 || stdout.length !== cases.length * REPLY) throw new Error(`native helper failed (${String(status)})`);
+  if (status !== 0 || stdout.length !== cases.length * REPLY)
+    throw new Error(`native helper failed (${String(status)})`);
   cases.forEach((c, i) => {
     const at = i * REPLY;
     c.answer = {
-      r0: take(stdout, at), r1: take(stdout, at + 16), mem: take(stdout, at + 32),
-      status: stdout.readUInt32LE(at + 48), extra: stdout.readUInt32LE(at + 52),
+      r0: take(stdout, at),
+      r1: take(stdout, at + 16),
+      mem: take(stdout, at + 32),
+      status: stdout.readUInt32LE(at + 48),
+      extra: stdout.readUInt32LE(at + 52),
     };
   });
 }
@@ -72,7 +92,9 @@ for (const [name, model] of models) {
   if (op === undefined) throw new Error(`native helper has no ${name}`);
   if (only !== undefined && !only.includes(name)) continue;
   const count = model.loose && options.record === undefined ? Math.ceil(perOperation / 10) : perOperation;
-  let wrong = 0, loose = 0, exact = 0;
+  let wrong = 0,
+    loose = 0,
+    exact = 0;
   for (let done = 0; done < count; done += CHUNK) {
     const cases = generate(name, model, Number(options.seed) + done, Math.min(CHUNK, count - done));
     askProcessor(op, cases);
@@ -82,15 +104,21 @@ for (const [name, model] of models) {
         if (verdict.exact) exact++;
         else loose++;
       } else if (wrong++ < Number(options.show)) {
-        console.log(`${name} a=${c.a.toString(16)} b=${c.b.toString(16)} control=${c.control.toString(16)}: ${verdict.problem}`);
+        console.log(
+          `${name} a=${c.a.toString(16)} b=${c.b.toString(16)} control=${c.control.toString(16)}: ${verdict.problem}`,
+        );
       }
     }
-    if (options.record !== undefined) recorded.push({ name, cases });
+    if (options.record !== undefined)
+      recorded.push({ name, cases: cases.map((c) => onlyCompared(model, c)) });
   }
   total += count;
   failures += wrong;
   if (wrong > 0) console.log(`${name}: ${String(wrong)} of ${String(count)} WRONG`);
-  else if (model.loose) console.log(`${name}: ${String(count)} within 1 ulp, ${((100 * exact) / (exact + loose)).toFixed(3)} % exact`);
+  else if (model.loose)
+    console.log(
+      `${name}: ${String(count)} within 1 ulp, ${((100 * exact) / (exact + loose)).toFixed(3)} % exact`,
+    );
 }
 console.log(`${String(total)} cases, ${String(failures)} differences`);
 if (options.record !== undefined) writeFileSync(options.record, formatVectors(recorded));

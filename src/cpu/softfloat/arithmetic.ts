@@ -1,6 +1,19 @@
 /** Addition, subtraction, multiplication, division and square root (SDM Vol 1 §4.8, §5.4-5.6, §8.3). */
 import { type FpEnv, ZERO_DIVIDE, raise } from './env';
-import { type Format, type Unpacked, Kind, bitLength, flushOperand, infinity, round, shiftRightJam, unpack, unpackAs, zero } from './format';
+import { FAST, fast } from './fast';
+import {
+  type Format,
+  type Unpacked,
+  Kind,
+  bitLength,
+  flushOperand,
+  infinity,
+  round,
+  shiftRightJam,
+  unpack,
+  unpackAs,
+  zero,
+} from './format';
 import { binaryNaN, denormalOperands, invalid, unaryNaN } from './nan';
 
 type Binary = (f: Format, a: Unpacked, b: Unpacked, env: FpEnv) => bigint;
@@ -12,8 +25,10 @@ const precisionFor = (f: Format, env: FpEnv): number => (f.explicitInteger ? env
  * A two-operand operation in format `f`. `fa` and `fb` are the operands' own formats:
  * an x87 memory operand keeps its narrower one, which decides whether it is denormal.
  */
-function binary(operate: Binary) {
+function binary(operate: Binary, quick: Parameters<typeof fast>[0]) {
   return (f: Format, a: bigint, b: bigint, env: FpEnv, fa: Format = f, fb: Format = f): bigint => {
+    const result = fast(quick, f, a, b, env);
+    if (result !== undefined) return result;
     const ua = unpackAs(fa, f, flushOperand(fa, a, env));
     const ub = unpackAs(fb, f, flushOperand(fb, b, env));
     env.roundedUp = false;
@@ -80,7 +95,11 @@ const divValues: Binary = (f, a, b, env) => {
 };
 
 /** a / b with at least `bits` bits, the remainder jammed into the last place. */
-export function divide(a: bigint, b: bigint, bits: number): { readonly quotient: bigint; readonly exponent: number } {
+export function divide(
+  a: bigint,
+  b: bigint,
+  bits: number,
+): { readonly quotient: bigint; readonly exponent: number } {
   const shift = Math.max(0, bits + bitLength(b) - bitLength(a) + 1);
   const dividend = a << BigInt(shift);
   const quotient = dividend / b;
@@ -102,12 +121,14 @@ export function integerSqrt(value: bigint): bigint {
   return root;
 }
 
-export const add = binary(addValues);
-export const sub = binary((f, a, b, env) => addValues(f, a, negated(b), env));
-export const mul = binary(mulValues);
-export const div = binary(divValues);
+export const add = binary(addValues, FAST.add);
+export const sub = binary((f, a, b, env) => addValues(f, a, negated(b), env), FAST.sub);
+export const mul = binary(mulValues, FAST.mul);
+export const div = binary(divValues, FAST.div);
 
 export function sqrt(f: Format, a: bigint, env: FpEnv): bigint {
+  const result = fast(FAST.sqrt, f, 0n, a, env);
+  if (result !== undefined) return result;
   const u = unpack(f, flushOperand(f, a, env));
   env.roundedUp = false;
   const nan = unaryNaN(f, u, env);

@@ -10,7 +10,8 @@ export type Relation = (typeof Relation)[keyof typeof Relation];
 function order(a: Unpacked, b: Unpacked): Relation {
   if (a.kind === Kind.zero && b.kind === Kind.zero) return Relation.equal;
   const sign = a.kind === Kind.zero ? !b.sign : a.sign;
-  if (a.kind === Kind.zero || b.kind === Kind.zero || a.sign !== b.sign) return sign ? Relation.less : Relation.greater;
+  if (a.kind === Kind.zero || b.kind === Kind.zero || a.sign !== b.sign)
+    return sign ? Relation.less : Relation.greater;
   const larger = sign ? Relation.less : Relation.greater;
   const smaller = sign ? Relation.greater : Relation.less;
   if (a.kind === Kind.infinity || b.kind === Kind.infinity) {
@@ -39,8 +40,20 @@ function compareUnpacked(a: Unpacked, b: Unpacked, env: FpEnv, signalQuiet: bool
  * a quiet one only when `signalQuiet` (COMISx, FCOM, FTST: true; UCOMISx, FUCOM: false;
  * SDM Vol 1 §4.8.3.4). `fb` is b's format where a memory operand's differs.
  */
-export function compare(f: Format, a: bigint, b: bigint, env: FpEnv, signalQuiet: boolean, fb: Format = f): Relation {
-  return compareUnpacked(unpack(f, flushOperand(f, a, env)), unpack(fb, flushOperand(fb, b, env)), env, signalQuiet);
+export function compare(
+  f: Format,
+  a: bigint,
+  b: bigint,
+  env: FpEnv,
+  signalQuiet: boolean,
+  fb: Format = f,
+): Relation {
+  return compareUnpacked(
+    unpack(f, flushOperand(f, a, env)),
+    unpack(fb, flushOperand(fb, b, env)),
+    env,
+    signalQuiet,
+  );
 }
 
 /** The relations under which each CMPPS/CMPSS/CMPPD/CMPSD predicate holds (SDM Vol 2A table 3-1). */
@@ -81,8 +94,13 @@ export function examine(f: Format, a: bigint): number {
   return EXAMINED[unpack(f, a).kind];
 }
 const EXAMINED = {
-  [Kind.zero]: 4, [Kind.normal]: 2, [Kind.denormal]: 6, [Kind.infinity]: 3,
-  [Kind.quietNaN]: 1, [Kind.signalingNaN]: 1, [Kind.unsupported]: 0,
+  [Kind.zero]: 4,
+  [Kind.normal]: 2,
+  [Kind.denormal]: 6,
+  [Kind.infinity]: 3,
+  [Kind.quietNaN]: 1,
+  [Kind.signalingNaN]: 1,
+  [Kind.unsupported]: 0,
 } as const;
 
 export const isZero = (f: Format, a: bigint): boolean => (a & ~f.signBit) === zero(f, false);

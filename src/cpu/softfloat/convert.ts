@@ -1,7 +1,19 @@
 /** Conversions between formats, to and from integers, and to and from packed decimal. */
 import { type FpEnv, INEXACT, INVALID, OVERFLOW, UNDERFLOW, defaultEnv, raise, unmaskedPending } from './env';
 import {
-  type Format, type Unpacked, Kind, bitLength, carryNaN, f80, flushOperand, infinity, quieted, round, roundToQuantum, unpack, zero,
+  type Format,
+  type Unpacked,
+  Kind,
+  bitLength,
+  carryNaN,
+  f80,
+  flushOperand,
+  infinity,
+  quieted,
+  round,
+  roundToQuantum,
+  unpack,
+  zero,
 } from './format';
 import { denormalOperands } from './nan';
 
@@ -56,7 +68,11 @@ export const widenInteger = (value: bigint): bigint => fromInteger(f80, value, E
 const EXACT = defaultEnv();
 
 /** Integer nearest to a finite value in the direction of env.rc (or toward zero). */
-function integral(u: Unpacked, env: FpEnv, truncate: boolean): { readonly value: bigint; readonly inexact: boolean } {
+function integral(
+  u: Unpacked,
+  env: FpEnv,
+  truncate: boolean,
+): { readonly value: bigint; readonly inexact: boolean } {
   const rc = env.rc;
   if (truncate) env.rc = 3;
   const { units, inexact } = roundToQuantum(u.sign, u.significand, u.exponent, 0, env);

@@ -38,7 +38,17 @@ function format(name: Format['name'], bits: number, precision: number, exponentB
   const quietBit = 1n << BigInt(precision - 2);
   const infinity = (BigInt(maxExponent) << BigInt(fieldBits)) | (explicitInteger ? integerBit : 0n);
   return {
-    name, bits, precision, exponentBits, explicitInteger, fieldBits, maxExponent, signBit, integerBit, quietBit, infinity,
+    name,
+    bits,
+    precision,
+    exponentBits,
+    explicitInteger,
+    fieldBits,
+    maxExponent,
+    signBit,
+    integerBit,
+    quietBit,
+    infinity,
     bias: 2 ** (exponentBits - 1) - 1,
     fieldMask: (1n << BigInt(fieldBits)) - 1n,
     indefinite: signBit | infinity | quietBit,
@@ -50,7 +60,15 @@ export const f64: Format = format('f64', 64, 53, 11);
 export const f80: Format = format('f80', 80, 64, 15);
 
 /** What an encoding stands for; ordered so that `kind >= Kind.quietNaN` means "no value". */
-export const Kind = { zero: 0, normal: 1, denormal: 2, infinity: 3, quietNaN: 4, signalingNaN: 5, unsupported: 6 } as const;
+export const Kind = {
+  zero: 0,
+  normal: 1,
+  denormal: 2,
+  infinity: 3,
+  quietNaN: 4,
+  signalingNaN: 5,
+  unsupported: 6,
+} as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /**
@@ -83,7 +101,13 @@ export function unpack(f: Format, encoding: bigint): Unpacked {
   else if (fraction === 0n) kind = Kind.infinity;
   else kind = (fraction & f.quietBit) !== 0n ? Kind.quietNaN : Kind.signalingNaN;
   const significand = integer && !f.explicitInteger ? field | f.integerBit : field;
-  return { kind, sign, exponent: (biased === 0 ? 1 : biased) - f.bias - f.precision + 1, significand, encoding };
+  return {
+    kind,
+    sign,
+    exponent: (biased === 0 ? 1 : biased) - f.bias - f.precision + 1,
+    significand,
+    encoding,
+  };
 }
 
 export const isNaNKind = (u: Unpacked): boolean => u.kind === Kind.quietNaN || u.kind === Kind.signalingNaN;
@@ -146,11 +170,16 @@ function roundShift(sign: boolean, value: bigint, shift: number, env: FpEnv): bi
 
 /** Round significand * 2^exponent to a multiple of 2^quantum; says whether anything was lost. */
 export function roundToQuantum(
-  sign: boolean, significand: bigint, exponent: number, quantum: number, env: FpEnv,
+  sign: boolean,
+  significand: bigint,
+  exponent: number,
+  quantum: number,
+  env: FpEnv,
 ): { readonly units: bigint; readonly inexact: boolean } {
   env.roundedUp = false;
   const shift = quantum - exponent;
-  if (shift <= 0 || significand === 0n) return { units: significand << BigInt(Math.max(-shift, 0)), inexact: false };
+  if (shift <= 0 || significand === 0n)
+    return { units: significand << BigInt(Math.max(-shift, 0)), inexact: false };
   // Beyond all its bits a value is only "something": keep the shift small.
   const length = bitLength(significand);
   if (shift > length + 2) return { units: roundShift(sign, 1n, 2, env), inexact: true };
@@ -177,7 +206,12 @@ const WRAP = 24576;
  * precision control; the exponent range stays that of `f` (SDM Vol 1 §8.1.5.2).
  */
 export function round(
-  f: Format, env: FpEnv, sign: boolean, significand: bigint, exponent: number, precision: number = f.precision,
+  f: Format,
+  env: FpEnv,
+  sign: boolean,
+  significand: bigint,
+  exponent: number,
+  precision: number = f.precision,
 ): bigint {
   const minimum = 1 - f.bias;
   const top = exponent + bitLength(significand) - 1;
@@ -209,7 +243,12 @@ export function round(
 }
 
 function roundNormal(
-  f: Format, env: FpEnv, sign: boolean, significand: bigint, exponent: number, precision: number,
+  f: Format,
+  env: FpEnv,
+  sign: boolean,
+  significand: bigint,
+  exponent: number,
+  precision: number,
 ): bigint {
   const top = exponent + bitLength(significand) - 1;
   let quantum = top - precision + 1;

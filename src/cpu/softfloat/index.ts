@@ -6,3 +6,4 @@ export { Relation, compare, comparePredicate, min, max, examine } from './compar
 export { convert, storeNarrow, fromInteger, widenInteger, toInteger, fromBcd, toBcd } from './convert';
 export { type Constant, type Remainder, constant, rndint, scale, xtract, prem, prem1 } from './x87';
 export { type Angle, f2xm1, patan, ptan, sin, cos, sincos, yl2x, yl2xp1 } from './transcendental';
+export { reciprocalEstimate, rsqrtEstimate } from './estimate';

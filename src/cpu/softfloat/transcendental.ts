@@ -6,8 +6,20 @@ import { type FpEnv, INEXACT, UNDERFLOW, ZERO_DIVIDE, raise } from './env';
 import { type Unpacked, Kind, bitLength, f80, infinity, one, round, unpack, zero } from './format';
 import { binaryNaN, denormalOperands, invalid, unaryNaN } from './nan';
 import {
-  LN2, ONE, PI, W, type Scaled, arctangent, atanhOverArgument, cosine, expm1OverArgument, ratio, scaled,
-  sineOverArgument, times, toFixed,
+  LN2,
+  ONE,
+  PI,
+  W,
+  type Scaled,
+  arctangent,
+  atanhOverArgument,
+  cosine,
+  expm1OverArgument,
+  ratio,
+  scaled,
+  sineOverArgument,
+  times,
+  toFixed,
 } from './series';
 
 const magnitude = (u: Unpacked): Scaled => scaled(u.significand, u.exponent);
@@ -51,9 +63,7 @@ export interface Angle {
   readonly outOfRange: boolean;
 }
 
-type Prepared =
-  | { readonly done: Angle }
-  | { readonly u: Unpacked; readonly done?: undefined };
+type Prepared = { readonly done: Angle } | { readonly u: Unpacked; readonly done?: undefined };
 
 function prepareAngle(a: bigint, env: FpEnv): Prepared {
   const u = unpack(f80, a);
@@ -69,7 +79,7 @@ function prepareAngle(a: bigint, env: FpEnv): Prepared {
 function sinValue(u: Unpacked, env: FpEnv): bigint {
   if (u.kind === Kind.zero) return u.encoding;
   const { sign, rest, quadrant } = reduce(magnitude(u));
-  const negative = (u.sign !== (quadrant >= 2)) !== (sign && (quadrant & 1) === 0);
+  const negative = (u.sign !== quadrant >= 2) !== (sign && (quadrant & 1) === 0);
   return inexact(env, negative, (quadrant & 1) === 0 ? sineOf(rest) : cosineOf(rest));
 }
 
@@ -91,7 +101,10 @@ export function cos(a: bigint, env: FpEnv): Angle {
 }
 
 /** FSINCOS: sine replaces st(0), cosine is pushed. */
-export function sincos(a: bigint, env: FpEnv): { readonly sin: bigint; readonly cos: bigint; readonly outOfRange: boolean } {
+export function sincos(
+  a: bigint,
+  env: FpEnv,
+): { readonly sin: bigint; readonly cos: bigint; readonly outOfRange: boolean } {
   const p = prepareAngle(a, env);
   if (p.done !== undefined) return { sin: p.done.result, cos: p.done.result, outOfRange: p.done.outOfRange };
   return { sin: sinValue(p.u, env), cos: cosValue(p.u, env), outOfRange: false };
@@ -256,4 +269,3 @@ export function yl2xp1(y: bigint, x: bigint, env: FpEnv): bigint {
   }
   return scaleLog(uy, log2(scaled(total, unit)), env);
 }
-

@@ -129,4 +129,3 @@ export function constant(name: Constant, env: FpEnv): bigint {
   const quiet = { ...env, flags: 0, masks: 0x3f };
   return round(f80, quiet, false, significand, exponent);
 }
-

@@ -37,26 +37,59 @@ export const models = new Map<string, Model>();
 const XM = 0x80000000;
 const low = (bits: number, value: bigint): bigint => BigInt.asUintN(bits, value);
 
-function sse(name: string, a: OperandKind, b: OperandKind, bits: Model['bits'], run: (a: bigint, b: bigint, env: s.FpEnv) => Partial<Answer>): void {
+function sse(
+  name: string,
+  a: OperandKind,
+  b: OperandKind,
+  bits: Model['bits'],
+  run: (a: bigint, b: bigint, env: s.FpEnv) => Partial<Answer>,
+): void {
   models.set(name, {
-    unit: 'sse', a, b, related: a === b, bits, statusMask: 0x3f, loose: false,
+    unit: 'sse',
+    a,
+    b,
+    related: a === b,
+    bits,
+    statusMask: 0x3f,
+    loose: false,
     run(x, y, control) {
       const env = s.envFromMxcsr(control);
       const answer = run(x, y, env);
       const status = env.flags;
       if (s.unmaskedPending(env) !== 0) {
-        return { status, extra: XM, ...(bits[0] > 0 ? { r0: low(bits[0], x) } : {}), ...(bits[2] > 0 ? { mem: y } : {}) };
+        return {
+          status,
+          extra: XM,
+          ...(bits[0] > 0 ? { r0: low(bits[0], x) } : {}),
+          ...(bits[2] > 0 ? { mem: y } : {}),
+        };
       }
       return { extra: 0, ...answer, status };
     },
   });
 }
 
-const scalar = [[f32, 's', 'ss'], [f64, 'd', 'sd']] as const;
+const scalar = [
+  [f32, 's', 'ss'],
+  [f64, 'd', 'sd'],
+] as const;
 type BinaryOp = (f: s.Format, a: bigint, b: bigint, env: s.FpEnv) => bigint;
-const binaries: Record<string, BinaryOp> = { add: s.add, sub: s.sub, mul: s.mul, div: s.div, min: s.min, max: s.max, sqrt: (f, _, b, env) => s.sqrt(f, b, env) };
+const binaries: Record<string, BinaryOp> = {
+  add: s.add,
+  sub: s.sub,
+  mul: s.mul,
+  div: s.div,
+  min: s.min,
+  max: s.max,
+  sqrt: (f, _, b, env) => s.sqrt(f, b, env),
+};
 /** ZF, PF, CF as COMISS and FCOMI set them. */
-const EFLAGS = { [s.Relation.less]: 1, [s.Relation.equal]: 0x40, [s.Relation.greater]: 0, [s.Relation.unordered]: 0x45 } as const;
+const EFLAGS = {
+  [s.Relation.less]: 1,
+  [s.Relation.equal]: 0x40,
+  [s.Relation.greater]: 0,
+  [s.Relation.unordered]: 0x45,
+} as const;
 
 for (const [f, , suffix] of scalar) {
   const n = f.bits;
@@ -75,9 +108,15 @@ for (const [f, , suffix] of scalar) {
   }
   for (const width of [32, 64] as const) {
     for (const truncate of [false, true]) {
-      sse(`cvt${truncate ? 't' : ''}${suffix}2si${String(width)}`, f.name, f.name, [0, 0, width], (_, b, env) => ({
-        mem: s.toInteger(f, low(n, b), width, env, truncate),
-      }));
+      sse(
+        `cvt${truncate ? 't' : ''}${suffix}2si${String(width)}`,
+        f.name,
+        f.name,
+        [0, 0, width],
+        (_, b, env) => ({
+          mem: s.toInteger(f, low(n, b), width, env, truncate),
+        }),
+      );
     }
     sse(`cvtsi2${suffix}${String(width)}`, f.name, 'i64', [n, 0, 0], (_, b, env) => ({
       r0: s.fromInteger(f, BigInt.asIntN(width, b), env),
@@ -86,6 +125,9 @@ for (const [f, , suffix] of scalar) {
 }
 sse('cvtss2sd', 'f64', 'f32', [64, 0, 0], (_, b, env) => ({ r0: s.convert(f32, f64, low(32, b), env) }));
 sse('cvtsd2ss', 'f32', 'f64', [32, 0, 0], (_, b, env) => ({ r0: s.convert(f64, f32, low(64, b), env) }));
+
+sse('rcpss', 'f32', 'f32', [32, 0, 0], (_, b) => ({ r0: s.reciprocalEstimate(low(32, b)) }));
+sse('rsqrtss', 'f32', 'f32', [32, 0, 0], (_, b) => ({ r0: s.rsqrtEstimate(low(32, b)) }));
 
 function packed(name: string, f: s.Format, op: BinaryOp): void {
   const kind = f === f32 ? 'packed32' : 'packed64';
@@ -104,21 +146,32 @@ packed('divps', f32, s.div);
 packed('sqrtps', f32, (f, _, b, env) => s.sqrt(f, b, env));
 packed('mulpd', f64, s.mul);
 
-const C0 = 0x100, C1 = 0x200, C2 = 0x400, C3 = 0x4000;
+const C0 = 0x100,
+  C1 = 0x200,
+  C2 = 0x400,
+  C3 = 0x4000;
 const EXCEPTIONS = 0x3f;
 
 type X87 = Omit<Partial<Model>, 'run'> & { run(a: bigint, b: bigint, env: s.FpEnv): Partial<Answer> };
 
 function x87(name: string, options: X87): void {
   models.set(name, {
-    unit: 'x87', a: 'f80', b: 'f80', related: true, bits: [80, 80, 0], statusMask: EXCEPTIONS | C1, loose: false,
+    unit: 'x87',
+    a: 'f80',
+    b: 'f80',
+    related: true,
+    bits: [80, 80, 0],
+    statusMask: EXCEPTIONS | C1,
+    loose: false,
     ...options,
     run(a, b, control) {
       const env = s.envFromFcw(control);
-      const x = low(80, a), y = low(80, b);
+      const x = low(80, a),
+        y = low(80, b);
       const answer = options.run(x, y, env);
       const codes = answer.status ?? (env.roundedUp ? C1 : 0);
-      if (s.suppressesResult(env) && !name.startsWith('fld')) return { r0: x, r1: y, status: env.flags | (codes & ~C1) };
+      if (s.suppressesResult(env) && !name.startsWith('fld'))
+        return { r0: x, r1: y, status: env.flags | (codes & ~C1) };
       return { r1: y, ...answer, status: env.flags | codes };
     },
   });
@@ -137,27 +190,51 @@ x87('fxtract', {
     return s.suppressesResult(env) ? { r0: a, r1: b } : { r0: significand, r1: exponent };
   },
 });
-for (const [name, op] of [['fprem', s.prem], ['fprem1', s.prem1]] as const) {
+for (const [name, op] of [
+  ['fprem', s.prem],
+  ['fprem1', s.prem1],
+] as const) {
   x87(name, {
     statusMask: EXCEPTIONS | C0 | C1 | C2 | C3,
     run(a, b, env) {
       const { result, quotient, partial } = op(a, b, env);
-      return { r0: result, status: (partial ? C2 : 0) | (quotient & 1 ? C1 : 0) | (quotient & 2 ? C3 : 0) | (quotient & 4 ? C0 : 0) };
+      return {
+        r0: result,
+        status:
+          (partial ? C2 : 0) | (quotient & 1 ? C1 : 0) | (quotient & 2 ? C3 : 0) | (quotient & 4 ? C0 : 0),
+      };
     },
   });
 }
-const CODES = { [s.Relation.less]: C0, [s.Relation.equal]: C3, [s.Relation.greater]: 0, [s.Relation.unordered]: C0 | C2 | C3 } as const;
+const CODES = {
+  [s.Relation.less]: C0,
+  [s.Relation.equal]: C3,
+  [s.Relation.greater]: 0,
+  [s.Relation.unordered]: C0 | C2 | C3,
+} as const;
 const codesMask = EXCEPTIONS | C0 | C1 | C2 | C3;
-x87('fcom', { statusMask: codesMask, run: (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, true)] }) });
-x87('fucom', { statusMask: codesMask, run: (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, false)] }) });
-x87('ftst', { statusMask: codesMask, run: (a, _, env) => ({ r0: a, status: CODES[s.compare(f80, a, 0n, env, true)] }) });
+x87('fcom', {
+  statusMask: codesMask,
+  run: (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, true)] }),
+});
+x87('fucom', {
+  statusMask: codesMask,
+  run: (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, false)] }),
+});
+x87('ftst', {
+  statusMask: codesMask,
+  run: (a, _, env) => ({ r0: a, status: CODES[s.compare(f80, a, 0n, env, true)] }),
+});
 x87('fcomi', { run: (a, b, env) => ({ r0: a, extra: EFLAGS[s.compare(f80, a, b, env, true)] }) });
 x87('fucomi', { run: (a, b, env) => ({ r0: a, extra: EFLAGS[s.compare(f80, a, b, env, false)] }) });
 x87('fxam', {
   statusMask: codesMask,
   run(a) {
     const codes = s.examine(f80, a);
-    return { r0: a, status: (a & f80.signBit ? C1 : 0) | (codes & 4 ? C3 : 0) | (codes & 2 ? C2 : 0) | (codes & 1 ? C0 : 0) };
+    return {
+      r0: a,
+      status: (a & f80.signBit ? C1 : 0) | (codes & 4 ? C3 : 0) | (codes & 2 ? C2 : 0) | (codes & 1 ? C0 : 0),
+    };
   },
 });
 x87('fabs', { run: (a) => ({ r0: a & ~f80.signBit, status: 0 }) });
@@ -167,15 +244,26 @@ const transcendental: Omit<X87, 'run'> = { loose: true, related: false, statusMa
 const angle = { ...transcendental, a: 'angle' } as const;
 x87('f2xm1', { ...transcendental, a: 'unit', run: (a, _, env) => ({ r0: s.f2xm1(a, env) }) });
 /** The operations that pop: st(1) holds the result and becomes st(0), unless nothing happened. */
-const popping = (op: (y: bigint, x: bigint, env: s.FpEnv) => bigint) => (a: bigint, b: bigint, env: s.FpEnv): Partial<Answer> => {
-  const r0 = op(b, a, env);
-  return s.suppressesResult(env) ? {} : { r0 };
-};
+const popping =
+  (op: (y: bigint, x: bigint, env: s.FpEnv) => bigint) =>
+  (a: bigint, b: bigint, env: s.FpEnv): Partial<Answer> => {
+    const r0 = op(b, a, env);
+    return s.suppressesResult(env) ? {} : { r0 };
+  };
 x87('fyl2x', { ...transcendental, a: 'positive', bits: [80, 0, 0], run: popping(s.yl2x) });
 x87('fyl2xp1', { ...transcendental, a: 'near1', bits: [80, 0, 0], run: popping(s.yl2xp1) });
 x87('fpatan', { ...transcendental, related: true, bits: [80, 0, 0], run: popping(s.patan) });
-for (const [name, op] of [['fsin', s.sin], ['fcos', s.cos]] as const) {
-  x87(name, { ...angle, run(a, _, env) { const r = op(a, env); return { r0: r.result, status: r.outOfRange ? C2 : 0 }; } });
+for (const [name, op] of [
+  ['fsin', s.sin],
+  ['fcos', s.cos],
+] as const) {
+  x87(name, {
+    ...angle,
+    run(a, _, env) {
+      const r = op(a, env);
+      return { r0: r.result, status: r.outOfRange ? C2 : 0 };
+    },
+  });
 }
 x87('fsincos', {
   ...angle,
@@ -197,7 +285,8 @@ for (const name of ['fld1', 'fldl2t', 'fldl2e', 'fldpi', 'fldlg2', 'fldln2', 'fl
 }
 const load = (name: string, b: OperandKind, value: (b: bigint, env: s.FpEnv) => bigint): void => {
   x87(name, {
-    b, related: false,
+    b,
+    related: false,
     run(a, y, env) {
       const r0 = value(y, env);
       const stays = (s.unmaskedPending(env) & s.INVALID) !== 0;
@@ -216,8 +305,19 @@ for (const width of [16, 32, 64] as const) {
 }
 load('fbld', 'bcd', (b, env) => s.fromBcd(f80, b, env));
 
-const withMemory = (name: string, f: s.Format, op: (a: bigint, b: bigint, env: s.FpEnv) => Partial<Answer>, statusMask = EXCEPTIONS | C1): void => {
-  x87(name, { b: f.name, related: false, bits: [80, 0, 0], statusMask, run: (a, b, env) => op(a, low(f.bits, b), env) });
+const withMemory = (
+  name: string,
+  f: s.Format,
+  op: (a: bigint, b: bigint, env: s.FpEnv) => Partial<Answer>,
+  statusMask = EXCEPTIONS | C1,
+): void => {
+  x87(name, {
+    b: f.name,
+    related: false,
+    bits: [80, 0, 0],
+    statusMask,
+    run: (a, b, env) => op(a, low(f.bits, b), env),
+  });
 };
 withMemory('fadd32', f32, (a, b, env) => ({ r0: s.add(f80, a, b, env, f80, f32) }));
 withMemory('fadd64', f64, (a, b, env) => ({ r0: s.add(f80, a, b, env, f80, f64) }));
@@ -225,16 +325,37 @@ withMemory('fmul32', f32, (a, b, env) => ({ r0: s.mul(f80, a, b, env, f80, f32) 
 withMemory('fmul64', f64, (a, b, env) => ({ r0: s.mul(f80, a, b, env, f80, f64) }));
 withMemory('fdiv32', f32, (a, b, env) => ({ r0: s.div(f80, a, b, env, f80, f32) }));
 withMemory('fdivr64', f64, (a, b, env) => ({ r0: s.div(f80, b, a, env, f64, f80) }));
-withMemory('fcom32', f32, (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, true, f32)] }), codesMask);
-withMemory('fcom64', f64, (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, true, f64)] }), codesMask);
-x87('fiadd16', { b: 'i64', related: false, bits: [80, 0, 0], run: (a, b, env) => ({ r0: s.add(f80, a, s.widenInteger(BigInt.asIntN(16, b)), env) }) });
-x87('fidivr32', { b: 'i64', related: false, bits: [80, 0, 0], run: (a, b, env) => ({ r0: s.div(f80, s.widenInteger(BigInt.asIntN(32, b)), a, env) }) });
+withMemory(
+  'fcom32',
+  f32,
+  (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, true, f32)] }),
+  codesMask,
+);
+withMemory(
+  'fcom64',
+  f64,
+  (a, b, env) => ({ r0: a, status: CODES[s.compare(f80, a, b, env, true, f64)] }),
+  codesMask,
+);
+x87('fiadd16', {
+  b: 'i64',
+  related: false,
+  bits: [80, 0, 0],
+  run: (a, b, env) => ({ r0: s.add(f80, a, s.widenInteger(BigInt.asIntN(16, b)), env) }),
+});
+x87('fidivr32', {
+  b: 'i64',
+  related: false,
+  bits: [80, 0, 0],
+  run: (a, b, env) => ({ r0: s.div(f80, s.widenInteger(BigInt.asIntN(32, b)), a, env) }),
+});
 
 const UNTOUCHED = BigInt(`0x${'cc'.repeat(16)}`);
 /** Stores: an unmasked exception other than precision leaves memory alone. */
-const store = (name: string, bits: number, value: (a: bigint, env: s.FpEnv) => bigint, pops = false): void => {
+const store = (name: string, bits: number, value: (a: bigint, env: s.FpEnv) => bigint): void => {
   x87(name, {
-    related: false, bits: [0, 0, bits], a: bits === 80 ? 'f80' : 'f80',
+    related: false,
+    bits: [0, 0, bits],
     run(a, _, env) {
       const mem = value(a, env);
       return { mem: (s.unmaskedPending(env) & ~s.INEXACT) !== 0 ? UNTOUCHED : mem };
@@ -249,7 +370,6 @@ const store = (name: string, bits: number, value: (a: bigint, env: s.FpEnv) => b
       return { mem: UNTOUCHED, ...answer };
     },
   });
-  void pops;
 };
 store('fst32', 32, (a, env) => s.storeNarrow(f32, a, env));
 store('fst64', 64, (a, env) => s.storeNarrow(f64, a, env));

@@ -3,8 +3,10 @@ import type { Case } from './cases';
 
 const FIELDS = 8;
 
-/** `name:` lines each followed by cases `a b control r0 r1 mem status extra`; `~` repeats the field of the line before. */
-export function formatVectors(groups: readonly { readonly name: string; readonly cases: readonly Case[] }[]): string {
+/** `name:` lines each followed by cases `a b control r0 r1 mem status extra`. */
+export function formatVectors(
+  groups: readonly { readonly name: string; readonly cases: readonly Case[] }[],
+): string {
   const lines: string[] = [];
   for (const { name, cases } of groups) {
     lines.push(`${name}:`);
@@ -26,8 +28,19 @@ export function* parseVectors(text: string): Generator<{ readonly name: string; 
       continue;
     }
     const fields = line.split(' ');
-    if (fields.length !== FIELDS) throw new Error(`vector for ${name} has ${String(fields.length)} fields: ${line}`);
-    const [a = 0n, b = 0n, control = 0n, r0 = 0n, r1 = 0n, mem = 0n, status = 0n, extra = 0n] = fields.map((f) => BigInt(`0x${f}`));
-    yield { name, c: { a, b, control: Number(control), answer: { r0, r1, mem, status: Number(status), extra: Number(extra) } } };
+    if (fields.length !== FIELDS)
+      throw new Error(`vector for ${name} has ${String(fields.length)} fields: ${line}`);
+    const [a = 0n, b = 0n, control = 0n, r0 = 0n, r1 = 0n, mem = 0n, status = 0n, extra = 0n] = fields.map(
+      (f) => BigInt(`0x${f}`),
+    );
+    yield {
+      name,
+      c: {
+        a,
+        b,
+        control: Number(control),
+        answer: { r0, r1, mem, status: Number(status), extra: Number(extra) },
+      },
+    };
   }
 }
