@@ -31,7 +31,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     core: true,
     deterministic: true,
   },
-  debugger: { values: ['base', 'abi', 'guest', 'machine/target'], core: true },
+  // Of the machine, the debugger sees Target and the language of Target's conditions, which imports nothing else.
+  debugger: { values: ['base', 'abi', 'guest', 'machine/target', 'machine/conditions'], core: true },
   dap: {
     values: ['base', 'debugger'],
     types: ['machine/target'],
