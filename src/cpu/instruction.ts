@@ -36,6 +36,12 @@ import type { Operand, Ops, Width } from './ops';
  *                      the time: syscall, popf, mov ss, rdtsc, cpuid, in/out, helpers that exit …)
  *               'branch' sets next: ends a block
  *               'i64'  invalid in 64-bit mode (declared so that it decodes to #UD by name)
+ *               'v' 'y'           a form per operand width though no operand says so (MOVS: 'a5 ; rep aw v')
+ *               'w8' 'w16' 'w32' 'w64' 'w0' (= no REX.W)  only at this width, which is c.w (CBW: '98 ; w16')
+ *               'aw'              a form per address width: needed where the semantics read c.aw ('a32' 'a64': only that one)
+ *               'reg' 'mem'       mod = 3 / memory only, with no operand that says it (LFENCE: '0f ae /5 ; reg')
+ *               'anymod'          ModRM.mod ignored, register (MOV CRn)    'nob'  only without REX.B (NOP, PAUSE)
+ *   A byte after the opcode is a fixed ModRM ('0f 01 d0', 'd9 e8'); 'd8 c0+' = 'd8 /0 sti'.
  *   Example: '81 /0 rmv,immz; lock'
  */
 export interface Instruction {
@@ -57,12 +63,10 @@ export interface Instruction {
 export interface Context {
   /** Operand width of a `v` form, else the width of the first sized operand. */
   readonly w: Width;
-  /** Address width (67 prefix): 32 or 64; string instructions look at it. */
+  /** Address width (67 prefix): 32 or 64, in 'aw' forms (string instructions …); elsewhere 64, and the address is masked for you. */
   readonly aw: 32 | 64;
   /** REP prefix of a 'rep' form. */
   readonly rep: 'none' | 'rep' | 'repne';
-  /** Stack/branch operand width (d64 forms). */
-  readonly lock: boolean;
   /** Segment base value for string sources and moffs (fs/gs override), as a run-time value. */
   segBase(o: Ops): ReturnType<Ops['k']>;
 }
