@@ -83,6 +83,7 @@ hypercall_page:
     hypercall 17, HYPERVISOR_xen_version
     hypercall 18, HYPERVISOR_console_io
     hypercall 20, HYPERVISOR_grant_table_op
+    hypercall 21, HYPERVISOR_vm_assist
     hypercall 23, hypercall_iret
     hypercall 24, HYPERVISOR_vcpu_op
     hypercall 26, hypercall_mmuext_op

@@ -21,6 +21,7 @@ long HYPERVISOR_update_va_mapping(u64 va, u64 pte, u64 flags);
 long HYPERVISOR_xen_version(u32 cmd, void *arg);
 long HYPERVISOR_console_io(u32 cmd, u32 count, const char *buffer);
 long HYPERVISOR_grant_table_op(u32 cmd, void *args, u32 count);
+long HYPERVISOR_vm_assist(u32 cmd, u32 type);
 long HYPERVISOR_vcpu_op(u32 cmd, u32 vcpu, void *arg);
 long HYPERVISOR_mmuext_op(const struct mmuext_op *ops, u32 count, u32 *done, u32 domid);
 long HYPERVISOR_sched_op(u32 cmd, void *arg);

@@ -43,7 +43,7 @@ void guest_main(struct start_info *info)
     take_timer_event();     /* vcpu_op, sched_op */
     build_page_table();     /* mmuext_op, mmu_update */
     be_refused();           /* the same, refused */
-    fault_and_recover();    /* #PF, #GP, iret */
+    fault_and_recover();    /* vm_assist, #PF, #GP, iret */
     set_up_grants();        /* grant_table_op */
     visit_xenstore();       /* rings, event channels, a grant */
     call_several_at_once(); /* multicall */

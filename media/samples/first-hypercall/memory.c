@@ -134,12 +134,15 @@ void be_refused(void)
           errno_name(result));
 }
 
-/* What if we just store into the live table? It is mapped read-only, so the store faults; but the
- * hypervisor looks at what we tried, and if the entry is harmless it writes it for us (Xen
- * calls this writable page tables). If not, we see the page fault. Two more faults, of other
- * kinds, end the tour; all of them resume at once, see probe_write in boot.S. */
+/* What if we just store into the live table? It is mapped read-only, so the store faults. But a
+ * hypervisor asked for this assistance looks at what we tried, and if the entry is harmless writes
+ * it for us. If not, we see the page fault. Two more faults, of other kinds, end the tour; all
+ * of them resume at once, see probe_write in boot.S. */
 void fault_and_recover(void)
 {
+    long result = HYPERVISOR_vm_assist(VMASST_CMD_enable, VMASST_TYPE_writable_pagetables);
+    print("faults: writable page tables asked for: %s\n", errno_name(result));
+
     int faulted = probe_write(&l1[1], 0);
     print("faults: clearing L1[1] by a plain store: %s\n",
           faulted ? "faulted" : "the hypervisor did it for us");

@@ -143,6 +143,9 @@ struct multicall_entry {
     u64 args[6];
 };
 
+#define VMASST_CMD_enable               0
+#define VMASST_TYPE_writable_pagetables 2
+
 /* sched.h */
 #define SCHEDOP_yield     0
 #define SCHEDOP_block     1
