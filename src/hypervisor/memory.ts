@@ -1,0 +1,62 @@
+/**
+ * The machine's frames as the hypervisor reads and writes them. Every store is announced to the CPU first, so
+ * that code caches and copy-on-write stay right.
+ */
+import { PAGE_SIZE } from '../base/branded';
+import type { Cpu } from '../cpu/types';
+
+export interface MachineMemory {
+  readonly frameCount: number;
+  /** The page itself, not a copy: read only. */
+  bytes(mfn: number): Uint8Array;
+  /** Announces a store, then hands out the page for writing. */
+  writable(mfn: number): Uint8Array;
+  /** Entry `index` (0–511) of a frame taken as 64-bit words. */
+  read64(mfn: number, index: number): bigint;
+  write64(mfn: number, index: number, value: bigint): void;
+  /** Offsets in bytes within the frame. */
+  view(mfn: number): DataView;
+  write(mfn: number, offset: number, bytes: Uint8Array): void;
+  zero(mfn: number): void;
+  copy(to: number, from: number): void;
+}
+
+export function createMachineMemory(cpu: Cpu): MachineMemory {
+  const { mem } = cpu;
+  const base = (mfn: number): number => {
+    if (!Number.isInteger(mfn) || mfn < 0 || mfn >= mem.frameCount) {
+      throw new RangeError(`frame 0x${mfn.toString(16)} is not among the machine's ${mem.frameCount}`);
+    }
+    return mem.framesBase + mfn * PAGE_SIZE;
+  };
+  const bytes = (mfn: number): Uint8Array => mem.bytes.subarray(base(mfn), base(mfn) + PAGE_SIZE);
+  const writable = (mfn: number): Uint8Array => {
+    const page = bytes(mfn);
+    cpu.beforeStore(mfn);
+    return page;
+  };
+  return {
+    frameCount: mem.frameCount,
+    bytes,
+    writable,
+    read64: (mfn, index) => mem.view.getBigUint64(base(mfn) + (index & 511) * 8, true),
+    write64: (mfn, index, value) => {
+      const at = base(mfn) + (index & 511) * 8;
+      cpu.beforeStore(mfn);
+      mem.view.setBigUint64(at, value, true);
+    },
+    view: (mfn) => new DataView(mem.bytes.buffer, mem.bytes.byteOffset + base(mfn), PAGE_SIZE),
+    write: (mfn, offset, data) => {
+      if (offset < 0 || offset + data.length > PAGE_SIZE) {
+        throw new RangeError(`${data.length} bytes at offset ${offset} leave frame 0x${mfn.toString(16)}`);
+      }
+      writable(mfn).set(data, offset);
+    },
+    zero: (mfn) => {
+      writable(mfn).fill(0);
+    },
+    copy: (to, from) => {
+      writable(to).set(bytes(from));
+    },
+  };
+}

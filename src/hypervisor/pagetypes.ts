@@ -1,0 +1,297 @@
+/**
+ * The page-type system: a frame is a page table, a descriptor table or writable, never two of them at once.
+ *
+ * A frame takes a type when its first use in that type appears, after everything in it was checked
+ * (promotion), and loses it when the last use goes (demotion, which drops what its entries hold). Every entry of
+ * a table holds a reference to the frame it names: L2–L4 entries also the type of the next table, L1 entries
+ * with RW the type `writable`. Behaviour follows Xen 4.17, xen/arch/x86/mm.c.
+ */
+import { hex } from '../abi/decoded';
+import { DOMID } from '../abi/domains';
+import { FIRST_XEN_SLOT, LAST_XEN_SLOT, PTE, pteFlags, pteFrame, pteText } from '../abi/mmu';
+import type { DomainId } from '../base/branded';
+import { checkDescriptor } from './descriptors';
+import { FRAME_FLAG, FRAME_TYPE, FRAME_TYPE_NAMES, FREE, type FrameTable, type FrameType } from './frames';
+import { Refusal } from './hypercall';
+import type { MachineMemory } from './memory';
+
+/** Undefined: it worked. Otherwise why not; nothing was changed. */
+export type Problem = Refusal | undefined;
+
+export type Level = 1 | 2 | 3 | 4;
+
+export interface PageTypes {
+  /** Takes a reference to a frame of `domain`. */
+  getPage(mfn: number, domain: DomainId): Problem;
+  putPage(mfn: number): void;
+  getType(mfn: number, type: FrameType): Problem;
+  putType(mfn: number): void;
+  getPageAndType(mfn: number, domain: DomainId, type: FrameType): Problem;
+  putPageAndType(mfn: number): void;
+  /** Writes one entry of a table that holds its type; checks the new one first, then drops the old one's uses. */
+  modEntry(level: Level, table: number, index: number, value: bigint, domain: DomainId, preserveAd: boolean): Problem;
+  /** The checks and references of an L1 entry; for grants and the builder. */
+  getFromL1e(entry: bigint, domain: DomainId): Problem;
+  putFromL1e(entry: bigint, domain: DomainId): void;
+}
+
+/** What the page types need of the rest. */
+export interface PageTypeHooks {
+  /** Fills the slots that belong to Xen in an L4 that is becoming one. */
+  fillXenSlots(l4: number, domain: DomainId): void;
+  /** Translations of a frame may linger in a TLB although its use changed. */
+  flush(): void;
+  /** The last read-only mapping through which a descriptor page may be wanted back went away. */
+  descriptorPageUnmapped(mfn: number, domain: DomainId): void;
+}
+
+/**
+ * Flags an entry may have (Xen: base_disallow_mask). Bits 52–62 are the guest's to use; no PAT, PCD or PWT for a
+ * domain without devices. L1 entries may be global, and must not carry Xen's grant mark, bit 62.
+ */
+const ALLOWED =
+  PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
+const GNTTAB = 1n << 62n;
+const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL) | GNTTAB) & ~0x000f_ffff_ffff_f000n;
+const DISALLOWED = BigInt.asUintN(64, ~ALLOWED) & ~0x000f_ffff_ffff_f000n;
+
+const levelType = (level: Level): FrameType => level as FrameType;
+
+/**
+ * What Xen adds to an entry of a 64-bit guest: everything is a user page, since the guest's kernel runs in ring
+ * 3, too; the kernel's are marked, and the others made global (adjust_guest_l1e, adjust_guest_l2e …).
+ */
+export function adjustEntry(level: Level, entry: bigint): bigint {
+  if ((entry & PTE.PRESENT) === 0n) return entry;
+  if (level > 1) return entry | PTE.USER;
+  if ((entry & PTE.USER) === 0n) return entry | PTE.GUEST_KERNEL | PTE.USER;
+  return (entry & PTE.GUEST_KERNEL) === 0n ? entry | PTE.GLOBAL : entry;
+}
+
+/** Whether the guest may set this slot of an L4. */
+export const isGuestSlot = (index: number): boolean => index < FIRST_XEN_SLOT || index > LAST_XEN_SLOT;
+
+export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks: PageTypeHooks): PageTypes {
+  const { owner, type, typeCount, refs, flags } = frames;
+  const typeOf = (mfn: number): FrameType => (type[mfn] ?? 0) as FrameType;
+  const countOf = (mfn: number): number => typeCount[mfn] ?? 0;
+  const has = (mfn: number, flag: number): boolean => ((flags[mfn] ?? 0) & flag) !== 0;
+  const exists = (mfn: number): boolean => mfn < frames.count;
+
+  function getPage(mfn: number, domain: DomainId): Problem {
+    if (!exists(mfn)) return new Refusal('EINVAL', `mfn ${hex(mfn)} is beyond the machine's last frame`);
+    if (owner[mfn] !== domain || (refs[mfn] ?? 0) === 0) {
+      return new Refusal('EINVAL', `${frames.describe(mfn)} does not belong to d${domain}`);
+    }
+    refs[mfn] = (refs[mfn] ?? 0) + 1;
+    return undefined;
+  }
+
+  const putPage = (mfn: number): void => frames.drop(mfn);
+
+  function getType(mfn: number, wanted: FrameType): Problem {
+    if (countOf(mfn) === 0) {
+      const changes = typeOf(mfn) !== wanted;
+      if (changes) {
+        // A TLB may still hold a writable translation from when the frame was an ordinary page.
+        if (typeOf(mfn) === FRAME_TYPE.writable && wanted !== FRAME_TYPE.writable) hooks.flush();
+        type[mfn] = wanted;
+        flags[mfn] = (flags[mfn] ?? 0) & ~FRAME_FLAG.VALIDATED;
+      }
+      if (!has(mfn, FRAME_FLAG.VALIDATED)) {
+        // Counted before the entries are looked at, so that a table naming itself is seen as one of its type.
+        typeCount[mfn] = 1;
+        const problem = promote(mfn, wanted);
+        if (problem !== undefined) {
+          typeCount[mfn] = 0;
+          type[mfn] = FRAME_TYPE.none;
+          return problem;
+        }
+        flags[mfn] = (flags[mfn] ?? 0) | FRAME_FLAG.VALIDATED;
+        return undefined;
+      }
+    } else if (typeOf(mfn) !== wanted) {
+      return new Refusal(
+        'EINVAL',
+        `${frames.describe(mfn)} is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}, so it cannot become ${FRAME_TYPE_NAMES[wanted]}`,
+      );
+    } else if (!has(mfn, FRAME_FLAG.VALIDATED)) {
+      return new Refusal('EINVAL', `${frames.describe(mfn)} is still being checked: the tables form a circle`);
+    }
+    typeCount[mfn] = countOf(mfn) + 1;
+    return undefined;
+  }
+
+  function putType(mfn: number): void {
+    const left = countOf(mfn) - 1;
+    if (left < 0) throw new Error(`${frames.describe(mfn)} has no type count to drop`);
+    if (left === 0 && isTable(typeOf(mfn)) && has(mfn, FRAME_FLAG.VALIDATED)) {
+      demote(mfn, typeOf(mfn) as Level);
+      flags[mfn] = (flags[mfn] ?? 0) & ~FRAME_FLAG.VALIDATED;
+    }
+    typeCount[mfn] = left;
+  }
+
+  function getPageAndType(mfn: number, domain: DomainId, wanted: FrameType): Problem {
+    const problem = getPage(mfn, domain);
+    if (problem !== undefined) return problem;
+    const typed = getType(mfn, wanted);
+    if (typed !== undefined) putPage(mfn);
+    return typed;
+  }
+
+  function putPageAndType(mfn: number): void {
+    putType(mfn);
+    putPage(mfn);
+  }
+
+  function getFromL1e(entry: bigint, domain: DomainId): Problem {
+    if ((entry & PTE.PRESENT) === 0n) return undefined;
+    const bad = entry & DISALLOWED_L1;
+    if (bad !== 0n) {
+      return new Refusal('EINVAL', `L1 entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`);
+    }
+    const mfn = pteFrame(entry);
+    if (!exists(mfn)) {
+      return new Refusal('EPERM', `L1 entry ${pteText(entry)} maps mfn ${hex(mfn)}, which is not memory: d${domain} may not map I/O space`);
+    }
+    if (getPage(mfn, domain) !== undefined) {
+      return new Refusal('EBUSY', `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)}, which does not belong to d${domain}`);
+    }
+    if ((entry & PTE.RW) !== 0n && getType(mfn, FRAME_TYPE.writable) !== undefined) {
+      putPage(mfn);
+      return new Refusal('EBUSY', `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)} writable, but it is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}`);
+    }
+    return undefined;
+  }
+
+  function putFromL1e(entry: bigint, domain: DomainId): void {
+    if ((entry & PTE.PRESENT) === 0n) return;
+    const mfn = pteFrame(entry);
+    if ((entry & PTE.RW) !== 0n) {
+      putPageAndType(mfn);
+      return;
+    }
+    if (typeOf(mfn) === FRAME_TYPE.segdesc && countOf(mfn) > 0) hooks.descriptorPageUnmapped(mfn, domain);
+    putPage(mfn);
+  }
+
+  /** L2–L4: the entry must name a table of the level below. `table` is the frame the entry stands in. */
+  function getFromTableEntry(level: Level, table: number, entry: bigint, domain: DomainId): Problem {
+    if ((entry & PTE.PRESENT) === 0n) return undefined;
+    const bad = entry & DISALLOWED;
+    if (bad !== 0n) {
+      return new Refusal('EINVAL', `L${level} entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`);
+    }
+    const mfn = pteFrame(entry);
+    // A linear page table: a read-only entry that names its own table. It holds nothing.
+    if (mfn === table) {
+      return (entry & PTE.RW) === 0n
+        ? undefined
+        : new Refusal('EINVAL', `L${level} entry ${pteText(entry)} maps its own table writable`);
+    }
+    const problem = getPageAndType(mfn, domain, levelType((level - 1) as Level));
+    if (problem === undefined) return undefined;
+    return new Refusal(problem.errno, `L${level} entry ${pteText(entry)} in table mfn ${hex(table)}: ${problem.reason}`);
+  }
+
+  function putFromTableEntry(table: number, entry: bigint): void {
+    if ((entry & PTE.PRESENT) === 0n) return;
+    const mfn = pteFrame(entry);
+    if (mfn !== table) putPageAndType(mfn);
+  }
+
+  const getEntry = (level: Level, table: number, entry: bigint, domain: DomainId): Problem =>
+    level === 1 ? getFromL1e(entry, domain) : getFromTableEntry(level, table, entry, domain);
+  const putEntry = (level: Level, table: number, entry: bigint, domain: DomainId): void => {
+    if (level === 1) putFromL1e(entry, domain);
+    else putFromTableEntry(table, entry);
+  };
+
+  /** The slots of a table that the guest's entries are in. */
+  const guestSlot = (level: Level, index: number): boolean => level !== 4 || isGuestSlot(index);
+
+  function promoteTable(mfn: number, level: Level): Problem {
+    const domain = (owner[mfn] ?? FREE) as DomainId;
+    if (domain === FREE || domain === DOMID.XEN) {
+      return new Refusal('EINVAL', `${frames.describe(mfn)} cannot become a page table`);
+    }
+    for (let i = 0; i < 512; i++) {
+      if (!guestSlot(level, i)) continue;
+      const entry = memory.read64(mfn, i);
+      if ((entry & PTE.PRESENT) === 0n) continue;
+      const problem = getEntry(level, mfn, entry, domain);
+      if (problem !== undefined) {
+        for (let k = 0; k < i; k++) {
+          if (guestSlot(level, k)) putEntry(level, mfn, memory.read64(mfn, k), domain);
+        }
+        return new Refusal(problem.errno, `mfn ${hex(mfn)} cannot become an L${level} table, entry ${i}: ${problem.reason}`);
+      }
+      const adjusted = adjustEntry(level, entry);
+      if (adjusted !== entry) memory.write64(mfn, i, adjusted);
+    }
+    if (level === 4) hooks.fillXenSlots(mfn, domain);
+    return undefined;
+  }
+
+  function demote(mfn: number, level: Level): void {
+    const domain = (owner[mfn] ?? FREE) as DomainId;
+    // Its translations may be cached as long as it was reachable through a base table.
+    hooks.flush();
+    for (let i = 0; i < 512; i++) {
+      if (guestSlot(level, i)) putEntry(level, mfn, memory.read64(mfn, i), domain);
+    }
+  }
+
+  function promote(mfn: number, wanted: FrameType): Problem {
+    if (isTable(wanted)) return promoteTable(mfn, wanted as Level);
+    return wanted === FRAME_TYPE.segdesc ? promoteDescriptors(mfn) : undefined;
+  }
+
+  function promoteDescriptors(mfn: number): Problem {
+    for (let i = 0; i < 512; i++) {
+      const raw = memory.read64(mfn, i);
+      const checked = checkDescriptor(raw);
+      if (!checked.ok) {
+        return new Refusal('EINVAL', `mfn ${hex(mfn)} cannot become a descriptor table, entry ${i}: ${checked.reason}`);
+      }
+      if (checked.descriptor !== raw) memory.write64(mfn, i, checked.descriptor);
+    }
+    return undefined;
+  }
+
+  function modEntry(
+    level: Level,
+    table: number,
+    index: number,
+    value: bigint,
+    domain: DomainId,
+    preserveAd: boolean,
+  ): Problem {
+    if (!guestSlot(level, index)) {
+      return new Refusal('EINVAL', `L4 slot ${index} of mfn ${hex(table)} is one of Xen's (${FIRST_XEN_SLOT}–${LAST_XEN_SLOT})`);
+    }
+    const problem = getEntry(level, table, value, domain);
+    if (problem !== undefined) return problem;
+    const old = memory.read64(table, index);
+    let entry = adjustEntry(level, value);
+    if (preserveAd) entry |= old & (PTE.ACCESSED | PTE.DIRTY);
+    memory.write64(table, index, entry);
+    putEntry(level, table, old, domain);
+    return undefined;
+  }
+
+  return {
+    getPage,
+    putPage,
+    getType,
+    putType,
+    getPageAndType,
+    putPageAndType,
+    modEntry,
+    getFromL1e,
+    putFromL1e,
+  };
+}
+
+export const isTable = (type: FrameType): boolean => type >= FRAME_TYPE.l1 && type <= FRAME_TYPE.l4;
