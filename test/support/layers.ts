@@ -32,7 +32,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     deterministic: true,
   },
   // Of the machine, the debugger sees Target and the language of Target's conditions, which imports nothing else.
-  debugger: { values: ['base', 'abi', 'guest', 'machine/target', 'machine/conditions'], core: true },
+  debugger: { values: ['base', 'abi', 'guest', 'machine/target', 'machine/conditions', 'machine/format'], core: true },
   dap: {
     values: ['base', 'debugger'],
     types: ['machine/target'],

@@ -1,0 +1,151 @@
+import { ExpressionError, parseExpression } from '../../machine/conditions';
+import type { StopPoint } from '../../machine/target';
+import { noSymbols } from '../symbols';
+import { resolveException } from './exception';
+import { resolveFunction } from './function';
+import { parseHitCondition } from './hit-condition';
+import { parseLogMessage } from './log-message';
+import type { Breakpoint, BreakpointKind, BreakpointSpecs, Environment, Resolution } from './types';
+
+export type { Breakpoint, BreakpointKind, BreakpointOptions, BreakpointSpecs, Environment } from './types';
+
+/** How each kind finds the places in the machine that it means. */
+const resolvers: { readonly [K in BreakpointKind]: (spec: BreakpointSpecs[K], environment: Environment) => Resolution } = {
+  instruction: ({ address, domain }) => ({
+    points: [{ kind: 'instruction', address, ...(domain === undefined ? {} : { domain }) }],
+    address,
+  }),
+  function: resolveFunction,
+  source: ({ file, line }, { symbols }) => {
+    const code = symbols.code(file, line);
+    if (code === undefined) {
+      const known = symbols.files.length > 0;
+      return { points: [], message: known ? `no code for ${file}:${line}` : 'the guest image has no line table' };
+    }
+    const [address] = code.addresses;
+    return {
+      points: code.addresses.map((at) => ({ kind: 'instruction', address: at })),
+      line: code.line,
+      ...(address === undefined ? {} : { address }),
+    };
+  },
+  exception: resolveException,
+};
+
+/** All breakpoints of a session: a table per kind, keyed by what the client replaces as one (a source file, or the kind). */
+export interface Breakpoints {
+  /** Replaces everything under that key; what has not changed keeps its number and its hits. */
+  set<K extends BreakpointKind>(kind: K, key: string, specs: readonly BreakpointSpecs[K][]): Breakpoint[];
+  /** Resolves all again, for a new machine. @returns those whose state changed */
+  resolve(environment: Environment): Breakpoint[];
+  points(): StopPoint[];
+  get(id: number): Breakpoint | undefined;
+  /** Those that sit at an address. */
+  at(address: bigint, domain: number): Breakpoint[];
+  /** Counts a hit and returns how many there have been. */
+  countHit(id: number): number;
+  resetHits(): void;
+}
+
+export function createBreakpoints(): Breakpoints {
+  const tables = new Map<string, Breakpoint[]>();
+  const hits = new Map<number, number>();
+  let environment: Environment | undefined;
+  let nextId = 1;
+
+  const all = (): Breakpoint[] => [...tables.values()].flat();
+
+  return {
+    set: (kind, key, specs) => {
+      const slot = `${kind} ${key}`;
+      const old = [...(tables.get(slot) ?? [])];
+      const fresh = specs.map((spec) => {
+        const identity = identify(spec);
+        const kept = old.findIndex((one) => identify(one.spec) === identity);
+        const id = old[kept]?.id ?? nextId++;
+        if (kept !== -1) old.splice(kept, 1);
+        return build(id, kind, spec, environment);
+      });
+      for (const { id } of old) hits.delete(id);
+      tables.set(slot, fresh);
+      return fresh;
+    },
+    resolve: (fresh) => {
+      environment = fresh;
+      const changed: Breakpoint[] = [];
+      for (const [slot, list] of tables) {
+        const rebuilt = list.map((one) => build(one.id, one.kind, one.spec, environment));
+        changed.push(...rebuilt.filter((one, index) => differs(one, list[index])));
+        tables.set(slot, rebuilt);
+      }
+      return changed;
+    },
+    points: () => all().flatMap(({ points }) => points),
+    get: (id) => all().find((one) => one.id === id),
+    at: (address, domain) =>
+      all().filter(({ points }) =>
+        points.some((p) => p.kind === 'instruction' && p.address === address && (p.domain ?? domain) === domain),
+      ),
+    countHit: (id) => {
+      const count = (hits.get(id) ?? 0) + 1;
+      hits.set(id, count);
+      return count;
+    },
+    resetHits: () => hits.clear(),
+  };
+}
+
+const identify = (spec: BreakpointSpecs[BreakpointKind]): string =>
+  JSON.stringify(spec, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+
+const differs = (a: Breakpoint, b: Breakpoint | undefined): boolean =>
+  a.verified !== b?.verified || a.message !== b.message || a.address !== b.address || a.line !== b.line;
+
+/** Anything in it that cannot be read makes it unverified, with the message that says so. */
+function build<K extends BreakpointKind>(
+  id: number,
+  kind: K,
+  spec: BreakpointSpecs[K],
+  environment: Environment | undefined,
+): Breakpoint<K> {
+  const problems: string[] = [];
+  const read = <T>(text: string | undefined, parse: (text: string) => T | string): T | undefined => {
+    if (text === undefined || text.trim() === '') return undefined;
+    const result = parse(text);
+    if (typeof result !== 'string') return result;
+    problems.push(result);
+    return undefined;
+  };
+  const condition = read(spec.condition, parseCondition);
+  const hit = read(spec.hitCondition, parseHitCondition);
+  const log = read(spec.logMessage, parseLogMessage);
+
+  const clean = spec.condition?.trim() === '' ? { ...spec, condition: undefined } : spec;
+  const resolution = resolvers[kind](clean, environment ?? { symbols: noSymbols, hypercalls: [] });
+  const pending = environment === undefined;
+  const verified = !pending && problems.length === 0 && resolution.points.length > 0;
+  const message = pending ? 'pending until the machine is there' : (problems[0] ?? resolution.message);
+  const byMachine = resolution.points.some((point) => point.kind !== 'instruction');
+  return {
+    id,
+    kind,
+    spec,
+    verified,
+    message,
+    address: resolution.address,
+    line: resolution.line,
+    points: verified ? resolution.points.map((point) => ({ ...point, id })) : [],
+    condition: byMachine ? undefined : condition,
+    hit,
+    log,
+  };
+}
+
+function parseCondition(text: string): ReturnType<typeof parseExpression> | string {
+  try {
+    return parseExpression(text);
+  } catch (error) {
+    if (error instanceof ExpressionError) return `condition '${text}': ${error.message}`;
+    throw error;
+  }
+}

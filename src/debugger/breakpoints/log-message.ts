@@ -1,0 +1,45 @@
+import type { Expression } from '../../machine/conditions';
+import { ExpressionError, parseExpression } from '../../machine/conditions';
+import type { EvaluationContext } from '../expressions';
+import { evaluateAt, showValue } from '../expressions';
+
+/** Text with `{expression}` in it; `{{` and `}}` stand for the braces themselves. */
+export type LogMessage = readonly (string | { readonly source: string; readonly expression: Expression })[];
+
+/** @returns a message when an expression in it cannot be read */
+export function parseLogMessage(text: string): LogMessage | string {
+  const pieces: (string | { source: string; expression: Expression })[] = [];
+  for (const match of text.matchAll(/\{\{|\}\}|\{([^{}]*)\}|[^{}]+|[{}]/g)) {
+    const [all, source] = match;
+    if (source === undefined) {
+      if (all === '{' || all === '}') return `log message: '${all}' at ${match.index} has no partner`;
+      pieces.push(all === '{{' || all === '}}' ? all.charAt(0) : all);
+      continue;
+    }
+    try {
+      pieces.push({ source, expression: parseExpression(source) });
+    } catch (error) {
+      if (error instanceof ExpressionError) return `log message: {${source}}: ${error.message}`;
+      throw error;
+    }
+  }
+  return pieces;
+}
+
+/** Expressions that have no value here say so in their place. */
+export async function formatLogMessage(message: LogMessage, context: EvaluationContext): Promise<string> {
+  let text = '';
+  for (const piece of message) {
+    if (typeof piece === 'string') {
+      text += piece;
+      continue;
+    }
+    try {
+      text += showValue(await evaluateAt(piece.expression, context));
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      text += `{${piece.source}: ${error.message}}`;
+    }
+  }
+  return text;
+}

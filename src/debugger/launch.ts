@@ -1,0 +1,117 @@
+import type { DomainConfig, MachineConfig } from '../machine/target';
+import { parseXlConfig } from '../guest/xlcfg';
+
+/** What a launch says about the machine; the command line has the same names. */
+export interface MachineArguments {
+  readonly kernel?: string;
+  readonly ramdisk?: string;
+  readonly cmdline?: string;
+  /** "256M", "1G", or a number of MiB. */
+  readonly memory?: string | number;
+  readonly vcpus?: number;
+  /** Path of an xl.cfg(5) file; what is given beside it wins. */
+  readonly config?: string;
+}
+
+/** The one way to files: nothing else here opens any. */
+export interface LaunchFiles {
+  readFile(path: string): Promise<Uint8Array>;
+  sampleGuest(): Promise<{ readonly name: string; readonly bytes: Uint8Array }>;
+}
+
+/** What was asked for cannot be launched; names the argument. */
+export class LaunchError extends Error {
+  constructor(argument: string, problem: string) {
+    super(`${argument}: ${problem}`);
+    this.name = 'LaunchError';
+  }
+}
+
+export interface Launch {
+  readonly machine: MachineConfig;
+  /** From the configuration file: what has no effect here. */
+  readonly warnings: readonly string[];
+}
+
+const MIB = 2 ** 20;
+const DEFAULT_MEMORY = 256 * MIB;
+/** Below this no page tables fit beside a kernel; above, no frame table in the adapter's process. */
+const memoryRange = { lowest: MIB, highest: 64 * 2 ** 30 };
+/** MAX_VIRT_CPUS of the legacy shared_info (xen.h, XEN_LEGACY_MAX_VCPUS) is 32; more need registered vcpu_info. */
+const MAX_VCPUS = 128;
+
+const units: Readonly<Record<string, number>> = { '': MIB, k: 2 ** 10, m: MIB, g: 2 ** 30 };
+
+/** @returns bytes. Throws a LaunchError for what is not a size or not a sensible one. */
+export function parseMemory(value: string | number): number {
+  const match = /^\s*(\d{1,15})\s*(?:([kmg])(?:i?b)?)?\s*$/i.exec(String(value));
+  const unit = units[(match?.[2] ?? '').toLowerCase()];
+  if (match === null || unit === undefined) {
+    throw new LaunchError('memory', `'${value}' is not a size such as "256M", "1G" or a number of MiB`);
+  }
+  const bytes = Number(match[1]) * unit;
+  if (bytes < memoryRange.lowest || bytes > memoryRange.highest) {
+    throw new LaunchError('memory', `'${value}' is outside of 1M to 64G`);
+  }
+  return bytes;
+}
+
+const isAbsolute = (path: string): boolean => /^([/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+.-]+:\/\/)/.test(path);
+const folderOf = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
+const baseName = (path: string): string => path.slice(folderOf(path).length);
+
+async function read(files: LaunchFiles, argument: string, path: string): Promise<Uint8Array> {
+  try {
+    return await files.readFile(path);
+  } catch (error) {
+    throw new LaunchError(argument, `cannot read '${path}': ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Paths inside a configuration file are relative to it. */
+async function readConfig(files: LaunchFiles, path: string): Promise<{ args: MachineArguments; name?: string; warnings: string[] }> {
+  const source = new TextDecoder().decode(await read(files, 'config', path));
+  const xl = parseXlConfig(source, path);
+  const beside = (other: string): string => (isAbsolute(other) ? other : folderOf(path) + other);
+  if (xl.kernel === undefined) throw new LaunchError('config', `${path} sets no kernel`);
+  return {
+    args: {
+      kernel: beside(xl.kernel),
+      ...(xl.ramdisk === undefined ? {} : { ramdisk: beside(xl.ramdisk) }),
+      ...(xl.cmdline === undefined ? {} : { cmdline: xl.cmdline }),
+      ...(xl.memory === undefined ? {} : { memory: xl.memory }),
+      ...(xl.vcpus === undefined ? {} : { vcpus: xl.vcpus }),
+    },
+    ...(xl.name === undefined ? {} : { name: xl.name }),
+    warnings: xl.warnings.map(({ line, column, message }) => `${path}:${line}:${column}: ${message}`),
+  };
+}
+
+/**
+ * Reads what the arguments name. With neither kernel nor config, the bundled sample.
+ * @throws LaunchError, or the configuration file's ConfigError, naming the thing and the place
+ */
+export async function resolveLaunch(given: MachineArguments, files: LaunchFiles): Promise<Launch> {
+  const fromFile = given.config === undefined ? undefined : await readConfig(files, given.config);
+  const args: MachineArguments = { ...fromFile?.args, ...given };
+  const vcpus = args.vcpus ?? 1;
+  if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAX_VCPUS) {
+    throw new LaunchError('vcpus', `${vcpus} is not a whole number from 1 to ${MAX_VCPUS}`);
+  }
+  const memory = args.memory === undefined ? DEFAULT_MEMORY : parseMemory(args.memory);
+  const kernel =
+    args.kernel === undefined
+      ? await files.sampleGuest()
+      : { name: baseName(args.kernel), bytes: await read(files, 'kernel', args.kernel) };
+  const domain: DomainConfig = {
+    name: fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
+    kernel,
+    cmdline: args.cmdline ?? '',
+    memory,
+    vcpus,
+    ...(args.ramdisk === undefined
+      ? {}
+      : { ramdisk: { name: baseName(args.ramdisk), bytes: await read(files, 'ramdisk', args.ramdisk) } }),
+  };
+  return { machine: { domains: [domain] }, warnings: fromFile?.warnings ?? [] };
+}

@@ -1,0 +1,233 @@
+import { ExpressionError, truth } from '../machine/conditions';
+import type { RunUntil, Stop, Target, VcpuRef } from '../machine/target';
+import type { Breakpoint, Breakpoints } from './breakpoints';
+import { formatLogMessage } from './breakpoints/log-message';
+import type { EvaluationContext } from './expressions';
+import { evaluateAt } from './expressions';
+import { sameVcpu } from './locations';
+import { readRegisters } from './registers';
+import type { SymbolIndex } from './symbols';
+import { createTurnstile } from './turnstile';
+
+/** Why the machine stands still, in the debugger's terms. */
+export type Halt =
+  | { readonly kind: 'entry' | 'step' | 'pause'; readonly stop: Stop }
+  | { readonly kind: 'breakpoint'; readonly stop: Stop; readonly hits: readonly Breakpoint[] }
+  | { readonly kind: 'exception'; readonly stop: Stop; readonly hits: readonly Breakpoint[]; readonly text: string }
+  | { readonly kind: 'ended'; readonly stop: Stop; readonly clean: boolean; readonly text: string };
+
+/**
+ * A way of going on: `next` is asked first with the stop to start from, and again whenever the stretch it gave has
+ * come to its own end; it answers with the next stretch, or undefined when the step is complete.
+ */
+export interface RunPlan {
+  /** The vCPU that steps; by default the one that is stopped. */
+  readonly vcpu?: VcpuRef;
+  next(from: Stop): Promise<RunUntil | undefined>;
+}
+
+export const continuePlan: RunPlan = { next: () => Promise.resolve({}) };
+
+export interface RunListener {
+  halted(halt: Halt): void;
+  /** Text of a log point. */
+  logged(text: string, breakpoint: Breakpoint): void;
+  /** A run that failed, or a condition that says nothing where it was asked. */
+  failed(error: unknown): void;
+}
+
+export interface RunControl {
+  readonly state: 'stopped' | 'running' | 'ended' | 'disposed';
+  /** Where and why it last stood still. */
+  readonly halt: Halt | undefined;
+  /** Starts; the listener hears of the end. Throws when it is not stopped. */
+  start(plan: RunPlan): void;
+  /** Asks a run to end with a halt of kind 'pause'. Without effect when stopped. */
+  pause(): void;
+  /**
+   * Runs `work` while the machine stands still: a run in progress is interrupted for it and goes on afterwards.
+   * Calls are served one at a time, in the order they came; `work` must not call this again.
+   */
+  still<T>(work: () => Promise<T>): Promise<T>;
+  /** At the machine's first instruction, after its making or a restart. Hits count from zero. */
+  reset(vcpu: VcpuRef): Promise<void>;
+  dispose(): void;
+}
+
+export function createRunControl(
+  target: Target,
+  breakpoints: Breakpoints,
+  symbols: () => SymbolIndex,
+  listener: RunListener,
+): RunControl {
+  const turnstile = createTurnstile();
+  let state: RunControl['state'] = 'stopped';
+  let halt: Halt | undefined;
+  let pauseAsked = false;
+  const disposed = (): boolean => state === 'disposed';
+
+  const contextAt = async (stop: Stop): Promise<EvaluationContext> => ({
+    target,
+    vcpu: stop.vcpu,
+    registers: await readRegisters(target, stop.vcpu),
+    symbols: symbols(),
+    call: stop.reason.kind === 'hypercall' ? stop.reason.call : await target.currentHypercall(stop.vcpu),
+  });
+
+  const holds = async (one: Breakpoint, context: EvaluationContext): Promise<boolean> => {
+    if (one.condition === undefined) return true;
+    try {
+      return truth(await evaluateAt(one.condition, context));
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      // Better to stop once too often than to hide that the condition says nothing here.
+      listener.failed(new Error(`condition of breakpoint ${one.id}: ${error.message}`));
+      return true;
+    }
+  };
+
+  /** Which of those that matched want the machine to stop: conditions, then hit counts, then log points. */
+  const wanting = async (matched: readonly Breakpoint[], stop: Stop): Promise<Breakpoint[]> => {
+    const found: Breakpoint[] = [];
+    let context: EvaluationContext | undefined;
+    for (const one of matched) {
+      if (one.condition !== undefined || one.log !== undefined) context ??= await contextAt(stop);
+      if (context !== undefined && !(await holds(one, context))) continue;
+      if (one.hit !== undefined && !one.hit(breakpoints.countHit(one.id))) continue;
+      if (one.log === undefined || context === undefined) found.push(one);
+      else listener.logged(await formatLogMessage(one.log, context), one);
+    }
+    return found;
+  };
+  const named = (ids: readonly number[]): Breakpoint[] =>
+    ids.map((id) => breakpoints.get(id)).filter((one) => one !== undefined);
+
+  /** What a stop that was not the stretch's own end amounts to; undefined to go on. */
+  const judge = async (stop: Stop): Promise<Halt | undefined> => {
+    const { reason } = stop;
+    if (reason.kind === 'instruction' || reason.kind === 'hypercall') {
+      const hits = await wanting(named(reason.ids), stop);
+      return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
+    }
+    if (reason.kind === 'event') {
+      const hits = await wanting(named(reason.ids), stop);
+      return hits.length === 0 ? undefined : { kind: 'exception', stop, hits, text: reason.text ?? '' };
+    }
+    if (reason.kind === 'shutdown') {
+      return { kind: 'ended', stop, clean: reason.reason === 'poweroff' || reason.reason === 'reboot', text: reason.text };
+    }
+    if (reason.kind === 'crash') return { kind: 'ended', stop, clean: false, text: reason.text };
+    return { kind: 'pause', stop };
+  };
+
+  /** A step that ends on a breakpoint hits it: it would not be hit again by going on from there. */
+  const landed = async (stop: Stop): Promise<Halt | undefined> => {
+    const registers = await readRegisters(target, stop.vcpu);
+    const hits = await wanting(breakpoints.at(registers.need('rip'), stop.vcpu.domain), stop);
+    return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
+  };
+
+  const drive = async (plan: RunPlan, from: Stop, giveWay: () => Promise<void>): Promise<Halt> => {
+    let last = from;
+    let until = await plan.next(last);
+    let skipCurrent = true;
+    while (until !== undefined && !disposed()) {
+      // Nothing may be awaited between this check and run(): a pause() in between would be lost.
+      if (pauseAsked) break;
+      if (turnstile.waiting > 0) {
+        await giveWay();
+        continue;
+      }
+      const stop: Stop = await target.run({ ...until, skipCurrent });
+      const moved = stop.at.retired !== last.at.retired;
+      const { kind } = stop.reason;
+      if (kind === 'pause') {
+        // An interruption, or nobody's: where it had not moved, the breakpoint it started from has yet to be passed.
+        skipCurrent = skipCurrent && !moved;
+        until = left(until, last, stop);
+      } else if (kind === 'step' || kind === 'address') {
+        const halted = await landed(stop);
+        if (halted !== undefined) return halted;
+        until = undefined;
+        skipCurrent = true;
+      } else {
+        const halted = await judge(stop);
+        if (halted !== undefined) return halted;
+        until = left(until, last, stop);
+        skipCurrent = true;
+      }
+      last = stop;
+      until ??= await plan.next(stop);
+    }
+    return { kind: until === undefined ? 'step' : 'pause', stop: last };
+  };
+
+  const run = async (plan: RunPlan, from: Stop): Promise<void> => {
+    let leave = await turnstile.enter();
+    const giveWay = async (): Promise<void> => {
+      leave();
+      leave = await turnstile.enter();
+    };
+    let ended: Halt;
+    try {
+      ended = await drive(plan, from, giveWay);
+      state = disposed() ? 'disposed' : ended.kind === 'ended' ? 'ended' : 'stopped';
+    } catch (error) {
+      if (!disposed()) listener.failed(error);
+      const at = await target.now().catch(() => from.at);
+      ended = { kind: 'pause', stop: { ...from, at } };
+      state = disposed() ? 'disposed' : 'stopped';
+    }
+    leave();
+    if (disposed()) return;
+    halt = ended;
+    listener.halted(ended);
+  };
+
+  return {
+    get state() {
+      return state;
+    },
+    get halt() {
+      return halt;
+    },
+    start: (plan) => {
+      if (state !== 'stopped' || halt === undefined) throw new Error(`the machine is ${state}`);
+      const { stop } = halt;
+      state = 'running';
+      pauseAsked = false;
+      void run(plan, plan.vcpu === undefined || sameVcpu(plan.vcpu, stop.vcpu) ? stop : { ...stop, vcpu: plan.vcpu });
+    },
+    pause: () => {
+      if (state !== 'running') return;
+      pauseAsked = true;
+      target.pause();
+    },
+    still: async (work) => {
+      const turn = turnstile.enter();
+      if (state === 'running') target.pause();
+      const leave = await turn;
+      try {
+        return await work();
+      } finally {
+        leave();
+      }
+    },
+    reset: async (vcpu) => {
+      breakpoints.resetHits();
+      halt = { kind: 'entry', stop: { reason: { kind: 'entry' }, at: await target.now(), vcpu } };
+      state = 'stopped';
+    },
+    dispose: () => {
+      if (state === 'running') target.pause();
+      state = 'disposed';
+    },
+  };
+}
+
+/** A count that something cut short goes on with what is left of it; undefined when nothing is. */
+function left(until: RunUntil, from: Stop, to: Stop): RunUntil | undefined {
+  if (until.instructions === undefined) return until;
+  const count = until.instructions - (to.at.retired - from.at.retired);
+  return count > 0n ? { ...until, instructions: count } : undefined;
+}

@@ -1,0 +1,114 @@
+import { hex } from './locations';
+
+// What the debugger asks of a guest's symbols, whatever they were read from.
+
+export interface SymbolAt {
+  readonly name: string;
+  readonly address: bigint;
+  /** Bytes from the symbol's start. */
+  readonly offset: bigint;
+}
+
+/** A row of a line table: [low, high) belongs to one statement. */
+export interface LineAt {
+  /** As the line table has it; the host maps it to a file of its own. */
+  readonly file: string;
+  readonly line: number;
+  readonly column?: number;
+  readonly low: bigint;
+  readonly high: bigint;
+}
+
+export interface SymbolIndex {
+  at(address: bigint): SymbolAt | undefined;
+  find(name: string): bigint | undefined;
+  /** Names that begin with `prefix`, sorted, at most `limit`. */
+  complete(prefix: string, limit: number): readonly string[];
+  line(address: bigint): LineAt | undefined;
+  /** Code of the first line from `line` on that has any, and that line. Throws nothing; undefined when there is none. */
+  code(file: string, line: number): { readonly line: number; readonly addresses: readonly bigint[] } | undefined;
+  /** The files of the line table. */
+  readonly files: readonly string[];
+  /** Number of names, for the report after loading. */
+  readonly count: number;
+}
+
+export const noSymbols: SymbolIndex = {
+  at: () => undefined,
+  find: () => undefined,
+  complete: () => [],
+  line: () => undefined,
+  code: () => undefined,
+  files: [],
+  count: 0,
+};
+
+/** `name+0x10`, or undefined for an address that no symbol covers. */
+export function symbolic(symbols: SymbolIndex, address: bigint): string | undefined {
+  const found = symbols.at(address);
+  if (found === undefined) return undefined;
+  return found.offset === 0n ? found.name : `${found.name}+${hex(found.offset)}`;
+}
+
+export interface PlainSymbol {
+  readonly name: string;
+  readonly address: bigint;
+  /** Zero when it is not known: then it reaches to the next symbol. */
+  readonly size: bigint;
+}
+
+/** No symbol without a size is believed to reach farther than this: padding and data follow the last one. */
+const MAX_REACH = 1n << 20n;
+
+/** An index over names alone. Of several symbols at one address the first in `symbols` wins. */
+export function indexSymbols(symbols: readonly PlainSymbol[]): Pick<SymbolIndex, 'at' | 'find' | 'complete' | 'count'> {
+  const sorted = symbols
+    .map((symbol, order) => ({ symbol, order }))
+    .sort((a, b) => (a.symbol.address < b.symbol.address ? -1 : a.symbol.address > b.symbol.address ? 1 : a.order - b.order))
+    .map(({ symbol }) => symbol);
+  const byName = new Map<string, bigint>();
+  for (const { name, address } of symbols) if (!byName.has(name)) byName.set(name, address);
+  let names: string[] | undefined;
+
+  /** Index of the last symbol at or below `address`, then of the first with the same address. */
+  const below = (address: bigint): number => {
+    let low = 0;
+    let high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((sorted[middle]?.address ?? 0n) <= address) low = middle + 1;
+      else high = middle;
+    }
+    let index = low - 1;
+    while (index > 0 && sorted[index - 1]?.address === sorted[index]?.address) index--;
+    return index;
+  };
+  return {
+    count: symbols.length,
+    find: (name) => byName.get(name),
+    at: (address) => {
+      const found = sorted[below(address)];
+      if (found === undefined) return undefined;
+      const offset = address - found.address;
+      if (offset >= (found.size === 0n ? MAX_REACH : found.size)) return undefined;
+      return { name: found.name, address: found.address, offset };
+    },
+    complete: (prefix, limit) => {
+      names ??= [...byName.keys()].sort();
+      let low = 0;
+      let high = names.length;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if ((names[middle] ?? '') < prefix) low = middle + 1;
+        else high = middle;
+      }
+      const found: string[] = [];
+      for (let i = low; i < names.length && found.length < limit; i++) {
+        const name = names[i] ?? '';
+        if (!name.startsWith(prefix)) break;
+        found.push(name);
+      }
+      return found;
+    },
+  };
+}

@@ -1,0 +1,211 @@
+import { formatCall } from '../machine/format';
+import type { AddressSpace, HypercallView, Target, VcpuRef } from '../machine/target';
+import type { RegisterFile } from './registers';
+import { bytesToNumber } from './registers';
+import type { LineAt, SymbolAt, SymbolIndex } from './symbols';
+
+// The call stack without unwind tables: what the code at the instruction pointer shows, then frame pointers, then
+// a search of the stack for return addresses. Each frame says which of these found it.
+
+export interface Frame {
+  /** `boundary`: the hypercall that the guest code below it has made. */
+  readonly kind: 'boundary' | 'code';
+  /** Instruction pointer: for callers, the address that is returned to. */
+  readonly address: bigint;
+  readonly symbol: SymbolAt | undefined;
+  readonly line: LineAt | undefined;
+  /** Stack pointer in this frame. */
+  readonly stack: bigint;
+  /** Frame-pointer register, as far as it is known. */
+  readonly base: bigint;
+  readonly found: 'registers' | 'code' | 'frame pointer' | 'search';
+  readonly call?: HypercallView;
+}
+
+export interface Unwinding {
+  readonly target: Target;
+  readonly vcpu: VcpuRef;
+  readonly registers: RegisterFile;
+  readonly symbols: SymbolIndex;
+  readonly call: HypercallView | undefined;
+}
+
+/** Bytes of stack that are searched for one return address. */
+const SEARCH = 4096;
+/** A frame larger than this is not believed. */
+const MAX_FRAME = 1n << 16n;
+const WORD = 8n;
+
+/** Reads guest memory in pieces and remembers them for one unwinding. */
+function memoryOf({ target, vcpu }: Unwinding): (address: bigint, length: number) => Promise<Uint8Array> {
+  const space: AddressSpace = { kind: 'virtual', vcpu };
+  const pages = new Map<bigint, Uint8Array>();
+  const page = async (at: bigint): Promise<Uint8Array> => {
+    const known = pages.get(at);
+    if (known !== undefined) return known;
+    const fresh = await target.readMemory(space, at, 4096);
+    pages.set(at, fresh);
+    return fresh;
+  };
+  return async (address, length) => {
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const at = BigInt.asUintN(64, address + BigInt(done));
+      const start = at & ~4095n;
+      const offset = Number(at - start);
+      const piece = (await page(start)).subarray(offset, offset + length - done);
+      if (piece.length === 0) return bytes.subarray(0, done);
+      bytes.set(piece, done);
+      done += piece.length;
+    }
+    return bytes;
+  };
+}
+type ReadMemory = ReturnType<typeof memoryOf>;
+
+/** `call r/m64` (FF /2) by its length: where its ModRM byte is relative to the return address. */
+const indirectCalls: readonly { readonly length: number; modrm(byte: number): boolean }[] = [
+  { length: 2, modrm: (m) => m >= 0xd0 && m <= 0xd7 },
+  { length: 2, modrm: (m) => m >= 0x10 && m <= 0x17 && m !== 0x14 && m !== 0x15 },
+  { length: 3, modrm: (m) => m === 0x14 || (m >= 0x50 && m <= 0x57 && m !== 0x54) },
+  { length: 4, modrm: (m) => m === 0x54 },
+  { length: 6, modrm: (m) => m === 0x15 || (m >= 0x90 && m <= 0x97 && m !== 0x94) },
+  { length: 7, modrm: (m) => m === 0x94 },
+];
+
+/** Whether the code before `address` is a call, and whereto if it is a direct one (SDM vol. 2A CALL). */
+async function callBefore(read: ReadMemory, address: bigint): Promise<{ readonly target?: bigint } | undefined> {
+  const before = await read(address - 7n, 7);
+  if (before.length < 7) return undefined;
+  if (before[2] === 0xe8) {
+    const displacement = BigInt.asIntN(32, bytesToNumber(before.subarray(3)));
+    return { target: BigInt.asUintN(64, address + displacement) };
+  }
+  const indirect = indirectCalls.some(
+    ({ length, modrm }) => before[7 - length] === 0xff && modrm(before[8 - length] ?? 0),
+  );
+  return indirect ? {} : undefined;
+}
+
+const matches = (bytes: Uint8Array, pattern: readonly number[], at = 0): boolean =>
+  pattern.every((value, index) => bytes[at + index] === value);
+const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
+const PUSH_RBP = [0x55];
+/** Both encodings of `mov rbp, rsp`. */
+const MOV_RBP_RSP: readonly (readonly number[])[] = [
+  [0x48, 0x89, 0xe5],
+  [0x48, 0x8b, 0xec],
+];
+const RETURNS = new Set([0xc3, 0xc2]);
+
+/** How many bytes below the return address the stack pointer is, where the code tells; and whether rbp is a frame pointer. */
+async function readPrologue(
+  read: ReadMemory,
+  address: bigint,
+  symbol: SymbolAt | undefined,
+  innermost: boolean,
+): Promise<{ readonly depth?: bigint; readonly framePointer: boolean | undefined }> {
+  if (innermost && RETURNS.has((await read(address, 1))[0] ?? 0)) return { depth: 0n, framePointer: undefined };
+  if (symbol === undefined) return { framePointer: undefined };
+  const code = await read(symbol.address, 8);
+  const start = matches(code, ENDBR64) ? ENDBR64.length : 0;
+  const pushes = matches(code, PUSH_RBP, start);
+  const framePointer = pushes && MOV_RBP_RSP.some((pattern) => matches(code, pattern, start + 1));
+  if (!innermost) return { framePointer };
+  if (symbol.offset <= BigInt(start)) return { depth: 0n, framePointer };
+  if (pushes && symbol.offset <= BigInt(start + 1)) return { depth: WORD, framePointer };
+  return { framePointer };
+}
+
+interface Caller {
+  readonly address: bigint;
+  readonly stack: bigint;
+  readonly base: bigint;
+  readonly found: Frame['found'];
+}
+
+async function word(read: ReadMemory, address: bigint): Promise<bigint | undefined> {
+  const bytes = await read(address, 8);
+  return bytes.length < 8 ? undefined : bytesToNumber(bytes);
+}
+
+async function viaFramePointer(read: ReadMemory, frame: Frame): Promise<Caller | undefined> {
+  const { base, stack } = frame;
+  if (base < stack || base - stack > MAX_FRAME || base % WORD !== 0n) return undefined;
+  const saved = await word(read, base);
+  const address = await word(read, base + WORD);
+  if (saved === undefined || address === undefined) return undefined;
+  if ((await callBefore(read, address)) === undefined) return undefined;
+  return { address, stack: base + 2n * WORD, base: saved, found: 'frame pointer' };
+}
+
+/** The nearest word that looks like a return address; one behind a call of this very function before all others. */
+async function viaSearch(read: ReadMemory, frame: Frame, symbols: SymbolIndex): Promise<Caller | undefined> {
+  const first = (frame.stack + WORD - 1n) & ~(WORD - 1n);
+  const bytes = await read(first, SEARCH);
+  let likely: Caller | undefined;
+  for (let offset = 0; offset + 8 <= bytes.length; offset += 8) {
+    const address = bytesToNumber(bytes.subarray(offset, offset + 8));
+    const inCode = symbols.count === 0 ? address > 0xffffn : symbols.at(address - 1n) !== undefined;
+    const call = inCode ? await callBefore(read, address) : undefined;
+    if (call === undefined) continue;
+    const caller: Caller = { address, stack: first + BigInt(offset) + WORD, base: frame.base, found: 'search' };
+    if (frame.symbol !== undefined && call.target === frame.symbol.address) return caller;
+    // A direct call of something else is what an earlier, finished call has left behind.
+    if (call.target === undefined || frame.symbol === undefined) likely ??= caller;
+  }
+  return likely;
+}
+
+async function callerOf(read: ReadMemory, frame: Frame, symbols: SymbolIndex, innermost: boolean): Promise<Caller | undefined> {
+  const { depth, framePointer } = await readPrologue(read, frame.address, frame.symbol, innermost);
+  if (depth !== undefined) {
+    const address = await word(read, frame.stack + depth);
+    const base = depth === 0n ? frame.base : ((await word(read, frame.stack)) ?? frame.base);
+    if (address !== undefined && (await callBefore(read, address)) !== undefined) {
+      return { address, stack: frame.stack + depth + WORD, base, found: 'code' };
+    }
+  }
+  const byPointer = framePointer === false ? undefined : await viaFramePointer(read, frame);
+  return byPointer ?? (await viaSearch(read, frame, symbols));
+}
+
+/** @param limit frames at most, the boundary not counted */
+export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame[]> {
+  const { registers, symbols, call } = unwinding;
+  const read = memoryOf(unwinding);
+  const rip = registers.need('rip');
+  const top = { address: rip, stack: registers.need('rsp'), base: registers.need('rbp') };
+  let frame: Frame = { kind: 'code', ...top, symbol: symbols.at(rip), line: symbols.line(rip), found: 'registers' };
+  const frames: Frame[] = [];
+  if (call !== undefined) frames.push({ ...frame, kind: 'boundary', line: undefined, call });
+  for (let depth = 0; ; depth++) {
+    frames.push(frame);
+    if (depth + 1 >= limit) return frames;
+    const caller = await callerOf(read, frame, symbols, depth === 0);
+    if (caller === undefined || caller.stack <= frame.stack) return frames;
+    // The call itself, not what follows it, decides which function and line this is.
+    const at = caller.address - 1n;
+    const symbol = symbols.at(at);
+    frame = {
+      kind: 'code',
+      ...caller,
+      symbol: symbol === undefined ? undefined : { ...symbol, offset: symbol.offset + 1n },
+      line: symbols.line(at),
+    };
+  }
+}
+
+/** Longest text of a boundary frame; the scopes have the whole of it. */
+const MAX_NAME = 160;
+
+export function frameName(frame: Frame): string {
+  if (frame.call !== undefined) {
+    const text = `hypercall ${formatCall(frame.call)}`;
+    return text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text;
+  }
+  const at = `0x${frame.address.toString(16)}`;
+  const { symbol } = frame;
+  if (symbol === undefined) return at;
+  return symbol.offset === 0n ? symbol.name : `${symbol.name}+0x${symbol.offset.toString(16)}`;
+}
