@@ -152,6 +152,7 @@ const WORDS: ReadonlyMap<string, Word> = new Map<string, Word>([
   ['dreg', word('dreg', 'number', 64)],
   ['sti', word('sti', 'number', 80)],
   ['x', word('xmm', 'r1', 128)],
+  ...sized('x', 'xmm', 'r1', 32, 64),
   ['xx', word('xmm', 'r2', 128)],
   ...sized('xm', 'xmm|mem', 'r2', 8, 16, 32, 64, 128),
   ['mm', word('mm', 'r1', 64)],
