@@ -70,6 +70,10 @@ export interface Vcpu {
   /** Raw little-endian bytes of a 16-byte field (xmm, fpr). */
   bytes(field: FieldName): Uint8Array;
 
+  /** Canonical bytes of all architectural fields (flag slots normalised): snapshots, hashes, tier comparison. */
+  saveState(): Uint8Array;
+  restoreState(bytes: Uint8Array): void;
+
   /** Run until icount == limit or an exit. */
   run(limit: bigint): Exit;
 

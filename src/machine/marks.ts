@@ -11,8 +11,8 @@ import { ATTENTION, PAGE_SIZE, type PhysicalMemory } from '../cpu/types';
 export interface Marks {
   /** Record the present contents of all frames. */
   take(): FrameMark;
-  /** Make memory equal to what it was at `mark`; returns the frames whose contents changed. */
-  restore(mark: FrameMark): number[];
+  /** Make memory equal to what it was at `mark`. */
+  restore(mark: FrameMark): void;
   drop(mark: FrameMark): void;
   /** The CPU's cow hook and `beforeStore`: the frame is about to be stored to. */
   beforeStore(mfn: number): void;
@@ -24,7 +24,8 @@ export interface FrameMark {
   readonly versions: Uint32Array;
 }
 
-export function createMarks(mem: PhysicalMemory): Marks {
+/** @param changing told of a frame whose contents a restore is about to replace, so that code caches follow */
+export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void): Marks {
   const current = new Uint32Array(mem.frameCount);
   const saved = new Map<number, Uint8Array>();
   const marks = new Set<FrameMark>();
@@ -62,20 +63,19 @@ export function createMarks(mem: PhysicalMemory): Marks {
 
     restore(mark) {
       if (!marks.has(mark)) throw new Error('restore of a dropped mark');
-      const changed: number[] = [];
       for (let mfn = 0; mfn < mem.frameCount; mfn++) {
         const wanted = versionOf(mark.versions, mfn);
         if (current[mfn] !== wanted) {
           save(mfn);
           const bytes = saved.get(key(mfn, wanted));
           if (bytes === undefined) throw new Error(`mark lost the contents of frame 0x${mfn.toString(16)}`);
+          mem.attention[mfn] = (mem.attention[mfn] ?? 0) & ~ATTENTION.COW;
+          changing(mfn);
           frame(mfn).set(bytes);
           current[mfn] = wanted;
-          changed.push(mfn);
         }
         protect(mfn);
       }
-      return changed;
     },
 
     drop(mark) {

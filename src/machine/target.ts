@@ -56,6 +56,8 @@ export interface RunUntil {
   readonly outside?: { readonly low: bigint; readonly high: bigint; readonly vcpu: VcpuRef };
   /** Do not stop inside event upcalls / trap handlers entered during a step (default true for steps). */
   readonly skipUpcalls?: boolean;
+  /** Return with reason `idle` instead of waiting for input when nothing else can ever happen. */
+  readonly stopWhenIdle?: boolean;
   /** Breakpoints at the current instruction are stepped over first. Default true. */
   readonly skipCurrent?: boolean;
 }

@@ -1,0 +1,336 @@
+import type { Log } from '../base/log';
+import { EXIT } from '../cpu/exits';
+import type { Cpu } from '../cpu/types';
+import type { BackendSet } from '../devices';
+import type { GuestVcpu, Hypervisor, HypervisorSnapshot, Outcome } from '../hypervisor/types';
+import type { ClockState, MachineClock } from './clock';
+import type { FrameMark, Marks } from './marks';
+import type { Stops } from './stops';
+import type { RunUntil, StopReason } from './target';
+import type { Trace, TraceState } from './trace';
+
+/**
+ * The machine: vCPUs interleaved on one virtual processor, virtual time, input, and stopping. Everything that
+ * happens is a function of the configuration and the input log; a slice can end anywhere without a trace in
+ * what the guests see.
+ */
+
+/** Instructions a vCPU may run before the next runnable one has its turn. */
+const QUANTUM = 50_000n;
+
+/** One taken piece of console input, and the moment it was taken. */
+export interface InputEntry {
+  readonly retired: bigint;
+  readonly time: bigint;
+  readonly domain: number;
+  readonly data: Uint8Array;
+}
+
+export interface MachineParts {
+  readonly cpu: Cpu;
+  readonly hypervisor: Hypervisor;
+  readonly devices: BackendSet;
+  readonly clock: MachineClock;
+  readonly marks: Marks;
+  readonly trace: Trace;
+  readonly stops: Stops;
+  readonly log: Log;
+}
+
+export interface StopAt {
+  readonly reason: StopReason;
+  readonly vcpu: GuestVcpu;
+}
+
+/** What ended a slice: a stop, the slice's own length, or nothing to do until a time (undefined: for ever). */
+export type SliceEnd =
+  | { readonly kind: 'stop'; readonly stop: StopAt }
+  | { readonly kind: 'slice' }
+  | { readonly kind: 'idle'; readonly until: bigint | undefined };
+
+export interface RunSession {
+  /** Run at most about `instructions`; `skipIdle` jumps over idle time instead of reporting it. */
+  slice(instructions: bigint, skipIdle: boolean): SliceEnd;
+}
+
+export interface Machine extends MachineParts {
+  /** All vCPUs of all domains. */
+  vcpus(): readonly GuestVcpu[];
+  /** The vCPU that ran last: what a stop is about. */
+  current(): GuestVcpu;
+  /** Begin to run; one at a time. */
+  run(until: RunUntil): RunSession;
+  /** The slice under way, or the next, ends with reason `pause` before the next guest instruction it can. */
+  pause(): void;
+  /** Console input takes effect now, and again at this moment in every replay. */
+  input(domain: number, data: Uint8Array): void;
+  readonly inputLog: readonly InputEntry[];
+  save(): MachineSnapshot;
+  restore(snapshot: MachineSnapshot): void;
+}
+
+export interface MachineSnapshot {
+  readonly frames: FrameMark;
+  readonly vcpus: readonly Uint8Array[];
+  readonly hypervisor: HypervisorSnapshot;
+  readonly devices: unknown;
+  readonly clock: ClockState;
+  readonly trace: TraceState;
+  readonly current: number;
+  readonly quantumLeft: bigint;
+  readonly inputsTaken: number;
+}
+
+/** The part of a step that is under way when an upcall came between: run to the interrupted place first. */
+interface Detour {
+  readonly vcpu: GuestVcpu;
+  readonly rip: bigint;
+  readonly rsp: bigint;
+}
+
+export function createMachine(parts: MachineParts): Machine {
+  const { cpu, hypervisor, devices, clock, marks, stops } = parts;
+  const inputLog: InputEntry[] = [];
+  let inputsTaken = 0;
+  let currentIndex = 0;
+  let quantumLeft = QUANTUM;
+  let pauseAsked = false;
+
+  const vcpus = (): GuestVcpu[] => [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
+  const current = (): GuestVcpu => {
+    const all = vcpus();
+    const v = all[currentIndex] ?? all[0];
+    if (v === undefined) throw new Error('the machine has no vCPU');
+    return v;
+  };
+  const runnable = (v: GuestVcpu): boolean =>
+    v.domain.state.shutdown === undefined && v.state.online && (v.state.run === 'running' || v.state.run === 'runnable');
+
+  /** The vCPU to run: the current one while its quantum lasts, else the next runnable in order. */
+  function pick(): GuestVcpu | undefined {
+    const all = vcpus();
+    const now = all[currentIndex];
+    if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) return now;
+    for (let i = 1; i <= all.length; i++) {
+      const index = (currentIndex + i) % all.length;
+      const v = all[index];
+      if (v === undefined || !runnable(v)) continue;
+      if (now !== undefined && now !== v) hypervisor.scheduled(now, false);
+      if (now !== undefined) now.state.yielded = false;
+      currentIndex = index;
+      quantumLeft = QUANTUM;
+      hypervisor.scheduled(v, true);
+      return v;
+    }
+    return undefined;
+  }
+
+  /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
+  function takeInput(): void {
+    for (let e = inputLog[inputsTaken]; e !== undefined && e.retired <= clock.retired() && e.time <= clock.now(); e = inputLog[inputsTaken]) {
+      devices.console.input(e.domain, e.data);
+      inputsTaken++;
+      hypervisor.drainBackend();
+    }
+  }
+
+  const shutdownOf = (v: GuestVcpu): StopReason | undefined => {
+    const { shutdown, crashText } = v.domain.state;
+    if (shutdown === undefined) return undefined;
+    return shutdown === 'crash'
+      ? { kind: 'crash', text: crashText ?? 'the domain crashed' }
+      : { kind: 'shutdown', reason: shutdown, text: `${v.domain.name}: ${shutdown}` };
+  };
+
+  function run(until: RunUntil): RunSession {
+    const watched = until.vcpu;
+    const counts = (v: GuestVcpu): boolean => watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);
+    let remaining = until.instructions;
+    let detour: Detour | undefined;
+    let skipCurrent = until.skipCurrent ?? true;
+    const stepping = remaining !== undefined || until.outside !== undefined;
+
+    const addresses = new Set(stops.addresses());
+    if (until.address !== undefined) addresses.add(until.address.at);
+    const applyBreakpoints = (): void => {
+      cpu.setBreakpoints(detour === undefined ? [...addresses] : [...addresses, detour.rip]);
+    };
+    applyBreakpoints();
+
+    const stop = (reason: StopReason, vcpu: GuestVcpu): SliceEnd => ({ kind: 'stop', stop: { reason, vcpu } });
+
+    /** Whether the vCPU stands where this run wants to end. */
+    function arrived(v: GuestVcpu): StopReason | undefined {
+      if (remaining !== undefined && remaining <= 0n) return { kind: 'step' };
+      const { outside } = until;
+      if (outside !== undefined && detour === undefined && isVcpu(v, outside.vcpu)) {
+        const rip = v.cpu.get('rip');
+        if (rip < outside.low || rip >= outside.high) return { kind: 'step' };
+      }
+      return undefined;
+    }
+
+    /** An instruction breakpoint at rip: whose? undefined: nobody's, go past it. */
+    function atBreakpoint(v: GuestVcpu): StopReason | undefined {
+      const rip = v.cpu.get('rip');
+      if (detour !== undefined && v === detour.vcpu && rip === detour.rip && v.cpu.get('rsp') === detour.rsp) {
+        detour = undefined;
+        applyBreakpoints();
+        const reason = arrived(v);
+        if (reason !== undefined) return reason;
+      }
+      const ids = stops.at(rip, v.domain.id);
+      if (ids.length > 0) return { kind: 'instruction', ids };
+      const { address } = until;
+      if (address === undefined || address.at !== rip) return undefined;
+      if (address.vcpu !== undefined && !isVcpu(v, address.vcpu)) return undefined;
+      if (address.minRsp !== undefined && v.cpu.get('rsp') < address.minRsp) return undefined;
+      return { kind: 'address' };
+    }
+
+    function slice(instructions: bigint, skipIdle: boolean): SliceEnd {
+      const end = clock.retired() + instructions;
+      for (;;) {
+        if (pauseAsked) {
+          pauseAsked = false;
+          return stop({ kind: 'pause' }, current());
+        }
+        takeInput();
+        const held = current();
+        let outcome: Outcome = 'run';
+        let v: GuestVcpu | undefined;
+        if (held.state.held !== undefined) {
+          v = held;
+          outcome = hypervisor.resume(held);
+          hypervisor.drainBackend();
+        } else {
+          const before = current();
+          const done = arrived(before);
+          if (done !== undefined) return stop(done, before);
+          v = pick();
+          if (v === undefined) {
+            const gone = vcpus().every((x) => x.domain.state.shutdown !== undefined) ? shutdownOf(current()) : undefined;
+            if (gone !== undefined) return stop(gone, current());
+            const idle = idleUntil();
+            if (!skipIdle || idle === undefined) {
+              if (idle === undefined || idle > clock.now()) return { kind: 'idle', until: idle };
+            }
+            if (idle !== undefined) clock.skipTo(idle);
+            hypervisor.expireTimers();
+            hypervisor.drainBackend();
+            continue;
+          }
+          if (clock.retired() >= end) return { kind: 'slice' };
+          outcome = enter(v, end);
+        }
+        const taken = stops.take();
+        if (taken !== undefined) return stop(taken, v);
+        if (outcome === 'shutdown') {
+          const gone = shutdownOf(v);
+          if (gone !== undefined) return stop(gone, v);
+        }
+        if (outcome === 'foreign') {
+          const reason = atBreakpoint(v);
+          if (reason !== undefined) return stop(reason, v);
+          cpu.skipBreakpoint(v.cpu);
+        }
+      }
+    }
+
+    const nextInput = (): InputEntry | undefined => inputLog[inputsTaken];
+
+    function idleUntil(): bigint | undefined {
+      const timer = hypervisor.nextDeadline();
+      const input = nextInput()?.time;
+      if (timer === undefined) return input;
+      return input === undefined || timer < input ? timer : input;
+    }
+
+    /** Deliver what is pending to `v`, let it run, and have the hypervisor see to what came of it. */
+    function enter(v: GuestVcpu, end: bigint): Outcome {
+      const rip = v.cpu.get('rip');
+      const rsp = v.cpu.get('rsp');
+      const delivered = hypervisor.deliverPending(v);
+      if (delivered !== 'run') return delivered;
+      if (stepping && detour === undefined && until.skipUpcalls !== false && counts(v) && v.cpu.get('rip') !== rip) {
+        detour = { vcpu: v, rip, rsp };
+        applyBreakpoints();
+      }
+
+      let limit = min(end - clock.retired(), quantumLeft);
+      const deadline = hypervisor.nextDeadline();
+      if (deadline !== undefined) limit = min(limit, max(1n, deadline - clock.now()));
+      const input = nextInput();
+      if (input !== undefined) limit = min(limit, max(1n, max(input.retired - clock.retired(), input.time - clock.now())));
+      const counting = detour === undefined && counts(v);
+      if (counting && until.outside !== undefined) limit = 1n;
+      if (counting && remaining !== undefined) limit = min(limit, remaining);
+
+      if (skipCurrent) {
+        cpu.skipBreakpoint(v.cpu);
+        skipCurrent = false;
+      }
+      const from = v.cpu.get('icount');
+      const exit = v.cpu.run(from + limit);
+      const ran = v.cpu.get('icount') - from;
+      quantumLeft -= ran;
+      if (counting && remaining !== undefined) remaining -= ran;
+
+      const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
+      if (deadline !== undefined && clock.now() >= deadline) hypervisor.expireTimers();
+      hypervisor.drainBackend();
+      return outcome;
+    }
+
+    return { slice };
+  }
+
+  return {
+    ...parts,
+    vcpus,
+    current,
+    run,
+    pause() {
+      pauseAsked = true;
+    },
+    input(domain, data) {
+      // What was logged beyond this moment belonged to a future that is no longer replayed.
+      inputLog.length = inputsTaken;
+      inputLog.push({ retired: clock.retired(), time: clock.now(), domain, data });
+    },
+    inputLog,
+    save: () => ({
+      frames: marks.take(),
+      vcpus: cpu.vcpus.map((v) => v.saveState()),
+      hypervisor: hypervisor.save(),
+      devices: devices.save(),
+      clock: clock.save(),
+      trace: parts.trace.save(),
+      current: currentIndex,
+      quantumLeft,
+      inputsTaken,
+    }),
+    restore(snapshot) {
+      marks.restore(snapshot.frames);
+      cpu.vcpus.forEach((v, i) => {
+        const state = snapshot.vcpus[i];
+        if (state !== undefined) v.restoreState(state);
+      });
+      hypervisor.restore(snapshot.hypervisor);
+      devices.restore(snapshot.devices);
+      clock.restore(snapshot.clock);
+      parts.trace.restore(snapshot.trace);
+      currentIndex = snapshot.current;
+      quantumLeft = snapshot.quantumLeft;
+      inputsTaken = snapshot.inputsTaken;
+      stops.take();
+      pauseAsked = false;
+      cpu.flushAllTlbs();
+    },
+  };
+}
+
+const isVcpu = (v: GuestVcpu, ref: { readonly domain: number; readonly vcpu: number }): boolean =>
+  v.domain.id === ref.domain && v.id === ref.vcpu;
+const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);

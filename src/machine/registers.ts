@@ -1,0 +1,73 @@
+import { GPR, SREG, type FieldName } from '../cpu/state';
+import type { Vcpu } from '../cpu/types';
+import type { Register } from './target';
+
+/** Registers as the debugger sees them: one table, names as the manuals print them. */
+
+interface RegisterSpec {
+  readonly name: string;
+  readonly group: Register['group'];
+  readonly bits: number;
+  readonly field: FieldName;
+  readonly writable: boolean;
+}
+
+const row = (group: Register['group'], bits: number, writable: boolean, ...fields: readonly FieldName[]): RegisterSpec[] =>
+  fields.map((field) => ({ name: field, group, bits, field, writable }));
+
+const numbered = (prefix: 'xmm' | 'fpr', n: number): FieldName[] =>
+  Array.from({ length: n }, (_, i) => `${prefix}${i.toString()}` as FieldName);
+
+const TABLE: readonly RegisterSpec[] = [
+  ...row('general', 64, true, ...GPR, 'rip', 'rflags'),
+  // Base tables and control registers are the hypervisor's to change: a guest asks for it.
+  ...row('control', 64, false, 'cr0', 'cr2', 'cr3', 'cr4', 'efer', 'xcr0'),
+  ...row('control', 32, false, 'cpl'),
+  ...row('segment', 16, false, ...SREG),
+  ...row('segment', 64, true, 'fs_base', 'gs_base'),
+  ...row('segment', 64, false, 'gdt_base', 'ldt_base'),
+  ...row('sse', 128, true, ...numbered('xmm', 16)),
+  ...row('sse', 32, true, 'mxcsr'),
+  ...row('x87', 80, true, ...numbered('fpr', 8)).map((r, i) => ({ ...r, name: `st${i.toString()}` })),
+  ...row('x87', 16, true, 'fcw', 'fsw', 'ftw'),
+  ...row('debug', 64, false, 'dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'),
+];
+const BY_NAME = new Map(TABLE.map((r) => [r.name, r]));
+
+/** Physical x87 register of ST(i): TOP is bits 11–13 of the status word (SDM Vol. 1 §8.1.2). */
+function physical(vcpu: Vcpu, spec: RegisterSpec): FieldName {
+  if (!spec.name.startsWith('st')) return spec.field;
+  const top = (vcpu.getInt('fsw') >> 11) & 7;
+  return `fpr${((top + Number(spec.name.slice(2))) & 7).toString()}` as FieldName;
+}
+
+const littleEndian = (value: bigint, bits: number): Uint8Array => {
+  const bytes = new Uint8Array(bits / 8);
+  for (let i = 0, v = value; i < bytes.length; i++, v >>= 8n) bytes[i] = Number(v & 0xffn);
+  return bytes;
+};
+
+function read(vcpu: Vcpu, spec: RegisterSpec): Uint8Array {
+  if (spec.name === 'rflags') return littleEndian(vcpu.rflags, 64);
+  if (spec.bits > 64) return vcpu.bytes(physical(vcpu, spec)).slice(0, spec.bits / 8);
+  return littleEndian(vcpu.get(spec.field), spec.bits);
+}
+
+export const readRegisters = (vcpu: Vcpu): Register[] =>
+  TABLE.map((spec) => ({ name: spec.name, group: spec.group, bits: spec.bits, writable: spec.writable, bytes: read(vcpu, spec) }));
+
+/** Flags a person may change; the others belong to the hypervisor (IOPL, IF, VM …), bit 1 is always one. */
+const WRITABLE_FLAGS = 0x0025_0dd5n;
+
+/** @throws RangeError for an unknown or read-only register or a wrong width */
+export function writeRegister(vcpu: Vcpu, name: string, bytes: Uint8Array): void {
+  const spec = BY_NAME.get(name);
+  if (spec === undefined) throw new RangeError(`there is no register '${name}'`);
+  if (!spec.writable) throw new RangeError(`${name} belongs to the hypervisor: it cannot be set from outside`);
+  if (bytes.length !== spec.bits / 8) throw new RangeError(`${name} has ${spec.bits.toString()} bits, not ${(bytes.length * 8).toString()}`);
+  let value = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] ?? 0);
+  if (name === 'rflags') vcpu.rflags = (vcpu.rflags & ~WRITABLE_FLAGS) | (value & WRITABLE_FLAGS);
+  else if (spec.bits > 64) vcpu.bytes(physical(vcpu, spec)).set(bytes);
+  else vcpu.set(spec.field, value);
+}
