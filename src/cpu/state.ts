@@ -41,6 +41,8 @@ const FIELDS: readonly FieldSpec[] = [
   ...arch('v128', ...range('xmm', 16)),
   /** x87 registers by *physical* number R0–R7: 64-bit mantissa (= mmN), then sign and exponent in 16 bits. */
   ...arch('f80', ...range('fpr', 8)),
+  /** Bounce buffer of accesses that cross pages, leave memory or are watched. */
+  ...plumbing('v128', 'scratch0', 'scratch1'),
   ...arch('i64', ...GPR),
   /** Address of the current instruction; during a block it is exact at every handler call. */
   ...arch('i64', 'rip'),
@@ -68,6 +70,12 @@ const FIELDS: readonly FieldSpec[] = [
   ...plumbing('i32', 'skip_break'),
   /** This vCPU's number, for helpers. */
   ...plumbing('i32', 'index'),
+  /** What slow paths and helpers ask of the handler that called them: RC bits of wasm/abi.ts. */
+  ...plumbing('i32', 'pending'),
+  /** SSE exception flags gathered by the instruction at hand and not yet settled into MXCSR. */
+  ...plumbing('i32', 'fp_flags'),
+  /** Written by other threads: leave with EXIT.KICK at the next block boundary. */
+  ...plumbing('i32', 'kick'),
 ];
 
 export interface Field {
@@ -91,7 +99,8 @@ export type FieldName =
   | 'icount' | 'ilimit' | 'exit_info' | 'exit_address'
   | 'ldt' | 'gdt_limit' | 'ldt_limit' | 'cpl'
   | 'mxcsr' | 'fcw' | 'fsw' | 'ftw' | 'fop'
-  | 'exit_reason' | 'exit_vector' | 'exit_error' | 'tlb' | 'skip_break' | 'index'; // prettier-ignore
+  | 'exit_reason' | 'exit_vector' | 'exit_error' | 'tlb' | 'skip_break' | 'index'
+  | 'pending' | 'fp_flags' | 'kick' | 'scratch0' | 'scratch1'; // prettier-ignore
 
 function lay(specs: readonly FieldSpec[]): { fields: Field[]; size: number } {
   let offset = 0;
@@ -110,7 +119,9 @@ export const STATE_FIELDS: readonly Field[] = laid.fields;
 /** Bytes of one vCPU's state. */
 export const STATE_SIZE = laid.size;
 
-export const FIELD = Object.fromEntries(STATE_FIELDS.map((f) => [f.name, f])) as Readonly<Record<FieldName, Field>>;
+export const FIELD = Object.fromEntries(STATE_FIELDS.map((f) => [f.name, f])) as Readonly<
+  Record<FieldName, Field>
+>;
 /** Byte offset of a field from the start of the vCPU state. */
 export const offsetOf = (name: FieldName): number => FIELD[name].offset;
 

@@ -1,0 +1,9 @@
+import type { Helper } from './context';
+
+/**
+ * Every helper, by the name that `Ops.helper` calls. Order fixes the numbers in the generated module, so a file
+ * adds its own table here: `...x87Helpers`.
+ */
+export const HELPERS: Readonly<Record<string, Helper>> = {};
+
+export const HELPER_NAMES: readonly string[] = Object.keys(HELPERS);

@@ -1,0 +1,84 @@
+import type { Form } from './encoding';
+import { Emitter } from './ir/emitter';
+import { asOps, irOps } from './ir/ops';
+import { asSource, recordSource } from './ir/record-source';
+import { Recorder } from './ir/recorder';
+import { execute } from './operands';
+import { RECORD, RECORD_SIZE } from './record';
+import { offsetOf } from './state';
+import { RC } from './wasm/abi';
+import { ModuleBuilder } from './wasm/encoder';
+import { defineFloatingPoint } from './wasm/floating-point';
+import { lowerHandler, prologue } from './wasm/lower';
+import { defineRoutines, type Routines } from './wasm/routines';
+import { defineRun } from './wasm/run';
+
+/** Pages of 64 KiB that the module's memory import allows at most: 4 GiB. */
+export const MAXIMUM_PAGES = 65536;
+
+export interface Interpreter {
+  readonly bytes: Uint8Array;
+  /** Table index of the record that closes a block which no branch ends. */
+  readonly endOfBlock: number;
+  /** Helpers named by semantics and not in the registry: they raise an error when executed. */
+  readonly missingHelpers: readonly string[];
+  /** Bytes of each form's handler, by form number: for finding the fat ones. */
+  readonly sizes: readonly number[];
+}
+
+/** One handler: the form's semantics, recorded and emitted. */
+function defineHandler(t: Routines, form: Form, helperNumber: (name: string) => number): number {
+  const ref = t.builder.declare(`form${form.number}`, { params: ['i32', 'i32'], results: ['i32'] });
+  const r = new Recorder();
+  execute(form, asOps(irOps(r)), asSource(recordSource(r)));
+  const lowering = lowerHandler(t.functions, helperNumber, form.ends);
+  const e = new Emitter(2, lowering);
+  prologue(e, form.ends);
+  const body = e.function(r.body, (end) => lowering.finish(end));
+  t.builder.define(ref, body);
+  t.builder.element(ref);
+  return body.length;
+}
+
+/** The record after a block's last instruction, when that is no branch: `next` of the record before. */
+function defineEndOfBlock(t: Routines): void {
+  t.define('end_of_block', ['i32', 'i32'], ['i32'], (r, cpu, record) => {
+    const next = r.pure('i64.load', [r.n('i32.sub', record, r.i32(RECORD_SIZE))], RECORD.next);
+    r.store('i64.store', cpu, next, offsetOf('next'));
+    return r.i32(RC.END);
+  });
+  const ref = t.functions.get('end_of_block');
+  if (ref !== undefined) t.builder.element(ref);
+}
+
+/**
+ * Generates the interpreter's module: a handler for every form, at the form's number in the table, and the
+ * run loop with its slow paths. `helpers`: names of the registry, in its order.
+ */
+export function generateInterpreter(forms: readonly Form[], helpers: readonly string[]): Interpreter {
+  const builder = new ModuleBuilder();
+  builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
+  const t = defineRoutines(builder);
+  defineFloatingPoint(t);
+  const missing = new Set<string>();
+  const helperNumber = (name: string): number => {
+    const n = helpers.indexOf(name);
+    if (n < 0) missing.add(name);
+    return n;
+  };
+  const sizes = forms.map((form, i) => {
+    if (form.number !== i) throw new Error(`form ${form.number} (${form.encoding.text}) stands at ${i}`);
+    try {
+      return defineHandler(t, form, helperNumber);
+    } catch (error) {
+      throw new Error(`${form.mnemonic} '${form.encoding.text}': ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
+  }); // prettier-ignore
+  defineEndOfBlock(t);
+  defineRun(t, forms.length);
+  for (const name of ['run', 'walk_probe', 'resolve', 'fetch', 'attend', 'slow_write']) {
+    const ref = t.functions.get(name);
+    if (ref !== undefined) builder.export(ref);
+  }
+  return { bytes: builder.finish(), endOfBlock: forms.length, missingHelpers: [...missing].sort(), sizes };
+}

@@ -1,0 +1,78 @@
+import type { ValType } from '../wasm/opcodes';
+import type { FieldName } from '../state';
+import type { FpBinary, FpFmt, Seg } from '../ops';
+
+/**
+ * The intermediate representation. Values are nodes of a DAG; whatever has an effect, or whose value depends
+ * on when it is read, is a statement in order. The state of the vCPU is named by field (`get`, `put`) and guest
+ * memory, faults and helpers are named acts, until a lowering (lower-interpret.ts; later the region
+ * compiler's) decides where registers live and what an access costs.
+ */
+export interface Node {
+  /** A pure WebAssembly operation, or one of 'const', 'local', 'param'. */
+  readonly op: string;
+  readonly type: ValType;
+  readonly args: readonly Node[];
+  /** Constant value; lane(s); offset of a pure load; index of a param. */
+  readonly imm: bigint | number | readonly number[] | undefined;
+  /** The value is below 2^bits (i32, i64). */
+  readonly bits: number;
+  /** Loop nesting where it was made: using it deeper inside does not recompute it. */
+  readonly depth: number;
+  /** Set by the emitter. */
+  uses: number;
+  slot: number;
+  /** The use is inside a loop that does not contain the definition. */
+  crossesLoop: boolean;
+}
+
+/** A mutable local. */
+export interface Local {
+  readonly type: ValType;
+  slot: number;
+}
+
+/** What a special statement does; the lowering has one entry for each. */
+export type Special =
+  | { readonly op: 'guestLoad'; readonly width: number; readonly seg: Seg | undefined; readonly write: boolean; readonly host: Local | undefined }
+  | { readonly op: 'guestStore'; readonly width: number; readonly seg: Seg | undefined; readonly host: Local | undefined }
+  | { readonly op: 'guestProbe'; readonly width: number; readonly seg: Seg | undefined }
+  | { readonly op: 'raise'; readonly vector: number }
+  | { readonly op: 'exit'; readonly reason: number }
+  | { readonly op: 'helper'; readonly name: string }
+  | { readonly op: 'fp'; readonly name: FpOp; readonly sticky: boolean }
+  | { readonly op: 'fpCheck' }
+  | { readonly op: 'call'; readonly name: string; readonly faults: boolean }; // prettier-ignore
+
+export type FpOp =
+  | `${FpBinary | 'sqrt'}${FpFmt}`
+  | `compare${FpFmt}`
+  | `${'comi' | 'ucomi'}${FpFmt}`
+  | `toInt${FpFmt}_${32 | 64}${'' | '_truncate'}`
+  | `fromInt${32 | 64}_${FpFmt}`
+  | `convert${FpFmt}_${FpFmt}`;
+
+export type Statement =
+  /** A read whose value depends on the moment: a state field, or raw memory. */
+  | { readonly kind: 'let'; readonly result: Node; readonly read: Read }
+  /** The place where a pure node was made; it is computed here when it has several uses. */
+  | { readonly kind: 'define'; readonly node: Node }
+  | { readonly kind: 'read'; readonly local: Local; readonly result: Node }
+  | { readonly kind: 'assign'; readonly local: Local; readonly value: Node }
+  | { readonly kind: 'put'; readonly field: FieldName; readonly value: Node }
+  /** Raw store: op names the WebAssembly store, args [address, value]. */
+  | { readonly kind: 'store'; readonly op: string; readonly offset: number; readonly address: Node; readonly value: Node }
+  | { readonly kind: 'special'; readonly act: Special; readonly args: readonly Node[]; readonly result: Node | undefined }
+  | { readonly kind: 'if'; readonly condition: Node; readonly then: Block; readonly otherwise: Block }
+  | { readonly kind: 'loop'; readonly head: Block; readonly condition: Node; readonly body: Block; readonly label: LoopLabel }
+  | { readonly kind: 'jump'; readonly label: LoopLabel; readonly where: 'break' | 'continue' }
+  | { readonly kind: 'return'; readonly values: readonly Node[] }; // prettier-ignore
+
+export type Read =
+  | { readonly op: 'get'; readonly field: FieldName }
+  | { readonly op: 'load'; readonly name: string; readonly offset: number; readonly address: Node };
+
+export interface LoopLabel {
+  depth: { outer: number; inner: number } | undefined;
+}
+export type Block = Statement[];

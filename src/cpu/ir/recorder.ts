@@ -1,0 +1,193 @@
+import { opInfo, type ValType } from '../wasm/opcodes';
+import { bitLength, foldConstants, rangeOf, simplify } from './fold';
+import type { Block, Local, LoopLabel, Node, Read, Special, Statement } from './nodes';
+
+/**
+ * Records nodes and statements. Pure nodes are shared within the scope they were made in (and those inside it);
+ * `define` marks the place, so that a node used twice is computed where it certainly dominates its uses.
+ */
+export class Recorder {
+  readonly body: Block = [];
+  private block: Block = this.body;
+  private scope = new Map<string, Node>();
+  private readonly scopes: Map<string, Node>[] = [];
+  private readonly ids = new Map<Node, number>();
+  private depth = 0;
+
+  private raw(op: string, type: ValType, args: readonly Node[], imm: Node['imm'], bits: number): Node {
+    const node: Node = { op, type, args, imm, bits, depth: this.depth, uses: 0, slot: -1, crossesLoop: false };
+    this.ids.set(node, this.ids.size);
+    return node;
+  }
+
+  private find(key: string): Node | undefined {
+    const here = this.scope.get(key);
+    if (here !== undefined) return here;
+    for (let i = this.scopes.length - 1; i >= 0; i--) {
+      const found = this.scopes[i]?.get(key);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** A pure operation; `imm` for lanes and pure loads. */
+  pure(op: string, args: readonly Node[], imm?: Node['imm']): Node {
+    const type = op === 'select' ? args[0]?.type : opInfo(op).result;
+    if (type === undefined) throw new Error(`${op} yields nothing`);
+    const folded = foldConstants(op, args);
+    if (folded !== undefined) return this.constant(type, folded);
+    const same = simplify(op, args, (name, ...rest) => this.pure(name, rest));
+    if (same !== undefined) return same;
+    const key = `${op}|${args.map((a) => this.ids.get(a)).join()}|${typeof imm === 'object' ? imm.join() : (imm ?? '')}`;
+    const known = this.find(key);
+    if (known !== undefined) return known;
+    const node = this.raw(op, type, args, imm, rangeOf(op, args));
+    this.scope.set(key, node);
+    this.block.push({ kind: 'define', node });
+    return node;
+  }
+
+  n(op: string, ...args: readonly Node[]): Node {
+    return this.pure(op, args);
+  }
+
+  constant(type: ValType, value: bigint): Node {
+    const width = type === 'i32' || type === 'f32' ? 32 : type === 'v128' ? 128 : 64;
+    const v = BigInt.asUintN(width, value);
+    const key = `const|${type}|${v}`;
+    let node = this.find(key);
+    if (node === undefined) {
+      node = this.raw('const', type, [], v, bitLength(v));
+      (this.scopes[0] ?? this.scope).set(key, node);
+    }
+    return node;
+  }
+  i32(v: number): Node {
+    return this.constant('i32', BigInt(v));
+  }
+  i64(v: number | bigint): Node {
+    return this.constant('i64', BigInt(v));
+  }
+
+  param(type: ValType, index: number): Node {
+    const key = `param|${index}`;
+    let node = this.find(key);
+    if (node === undefined) {
+      node = this.raw('param', type, [], index, type === 'i32' ? 32 : 64);
+      (this.scopes[0] ?? this.scope).set(key, node);
+    }
+    return node;
+  }
+
+  /** A fresh immutable value that a statement produces. */
+  result(type: ValType, bits = type === 'i32' ? 32 : 64): Node {
+    return this.raw('local', type, [], undefined, bits);
+  }
+
+  private let(read: Read, type: ValType, bits?: number): Node {
+    const result = this.result(type, bits);
+    this.block.push({ kind: 'let', result, read });
+    return result;
+  }
+
+  get(field: import('../state').FieldName, type: ValType, bits?: number): Node {
+    return this.let({ op: 'get', field }, type, bits);
+  }
+  /** Memory that other statements may change. */
+  load(name: string, address: Node, offset = 0): Node {
+    const type = opInfo(name).result ?? 'i64';
+    return this.let({ op: 'load', name, offset, address }, type, rangeOf(name, []));
+  }
+  store(op: string, address: Node, value: Node, offset = 0): void {
+    this.push({ kind: 'store', op, offset, address, value });
+  }
+
+  push(statement: Statement): void {
+    this.block.push(statement);
+  }
+
+  special(act: Special, args: readonly Node[], type?: ValType, bits?: number): Node | undefined {
+    const result = type === undefined ? undefined : this.result(type, bits);
+    this.push({ kind: 'special', act, args, result });
+    return result;
+  }
+
+  /** Calls a function known to the lowering. */
+  call(name: string, args: readonly Node[], type: ValType): Node {
+    const result = this.result(type);
+    this.push({ kind: 'special', act: { op: 'call', name, faults: false }, args, result });
+    return result;
+  }
+  callVoid(name: string, args: readonly Node[]): void {
+    this.push({ kind: 'special', act: { op: 'call', name, faults: false }, args, result: undefined });
+  }
+
+  local(type: ValType, initial?: Node): Local {
+    const local: Local = { type, slot: -1 };
+    if (initial !== undefined) this.assign(local, initial);
+    return local;
+  }
+  assign(local: Local, value: Node): void {
+    this.push({ kind: 'assign', local, value });
+  }
+  read(local: Local): Node {
+    const result = this.result(local.type);
+    this.push({ kind: 'read', local, result });
+    return result;
+  }
+
+  /** Records `body` into a block of its own. */
+  inside<T>(body: () => T): { block: Block; value: T } {
+    const outer = this.block;
+    const block: Block = [];
+    this.block = block;
+    this.scopes.push(this.scope);
+    this.scope = new Map();
+    const value = body();
+    this.scope = this.scopes.pop() ?? new Map<string, Node>();
+    this.block = outer;
+    return { block, value };
+  }
+
+  /** `condition` is an i32. */
+  if(condition: Node, then: () => void, otherwise?: () => void): void {
+    if (condition.op === 'const') {
+      if (condition.imm !== 0n) then();
+      else otherwise?.();
+      return;
+    }
+    const yes = this.inside(then).block;
+    const no = otherwise === undefined ? [] : this.inside(otherwise).block;
+    this.push({ kind: 'if', condition, then: yes, otherwise: no });
+  }
+
+  loop(condition: (label: LoopLabel) => Node, body: (label: LoopLabel) => void): void {
+    const label: LoopLabel = { depth: undefined };
+    this.depth++;
+    const head = this.inside(() => condition(label));
+    const inner = this.inside(() => body(label)).block;
+    this.depth--;
+    this.push({ kind: 'loop', head: head.block, condition: head.value, body: inner, label });
+  }
+  break(label: LoopLabel): void {
+    this.push({ kind: 'jump', label, where: 'break' });
+  }
+  continue(label: LoopLabel): void {
+    this.push({ kind: 'jump', label, where: 'continue' });
+  }
+  return(...values: readonly Node[]): void {
+    this.push({ kind: 'return', values });
+  }
+
+  /** A 64-bit value as an i32 condition. */
+  condition(v: Node): Node {
+    if (v.type === 'i32') return v;
+    return this.n('i64.ne', v, this.i64(0));
+  }
+  bool(i32: Node): Node {
+    return this.n('i64.extend_i32_u', i32);
+  }
+  wrap(v: Node): Node {
+    return this.n('i32.wrap_i64', v);
+  }
+}

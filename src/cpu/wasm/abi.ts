@@ -1,0 +1,75 @@
+/**
+ * What generated code, the run loop and TypeScript agree upon, besides the vCPU state (state.ts) and the
+ * decoded record (record.ts).
+ */
+
+/** Bits that a handler returns; 0: go on with the next record. */
+export const RC = {
+  /** Retired, and the block ends: state.next is the address to go on from. */
+  END: 1,
+  /** Retired; leave the block (its code was just overwritten). */
+  LEAVE: 2,
+  /** Retired; run() returns state.exit_reason. */
+  EXIT: 4,
+  /** Abandoned, not retired; run() returns state.exit_reason. */
+  FAULT: 8,
+} as const;
+
+/**
+ * One entry of the soft TLB. A tag is the linear page address it serves, or TLB_EMPTY. The sum of the low
+ * 32 bits of a linear address and `addend` is the address in linear memory.
+ */
+export const TLB = {
+  tagRead: 0,
+  tagWrite: 8,
+  tagExec: 16,
+  addend: 24,
+  /** Bit 0: a store is permitted and D is set, though the frame's attention byte bars it from tagWrite. */
+  flags: 28,
+} as const;
+export const TLB_ENTRY_SHIFT = 5;
+export const TLB_ENTRIES = 1024;
+export const TLB_SET_BYTES = TLB_ENTRIES << TLB_ENTRY_SHIFT;
+/** Has low bits set, so it equals no page address. */
+export const TLB_EMPTY = -1n;
+
+/** One entry of the direct-mapped table of decoded blocks. */
+export const SLOT = {
+  /** i64: linear address of the first instruction. */
+  rip: 0,
+  /** i32: address in linear memory of its first byte: distinguishes address spaces. 0: empty. */
+  host: 8,
+  /** i32: for an instruction that crosses into a second page, that page's address in linear memory; else 0. */
+  host2: 12,
+  /** i32: address of the first record. */
+  first: 16,
+  /** u16: number of instructions. */
+  count: 20,
+  /** u16: 1 when an instruction breakpoint stands on the first instruction. */
+  breakpoint: 22,
+} as const;
+export const SLOT_SHIFT = 5;
+export const SLOT_COUNT = 1 << 15;
+
+/** Access kinds of the page walk. */
+export const ACCESS = { READ: 0, WRITE: 1, FETCH: 2 } as const;
+
+/** How a fault names its segment: argument of the slow paths. */
+export const SEG = { NONE: 0, STACK: 1 } as const;
+
+/** Addresses, in the shared linear memory, of what generated code needs besides the vCPU. Words of the globals page. */
+export const GLOBALS = {
+  /** Lowest page is left unused, so that address 0 means "none". */
+  base: 64,
+  /** i32s. */
+  framesBase: 64,
+  frameCount: 68,
+  attention: 72,
+  /** i64 a frame: bit n set when a decoded block covers the frame's 64-byte line n. */
+  codeLines: 76,
+  slots: 80,
+  /** A page of ones: what reading beyond memory yields. */
+  ones: 84,
+  /** Scratch for the truncated copy of a block. */
+  partial: 88,
+} as const;

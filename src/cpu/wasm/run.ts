@@ -1,0 +1,139 @@
+import { EXIT } from '../exits';
+import type { Node } from '../ir/nodes';
+import type { Recorder } from '../ir/recorder';
+import { VECTOR } from '../ops';
+import { RECORD, RECORD_SIZE } from '../record';
+import { offsetOf } from '../state';
+import { RC, SLOT, SLOT_COUNT, SLOT_SHIFT, TLB } from './abi';
+import { field, global, pageOf, setField, tlbEntry, type Routines } from './routines';
+
+const TF = 1 << 8;
+const DR6_BS = 1n << 14n;
+
+/**
+ * The run loop: finds (or has decoded) the block at rip, runs its records, keeps `icount` and `rip` exact.
+ * `icount` counts the block's instructions but the last before the block runs, and the last one after it: so
+ * an instruction that looks at the time ends its block and sees the number retired before it.
+ */
+export function defineRun(t: Routines, endOfBlock: number): void {
+  const i64 = (r: Recorder, name: Parameters<typeof offsetOf>[0]): Node =>
+    r.load('i64.load', r.param('i32', 0), offsetOf(name));
+
+  /** Copies the first `count` records and closes them with an end-of-block record: address of the copy. */
+  t.define('truncate', ['i32', 'i32'], ['i32'], (r, first, count) => {
+    const copy = global(r, 'partial');
+    const bytes = r.n('i32.mul', count, r.i32(RECORD_SIZE));
+    r.callVoid('memory.copy', [copy, first, bytes]);
+    r.store('i32.store16', r.n('i32.add', copy, bytes), r.i32(endOfBlock), RECORD.handler);
+    return copy;
+  });
+
+  t.define('run', ['i32'], ['i32'], (r, cpu) => {
+    r.loop(
+      () => r.i32(1),
+      (top) => {
+        const start = i64(r, 'icount');
+        const left = r.n('i64.sub', i64(r, 'ilimit'), start);
+        r.if(r.n('i64.le_s', left, r.i64(0)), () => r.return(r.i32(EXIT.LIMIT)));
+        r.if(r.load('i32.atomic.load', cpu, offsetOf('kick')), () => r.return(r.i32(EXIT.KICK)));
+        const rip = i64(r, 'rip');
+
+        // Where its bytes are, by the soft TLB.
+        const host = r.local('i32');
+        const entry = tlbEntry(r, rip);
+        r.if(
+          r.n('i64.eq', r.load('i64.load', entry, TLB.tagExec), pageOf(r, rip)),
+          () => r.assign(host, r.n('i32.add', r.wrap(rip), r.load('i32.load', entry, TLB.addend))),
+          () => {
+            const fetched = r.call('fetch', [cpu, rip], 'i32');
+            r.if(r.n('i32.eqz', fetched), () => r.return(r.i32(EXIT.EXCEPTION)));
+            r.assign(host, fetched);
+          },
+        );
+        const at = r.read(host);
+
+        // The block: by linear address and bytes.
+        const hash = r.n('i32.xor', at, r.n('i32.shr_u', at, r.i32(15)));
+        const index = r.n('i32.shl', r.n('i32.and', hash, r.i32(SLOT_COUNT - 1)), r.i32(SLOT_SHIFT));
+        const slot = r.n('i32.add', global(r, 'slots'), index);
+        const other = r.n(
+          'i32.or',
+          r.n('i64.ne', r.load('i64.load', slot, SLOT.rip), rip),
+          r.n('i32.ne', r.load('i32.load', slot, SLOT.host), at),
+        );
+        const decode = (): void => {
+          r.if(r.call('decode', [cpu, slot, at], 'i32'), () => r.return(r.i32(EXIT.EXCEPTION)));
+        };
+        r.if(other, decode);
+        const host2 = r.load('i32.load', slot, SLOT.host2);
+        r.if(host2, () => {
+          const second = r.n('i64.add', pageOf(r, rip), r.i64(4096));
+          const fetched = r.call('fetch', [cpu, second], 'i32');
+          r.if(r.n('i32.eqz', fetched), () => r.return(r.i32(EXIT.EXCEPTION)));
+          r.if(r.n('i32.ne', fetched, host2), decode);
+        });
+        r.if(r.load('i32.load16_u', slot, SLOT.breakpoint), () => {
+          r.if(r.n('i32.eqz', field(r, 'skip_break')), () => r.return(r.i32(EXIT.BREAK)));
+          setField(r, 'skip_break', r.i32(0));
+        });
+
+        // As much of it as the limit allows; one instruction under TF.
+        const count = r.local('i64', r.load('i64.load16_u', slot, SLOT.count));
+        const first = r.local('i32', r.load('i32.load', slot, SLOT.first));
+        const stepping = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
+        const allowed = r.n('select', r.i64(1), left, stepping);
+        r.if(r.n('i64.gt_u', r.read(count), allowed), () => {
+          r.assign(count, allowed);
+          r.assign(first, r.call('truncate', [r.read(first), r.wrap(allowed)], 'i32'));
+        });
+        const n = r.read(count);
+        const begin = r.read(first);
+        setField(r, 'icount', r.n('i64.add', start, r.n('i64.sub', n, r.i64(1))));
+
+        const record = r.local('i32', begin);
+        const rc = r.local('i32');
+        r.loop(
+          () => {
+            const handler = r.load('i32.load16_u', r.read(record), RECORD.handler);
+            r.assign(rc, r.call('dispatch', [cpu, r.read(record), handler], 'i32'));
+            return r.n('i32.eqz', r.read(rc));
+          },
+          () => r.assign(record, r.n('i32.add', r.read(record), r.i32(RECORD_SIZE))),
+        );
+
+        const singleStep = (): void => {
+          r.if(stepping, () => {
+            // SDM Vol. 3 §17.3.1.4: a trap after the instruction.
+            setField(r, 'dr6', r.n('i64.or', i64(r, 'dr6'), r.i64(DR6_BS)));
+            r.callVoid('raise', [cpu, r.i32(VECTOR.DB), r.i32(-1)]);
+            r.return(r.i32(EXIT.EXCEPTION));
+          });
+        };
+        const result = r.read(rc);
+        r.if(r.n('i32.eq', result, r.i32(RC.END)), () => {
+          setField(r, 'icount', r.n('i64.add', start, n));
+          setField(r, 'rip', i64(r, 'next'));
+          singleStep();
+          r.continue(top);
+        });
+
+        const here = r.read(record);
+        const done = r.bool(r.n('i32.div_u', r.n('i32.sub', here, begin), r.i32(RECORD_SIZE)));
+        const next = r.load('i64.load', here, RECORD.next);
+        setField(r, 'pending', r.i32(0));
+        setField(r, 'fp_flags', r.i32(0));
+        r.if(r.n('i32.and', result, r.i32(RC.FAULT)), () => {
+          setField(r, 'icount', r.n('i64.add', start, done));
+          setField(r, 'rip', r.n('i64.sub', next, r.load('i64.load8_u', here, RECORD.length)));
+          r.return(field(r, 'exit_reason'));
+        });
+        setField(r, 'icount', r.n('i64.add', start, r.n('i64.add', done, r.i64(1))));
+        const ended = r.n('i32.and', result, r.i32(RC.END));
+        setField(r, 'rip', r.n('select', i64(r, 'next'), next, ended));
+        r.if(r.n('i32.and', result, r.i32(RC.EXIT)), () => r.return(field(r, 'exit_reason')));
+        singleStep();
+      },
+    );
+    return undefined;
+  });
+}
