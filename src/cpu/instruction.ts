@@ -22,7 +22,7 @@ import type { Operand, Ops, Width } from './ops';
  *               immz (16, or 32 sign-extended to 64)  immv (16/32/64: MOV B8+)
  *               rel8 relz (branch target: get() is the absolute address)
  *     system    sreg creg dreg               ModRM.reg
- *     vector    x (ModRM.reg xmm)  xx (ModRM.rm, xmm only)
+ *     vector    x (ModRM.reg xmm)  x32 x64 (its low part)  xx (ModRM.rm, xmm only)
  *               xm16 xm32 xm64 xm128         ModRM.rm: xmm or memory of that size; xm128 memory must be
  *                                            16-byte aligned (#GP) unless attribute 'unaligned'
  *               mm (ModRM.reg)  mmr (rm, register only)  mm64 mm32 (ModRM.rm: mm or memory)
@@ -54,8 +54,8 @@ export interface Instruction {
   readonly undefinedFlags?: readonly ('cf' | 'pf' | 'af' | 'zf' | 'sf' | 'of')[];
   /** Needs CR0.TS=0 etc.: 'fpu' → #NM if CR0.EM|TS; 'sse' → #UD if !CR4.OSFXSR|CR0.EM, #NM if TS; 'mmx' likewise. Checked by the frame around semantics. */
   readonly unit?: 'fpu' | 'sse' | 'mmx';
-  /** #GP(0) unless CPL = 0 (the check is generated). */
-  readonly privileged?: boolean;
+  /** #GP(0) unless CPL = 0, 'iopl': unless CPL ≤ IOPL (the check is generated). */
+  readonly privileged?: true | 'iopl';
   semantics(o: Ops, c: Context, ...operands: Operand[]): void;
 }
 

@@ -44,6 +44,9 @@ export type FpBinary = 'add' | 'sub' | 'mul' | 'div' | 'min' | 'max';
 /** Exception vectors an instruction may raise. `code` is undefined for vectors without an error code. */
 export const VECTOR = { DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, MC: 18, XM: 19 } as const; // prettier-ignore
 
+/** Raised like an exception, but leaves with EXIT.UNIMPLEMENTED (exits.ts): something declared and not done. */
+export const UNIMPLEMENTED = 256;
+
 export interface Var<V> {
   get(): V;
   set(v: V): void;
