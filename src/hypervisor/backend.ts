@@ -7,12 +7,12 @@ import type { DomainId, EventPort, GrantRef, Mfn } from '../base/branded';
 /** Domain 0's end of an event channel. */
 export type BackendPort = EventPort;
 
-/** A granted frame, mapped by a back end. */
+/** A granted frame, mapped by a back end. Plain data, so that it can be part of a back end's saved state. */
 export interface GrantMapping {
+  readonly domain: DomainId;
+  readonly ref: GrantRef;
   readonly mfn: Mfn;
   readonly writable: boolean;
-  /** Ends the mapping: clears GTF_reading/GTF_writing when it was the last, and drops the frame references. */
-  unmap(): void;
 }
 
 export type GrantResult =
@@ -35,6 +35,11 @@ export interface DomainConnections {
   /** Domain 0's ends. */
   readonly consolePort: BackendPort;
   readonly storePort: BackendPort;
+  /** The guest's ends, as its start_info has them. */
+  readonly guestConsolePort: EventPort;
+  readonly guestStorePort: EventPort;
+  readonly memoryKiB: number;
+  readonly vcpus: number;
 }
 
 export interface XenstoreAccess {
@@ -59,13 +64,21 @@ export interface BackendContext {
   writeU32(mfn: Mfn, offset: number, value: number): void;
 
   mapGrant(domain: DomainId, ref: GrantRef, writable: boolean): GrantResult;
+  /**
+   * Ends a mapping: clears GTF_reading/GTF_writing when it was the last, and drops the frame references. Names it
+   * by its values, because after a restore the object is another one. A mapping that is none does nothing.
+   */
+  unmapGrant(mapping: GrantMapping): void;
 
   /** Connects to a port the guest left unbound for domain 0 (as a real back end does on seeing it in xenstore). */
   bindInterdomain(domain: DomainId, remotePort: EventPort): BackendPort | undefined;
   close(port: BackendPort): void;
   /** Sets the guest's end pending (EVTCHNOP_send from domain 0). */
   notify(port: BackendPort): void;
-  /** Called, never from inside a handler, after the guest notified this end. */
+  /**
+   * Called, never from inside a handler, after the guest notified this end. Listeners are wiring, not state: they
+   * stay through a restore, and a back end disposes and registers them as its restored state says.
+   */
   onEvent(port: BackendPort, listener: () => void): { dispose(): void };
 
   /** Absolute virtual time in ns. */
