@@ -20,7 +20,7 @@ const CR4_OSFXSR = 1 << 9;
 /** Runs (or records) one instruction. `next` is already set in the state, or is known to the source. */
 export function execute(form: Form, o: Ops, source: Source): void {
   const { instruction } = form;
-  if (instruction.privileged) checkPrivilege(form, o);
+  if (instruction.privileged) checkPrivilege(instruction.privileged, o);
   if (instruction.unit) checkUnit(instruction.unit, o);
   const context: Context = {
     w: form.w,
@@ -31,9 +31,11 @@ export function execute(form: Form, o: Ops, source: Source): void {
   instruction.semantics(o, context, ...form.operands.map((s) => bindOperand(s, form, o, source)));
 }
 
-/** SDM Vol. 3 §5.9: #GP(0) unless CPL = 0. What passes is not implemented, and says so (EXIT.UNIMPLEMENTED). */
-function checkPrivilege(_form: Form, o: Ops): void {
-  o.if(o.get('cpl'), () => o.raise(VECTOR.GP, o.k(0)));
+/** SDM Vol. 3 §5.9; Vol. 1 §19.5.1 for IOPL. */
+function checkPrivilege(level: true | 'iopl', o: Ops): void {
+  const cpl = o.get('cpl');
+  const iopl = (): Value => o.and(o.shr(o.get('rflags'), o.k(12)), o.k(3));
+  o.if(level === 'iopl' ? o.cmp('ltu', iopl(), cpl) : cpl, () => o.raise(VECTOR.GP, o.k(0)));
 }
 
 /** SDM Vol. 3 table 2-2 (x87), §12.1 table 12-1 (MMX), §13.1.4 table 13-1 (SSE). */

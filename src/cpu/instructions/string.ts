@@ -1,0 +1,125 @@
+import type { Context, Instruction } from '../instruction';
+import { each } from '../instruction';
+import type { Ops, Value, Width } from '../ops';
+import { merge } from '../operands';
+import { setSubFlags } from './flags';
+
+/**
+ * String instructions (SDM Vol. 2 MOVS, CMPS, SCAS, LODS, STOS, REP; Vol. 1 §7.3.9). With a repeat prefix each
+ * iteration commits rsi, rdi and rcx, so that a fault in the middle leaves an instruction that can be resumed;
+ * the whole repetition is one retired instruction. The destination segment is ES, whose base is zero.
+ */
+type Index = 'rsi' | 'rdi';
+
+const cut = (o: Ops, { aw }: Context, v: Value): Value => (aw === 32 ? o.zx(32, v) : v);
+const source = (o: Ops, c: Context): Value => o.add(cut(o, c, o.get('rsi')), c.segBase(o));
+const destination = (o: Ops, c: Context): Value => cut(o, c, o.get('rdi'));
+
+/** ± bytes of an element by DF. */
+function stride(o: Ops, c: Context): Value {
+  const n = c.w / 8;
+  return o.select(o.and(o.get('rflags'), o.k(0x400)), o.k(-n), o.k(n));
+}
+
+function advance(o: Ops, c: Context, by: Value, ...registers: readonly Index[]): void {
+  for (const r of registers) o.set(r, cut(o, c, o.add(o.get(r), by)));
+}
+
+/**
+ * Runs `element` once, or per repetition. It returns nothing, or for CMPS/SCAS a value that is zero when the
+ * elements were equal: REPE goes on while it is, REPNE until it is.
+ */
+function repeat(o: Ops, c: Context, element: () => Value | undefined): void {
+  if (c.rep === 'none') {
+    element();
+    return;
+  }
+  const left = (): Value => cut(o, c, o.get('rcx'));
+  const more = o.var(o.cmp('ne', left(), o.k(0)));
+  o.while(
+    () => more.get(),
+    () => {
+      const differ = element();
+      const count = cut(o, c, o.sub(left(), o.k(1)));
+      o.set('rcx', count);
+      const again = o.cmp('ne', count, o.k(0));
+      const wanted = differ && (c.rep === 'rep' ? o.eqz(differ) : o.cmp('ne', differ, o.k(0)));
+      more.set(wanted ? o.and(again, wanted) : again);
+    },
+  );
+}
+
+function compare(o: Ops, w: Width, a: Value, b: Value): Value {
+  const r = o.zx(w, o.sub(a, b));
+  o.set('cf', o.cmp('ltu', a, b));
+  setSubFlags(o, w, a, b, r);
+  return r;
+}
+
+type Element = (o: Ops, c: Context) => Value | undefined;
+
+const elements: readonly { name: string; byte: string; run: Element }[] = [
+  {
+    name: 'movs',
+    byte: 'a4',
+    run(o, c) {
+      o.store(c.w, destination(o, c), o.load(c.w, source(o, c)));
+      advance(o, c, stride(o, c), 'rsi', 'rdi');
+      return undefined;
+    },
+  },
+  {
+    name: 'cmps',
+    byte: 'a6',
+    run(o, c) {
+      const a = o.load(c.w, source(o, c));
+      const r = compare(o, c.w, a, o.load(c.w, destination(o, c)));
+      advance(o, c, stride(o, c), 'rsi', 'rdi');
+      return r;
+    },
+  },
+  {
+    name: 'stos',
+    byte: 'aa',
+    run(o, c) {
+      o.store(c.w, destination(o, c), o.zx(c.w, o.get('rax')));
+      advance(o, c, stride(o, c), 'rdi');
+      return undefined;
+    },
+  },
+  {
+    name: 'lods',
+    byte: 'ac',
+    run(o, c) {
+      const v = o.load(c.w, source(o, c));
+      o.set('rax', merge(o, c.w, o.get('rax'), v));
+      advance(o, c, stride(o, c), 'rsi');
+      return undefined;
+    },
+  },
+  {
+    name: 'scas',
+    byte: 'ae',
+    run(o, c) {
+      const r = compare(o, c.w, o.zx(c.w, o.get('rax')), o.load(c.w, destination(o, c)));
+      advance(o, c, stride(o, c), 'rdi');
+      return r;
+    },
+  },
+];
+
+const WIDTHS = [
+  { w: 8, suffix: 'b' },
+  { w: 16, suffix: 'w' },
+  { w: 32, suffix: 'd' },
+  { w: 64, suffix: 'q' },
+] as const;
+
+export const string: readonly Instruction[] = elements.flatMap(({ name, byte, run }) =>
+  each(WIDTHS, ({ w, suffix }) => ({
+    mnemonic: name + suffix,
+    doc: `SDM 2 ${name.toUpperCase()}`,
+    encodings: [`${(parseInt(byte, 16) + (w === 8 ? 0 : 1)).toString(16)} ; rep aw w${w}`],
+    semantics: (o, c) => repeat(o, c, () => run(o, c)),
+  })),
+);
