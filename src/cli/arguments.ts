@@ -111,16 +111,6 @@ export function usage(): string {
   return lines.join('\n');
 }
 
-/** "256M", "1G", "65536K", "256" (MiB) → bytes. */
-export function parseMemory(text: string, thing: string): number {
-  const m = /^(\d+)([kmgKMG]?)$/.exec(text.trim());
-  if (m === null) throw new UsageError(`${thing} '${text}' is not a size like 256M or 1G`);
-  const unit = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 }[(m[2] ?? '').toLowerCase()] ?? 1;
-  const bytes = Number(m[1]) * unit;
-  if (!Number.isSafeInteger(bytes) || bytes <= 0) throw new UsageError(`${thing} '${text}' is out of range`);
-  return bytes;
-}
-
 /** A whole number of at least `min`. */
 export function parseCount(text: string, thing: string, min = 1): number {
   const n = Number(text);

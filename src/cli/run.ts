@@ -1,4 +1,4 @@
-import type { RunUntil, Stop, Target, TraceSummary } from '../machine/target';
+import type { RunUntil, ShutdownReason, Stop, Target, TraceSummary } from '../machine/target';
 import { STATUS, type Status } from './arguments';
 import type { Terminal } from './terminal';
 
@@ -12,7 +12,8 @@ export interface RunLimits {
 
 /** The summary `--json` writes. */
 export interface RunSummary {
-  readonly ended: 'poweroff' | 'until' | 'crash' | 'refused' | 'max-instructions' | 'timeout' | 'interrupted' | 'idle' | string;
+  /** A ShutdownReason, or what else ended the run. */
+  readonly ended: ShutdownReason | 'until' | 'max-instructions' | 'timeout' | 'interrupted' | 'idle';
   readonly status: Status;
   readonly message: string;
   readonly retired: number;
@@ -31,12 +32,14 @@ export interface RunOptions {
   readonly terminal: Terminal;
   /** Called after every slice, before the next (trace draining). */
   readonly afterSlice?: () => Promise<void>;
+  /** No keyboard: a guest that waits for input for ever ends the run. */
+  readonly stopWhenIdle: boolean;
   /** Wall clock in milliseconds. */
   readonly clock: () => number;
 }
 
 /** Boots the machine and runs it to its end or a limit. */
-export async function runToEnd({ target, limits, terminal, afterSlice, clock }: RunOptions): Promise<RunSummary> {
+export async function runToEnd({ target, limits, terminal, afterSlice, stopWhenIdle, clock }: RunOptions): Promise<RunSummary> {
   const started = clock();
   let seen = limits.until === undefined;
   let tail = '';
@@ -75,7 +78,7 @@ export async function runToEnd({ target, limits, terminal, afterSlice, clock }: 
         return { ended: 'max-instructions', status: STATUS.LIMIT, message: `stopped after ${now.retired.toString()} instructions` };
       }
       const instructions = left === undefined || left > SLICE ? SLICE : left;
-      const stop = await target.run({ instructions } satisfies RunUntil);
+      const stop = await target.run({ instructions, stopWhenIdle } satisfies RunUntil);
       await afterSlice?.();
       if (limits.until !== undefined && seen) return { ended: 'until', status: STATUS.OK, message: `'${wanted}' seen on the console` };
       if (timedOut) return { ended: 'timeout', status: STATUS.LIMIT, message: `stopped after ${(limits.timeout ?? 0) / 1000} s` };
@@ -102,6 +105,9 @@ export async function runToEnd({ target, limits, terminal, afterSlice, clock }: 
 
 function endOf({ reason }: Stop): Pick<RunSummary, 'ended' | 'status' | 'message'> | undefined {
   if (reason.kind === 'crash') return { ended: 'crash', status: STATUS.GUEST, message: reason.text };
+  if (reason.kind === 'idle') {
+    return { ended: 'idle', status: STATUS.LIMIT, message: 'the guest waits for input, and there is no more' };
+  }
   if (reason.kind === 'shutdown') {
     const clean = reason.reason === 'poweroff' || reason.reason === 'reboot';
     return { ended: reason.reason, status: clean ? STATUS.OK : STATUS.GUEST, message: reason.text };

@@ -1,0 +1,20 @@
+// `hyperstep …`: the command line, wired to Node. Wiring only.
+import { main } from './cli/index';
+import { serveDap } from './dap/server';
+import { inProcessTarget, sampleGuest } from './node-host';
+import { version } from '../package.json';
+
+main(process.argv.slice(2), {
+  version,
+  createTarget: inProcessTarget,
+  sampleGuest,
+  serveDap,
+}).then(
+  (status) => {
+    process.exitCode = status;
+  },
+  (error: unknown) => {
+    process.stderr.write(`hyperstep: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = 70;
+  },
+);

@@ -1,0 +1,142 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { LaunchError, resolveLaunch, type MachineArguments } from '../debugger/launch';
+import { formatRecord, formatSummary } from '../machine/format';
+import type { MachineConfig, Target } from '../machine/target';
+import { STATUS, UsageError, parseCommandLine, parseCount, usage, type CommandLine, type OptionName, type Status } from './arguments';
+import { demo } from './demo';
+import { drainTrace, ndjson } from './records';
+import { runToEnd, type RunLimits, type RunSummary } from './run';
+import { openTerminal } from './terminal';
+
+/** What the entry file wires in. */
+export interface CliHost {
+  readonly version: string;
+  createTarget(config: MachineConfig, paced: boolean): Promise<Target>;
+  sampleGuest(): Promise<{ name: string; bytes: Uint8Array }>;
+  serveDap(where: { readonly port?: number; readonly pipe?: string }): Promise<void>;
+}
+
+/** Runs one command line; resolves with the exit status. */
+export async function main(argv: readonly string[], host: CliHost): Promise<Status> {
+  try {
+    const line = parseCommandLine(argv);
+    if (line === 'help') process.stdout.write(`${usage()}\n`);
+    else if (line === 'version') process.stdout.write(`${host.version}\n`);
+    else return await COMMAND[line.command as keyof typeof COMMAND](line, host);
+    return STATUS.OK;
+  } catch (e) {
+    process.stderr.write(`hyperstep: ${e instanceof Error ? e.message : String(e)}\n`);
+    if (e instanceof UsageError) return STATUS.USAGE;
+    if (e instanceof Error && USAGE_ERRORS.has(e.name)) return STATUS.USAGE;
+    if (e instanceof Error && REFUSED_BOOT.has(e.name)) return STATUS.GUEST;
+    throw e;
+  }
+}
+
+/** Bad input: what was asked for cannot be read or makes no sense. */
+const USAGE_ERRORS: ReadonlySet<string> = new Set(['LaunchError', 'ConfigError', 'ImageError', 'RangeError']);
+/** The image is what it claims to be, and still no domain can be made of it. */
+const REFUSED_BOOT: ReadonlySet<string> = new Set(['BuildError']);
+
+const COMMAND = {
+  run: (line: CommandLine, host: CliHost) => machineCommand(line, host, 'console'),
+  trace: (line: CommandLine, host: CliHost) => machineCommand(line, host, 'trace'),
+  dap: async (line: CommandLine, host: CliHost): Promise<Status> => {
+    const port = text(line, 'port');
+    const pipe = text(line, 'pipe');
+    if (port !== undefined && pipe !== undefined) throw new UsageError('dap: --port or --pipe, not both');
+    await host.serveDap({
+      ...(port === undefined ? {} : { port: parseCount(port, '--port', 0) }),
+      ...(pipe === undefined ? {} : { pipe }),
+    });
+    return STATUS.OK;
+  },
+  demo: async (_line: CommandLine, host: CliHost): Promise<Status> => {
+    await demo(host);
+    return STATUS.OK;
+  },
+} as const;
+
+const text = (line: CommandLine, name: OptionName): string | undefined => {
+  const v = line.values[name];
+  return typeof v === 'string' ? v : undefined;
+};
+
+function machineArguments(line: CommandLine): MachineArguments {
+  const given: Record<string, string | number> = {};
+  if (line.image !== undefined) given['kernel'] = line.image;
+  for (const name of ['ramdisk', 'cmdline', 'memory', 'config'] as const) {
+    const v = text(line, name);
+    if (v !== undefined) given[name] = v;
+  }
+  const vcpus = text(line, 'vcpus');
+  if (vcpus !== undefined) given['vcpus'] = parseCount(vcpus, '--vcpus');
+  return given;
+}
+
+function limitsOf(line: CommandLine): RunLimits {
+  const until = text(line, 'until');
+  const most = text(line, 'max-instructions');
+  const timeout = text(line, 'timeout');
+  const seconds = timeout === undefined ? undefined : Number(timeout);
+  if (seconds !== undefined && !(seconds > 0 && Number.isFinite(seconds))) {
+    throw new UsageError(`--timeout '${timeout ?? ''}' is not a number of seconds`);
+  }
+  if (until === '') throw new UsageError('--until needs a text');
+  return {
+    ...(until === undefined ? {} : { until }),
+    ...(most === undefined ? {} : { maxInstructions: BigInt(parseCount(most, '--max-instructions')) }),
+    ...(seconds === undefined ? {} : { timeout: seconds * 1000 }),
+  };
+}
+
+async function inputOf(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (e) {
+    throw new LaunchError('--input', `cannot read '${path}': ${e instanceof Error ? e.message : String(e)}`);
+  }
+}
+
+async function machineCommand(line: CommandLine, host: CliHost, shows: 'console' | 'trace'): Promise<Status> {
+  const limits = limitsOf(line);
+  const format = text(line, 'format') ?? 'text';
+  if (format !== 'text' && format !== 'ndjson') throw new UsageError(`--format is text or ndjson, not '${format}'`);
+  const inputFile = text(line, 'input');
+  const input = inputFile === undefined ? undefined : await inputOf(inputFile);
+  const launch = await resolveLaunch(machineArguments(line), { readFile, sampleGuest: host.sampleGuest });
+  for (const w of launch.warnings) process.stderr.write(`hyperstep: ${w}\n`);
+
+  const keyboard = shows === 'console' && input === undefined ? process.stdin : undefined;
+  const interactive = keyboard?.isTTY === true;
+  const target = await host.createTarget(launch.machine, interactive);
+  if (line.values.quiet !== true) target.onLog((message) => process.stderr.write(`${message}\n`));
+  const jsonTo = text(line, 'json');
+  // Live text may not mix with what a program reads: the console, the trace, or the summary has standard output.
+  const out = jsonTo === '-' || shows === 'trace' ? process.stderr : process.stdout;
+  const terminal = openTerminal(keyboard, out);
+  const records = shows === 'trace' && line.values.summary !== true ? drainTrace(target, format === 'text' ? formatRecord : ndjson, process.stdout) : undefined;
+  let summary: RunSummary;
+  try {
+    if (input !== undefined) for (const d of await target.domains()) await target.consoleInput(d.id, input);
+    summary = await runToEnd({
+      target,
+      limits,
+      terminal,
+      clock: () => performance.now(),
+      stopWhenIdle: keyboard === undefined,
+      ...(records === undefined ? {} : { afterSlice: records }),
+    });
+    if (shows === 'trace' && line.values.summary === true) process.stdout.write(`${formatSummary(await target.traceSummary())}\n`);
+  } finally {
+    terminal.restore();
+    await target.dispose();
+  }
+  if (summary.status !== STATUS.OK || interactive) process.stderr.write(`\nhyperstep: ${summary.message}\n`);
+  if (jsonTo !== undefined) {
+    const json = `${JSON.stringify(summary, null, 2)}\n`;
+    if (jsonTo === '-') process.stdout.write(json);
+    else await writeFile(jsonTo, json);
+  }
+  return summary.status;
+}

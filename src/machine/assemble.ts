@@ -1,0 +1,104 @@
+import { createLog } from '../base/log';
+import { createCpu } from '../cpu/cpu';
+import { createMemory } from '../cpu/memory';
+import { PAGE_SIZE } from '../cpu/types';
+import { createDevices } from '../devices';
+import { loadImage } from '../guest/image';
+import { createHypervisor } from '../hypervisor/hypervisor';
+import type { Hypervisor } from '../hypervisor/types';
+import { createClock } from './clock';
+import { createMachine, type Machine } from './machine';
+import { createMarks } from './marks';
+import { createStops } from './stops';
+import type { MachineConfig } from './target';
+import { createTrace, TRACE_RECORD_SIZE } from './trace';
+
+export interface AssembleOptions {
+  /** dist/interpret.wasm */
+  readonly interpreter: Uint8Array;
+  readonly log: (text: string) => void;
+  /** Hypercalls that the trace keeps before it overwrites the oldest. */
+  readonly traceRecords?: number;
+}
+
+const DEFAULT_TRACE_RECORDS = 65_536;
+
+/**
+ * Frames of the machine beyond what guests own: the M2P and the tables that map it, each domain's shared_info,
+ * grant table and descriptor pages. About 1 in 256 of the guests' frames, and a floor for small machines.
+ */
+const overhead = (guestFrames: number): number => 2048 + Math.ceil(guestFrames / 64);
+
+/**
+ * Builds the machine that `config` describes, its domains at their first instruction.
+ * @throws ImageError, BuildError or RangeError, naming what cannot be had and why
+ */
+export async function assembleMachine(config: MachineConfig, options: AssembleOptions): Promise<Machine> {
+  const images = await Promise.all(config.domains.map((d) => loadImage(d.kernel.bytes, d.kernel.name)));
+  const guestFrames = config.domains.reduce((sum, d) => sum + Math.ceil(d.memory / PAGE_SIZE), 0);
+  const memory = createMemory({
+    frames: guestFrames + overhead(guestFrames),
+    vcpus: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
+    reserve: (options.traceRecords ?? DEFAULT_TRACE_RECORDS) * TRACE_RECORD_SIZE,
+  });
+
+  const log = createLog((level, source, message) => {
+    options.log(level === 'info' ? `(${source}) ${message}` : `(${source}) ${level}: ${message}`);
+  }, 'machine');
+  // The parts know each other through these two: nothing runs before all of them exist.
+  const late = <T>(what: string): { value: T | undefined; get(): T } => ({
+    value: undefined,
+    get() {
+      if (this.value === undefined) throw new Error(`${what} is used before it exists`);
+      return this.value;
+    },
+  });
+  const hv = late<Hypervisor>('the hypervisor');
+  const stops = createStops(() => hv.get());
+
+  const cpu = createCpu({
+    memory,
+    interpreter: options.interpreter,
+    hooks: {
+      cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
+      tsc: (vcpu) => hv.get().tsc(vcpu),
+      cow: (mfn) => {
+        marks.beforeStore(mfn);
+      },
+      watch: () => false,
+    },
+  });
+  const marks = createMarks(memory, (mfn) => {
+    cpu.beforeStore(mfn);
+  });
+  const clock = createClock(() => cpu.vcpus.reduce((sum, v) => sum + v.get('icount'), 0n));
+  const ring = memory.bytes.subarray(memory.layout.reserve, memory.layout.reserve + memory.layout.reserveSize);
+  const trace = createTrace(ring, clock, (vcpu, call) => hv.get().namesOf(vcpu, call));
+  const hypervisor = createHypervisor({
+    cpu,
+    clock,
+    cpuid: cpu.cpuid,
+    log: log.child('xen'),
+    observer: stops.observer,
+    trace,
+  });
+  hv.value = hypervisor;
+  const devices = createDevices(hypervisor.backend, log.child('devices'));
+
+  config.domains.forEach((d, i) => {
+    const image = images[i];
+    if (image === undefined) throw new Error('an image for each domain');
+    hypervisor.buildDomain(
+      {
+        name: d.name,
+        cmdline: d.cmdline,
+        memory: d.memory,
+        vcpus: d.vcpus,
+        ...(d.ramdisk === undefined ? {} : { ramdisk: d.ramdisk.bytes }),
+      },
+      image,
+    );
+  });
+  hypervisor.drainBackend();
+  return createMachine({ cpu, hypervisor, devices, clock, marks, trace, stops, log });
+}

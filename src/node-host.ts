@@ -1,0 +1,67 @@
+// What Node provides to the machine: files beside the bundle, turns of the event loop, time to sleep. Wiring only.
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { assembleMachine } from './machine/assemble';
+import { createEmbeddedTarget, type MachineHost } from './machine/embedded';
+import { connectTarget } from './machine/rpc';
+import type { MachineConfig, Target } from './machine/target';
+
+/** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in ../dist. */
+const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', 'dist') : __dirname;
+const root = join(bundleFolder, '..');
+
+let interpreter: Uint8Array | undefined;
+const interpreterBytes = (): Uint8Array => (interpreter ??= readFileSync(join(bundleFolder, 'interpret.wasm')));
+
+/** `paced`: idle virtual time takes wall time, as for a person at the console; otherwise it is skipped. */
+export function machineHost({ paced }: { readonly paced: boolean }): MachineHost {
+  return {
+    assemble: (config, log) => assembleMachine(config, { interpreter: interpreterBytes(), log }),
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
+    ...(paced ? { sleep } : {}),
+  };
+}
+
+async function sleep(nanoseconds: bigint, wake: Promise<void>): Promise<bigint> {
+  const started = process.hrtime.bigint();
+  let timer: NodeJS.Timeout | undefined;
+  const elapsed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, Math.min(Number(nanoseconds / 1_000_000n), 2 ** 30));
+  });
+  await Promise.race([elapsed, wake]);
+  clearTimeout(timer);
+  return process.hrtime.bigint() - started;
+}
+
+/** A machine in this thread: deterministic to the end of the run, for the command line and tests. */
+export const inProcessTarget = (config: MachineConfig, paced = false): Promise<Target> =>
+  createEmbeddedTarget(config, machineHost({ paced }));
+
+/** A machine in a worker of its own, for the adapter. */
+export function workerTarget(config: MachineConfig): Promise<Target> {
+  const worker = new Worker(join(bundleFolder, 'worker.js'));
+  const failed = new Promise<Error>((resolve) => {
+    worker.once('error', resolve);
+    worker.once('exit', (code) => {
+      resolve(new Error(`the machine's worker ended (${code.toString()})`));
+    });
+  });
+  return connectTarget(
+    {
+      post: (message) => {
+        worker.postMessage(message);
+      },
+      onMessage: (listener) => worker.on('message', listener),
+      close: () => void worker.terminate(),
+    },
+    config,
+    failed,
+  );
+}
+
+export const sampleGuest = async (): Promise<{ name: string; bytes: Uint8Array }> => ({
+  name: 'first-hypercall.elf',
+  bytes: await readFile(join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf')),
+});
