@@ -58,6 +58,7 @@ function readIndex(
   const footer = view.size - HEADER_BYTES;
   if (!startsWith(view.bytes, FOOTER_MAGIC, footer + 10))
     fault('xz stream footer', 'is missing: truncated, or data after the stream');
+  if (view.u32(8) !== crc32(view.slice(6, 2))) fault('xz stream header', 'its CRC-32 does not match');
   if (view.u32(footer) !== crc32(view.slice(footer + 4, 6)))
     fault('xz stream footer', 'its CRC-32 does not match');
   const indexSize = (view.u32(footer + 4) + 1) * 4;
@@ -223,7 +224,11 @@ export const xz: Decompressor = async (input, context) => {
     const output = sink.bytes().subarray(start);
     if (x86 !== undefined) undoX86Filter(output, x86.start);
     // The check follows the padding, though the index counts it before.
-    if (!matches(output, view.view(block.offset + padded(headerSize + size), check.size, what))) {
+    const dataEnd = block.offset + headerSize + size;
+    const checkAt = block.offset + padded(headerSize + size);
+    if (view.slice(dataEnd, checkAt - dataEnd).some((byte) => byte !== 0))
+      fault(where, 'its padding is not zero');
+    if (!matches(output, view.view(checkAt, check.size, what))) {
       fault(where, `its ${check.name} does not match: damaged data`);
     }
   }
