@@ -32,13 +32,17 @@ export const layers: Readonly<Record<string, Layer>> = {
     deterministic: true,
   },
   // Of the machine, the debugger sees Target and the language of Target's conditions, which imports nothing else.
-  debugger: { values: ['base', 'abi', 'guest', 'machine/target', 'machine/conditions', 'machine/format'], core: true },
+  debugger: {
+    values: ['base', 'abi', 'guest', 'machine/target', 'machine/conditions', 'machine/format'],
+    core: true,
+  },
   dap: {
     values: ['base', 'debugger'],
     types: ['machine/target'],
     packages: ['@vscode/debugadapter', '@vscode/debugprotocol', 'iced-x86'],
   },
-  cli: { values: ['base', 'machine', 'dap'] },
+  // The command line takes the adapter's launch arguments, so it resolves them by the same text.
+  cli: { values: ['base', 'machine', 'dap', 'debugger/launch'] },
   editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
 };
 
@@ -47,6 +51,7 @@ export const entries: Readonly<Record<string, { readonly packages?: readonly str
   'extension.ts': { packages: ['vscode'] },
   'adapter.ts': {},
   'worker.ts': {},
+  'node-host.ts': {},
   'cli.ts': {},
 };
 
