@@ -1,11 +1,10 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
 import { serveDap } from './dap/server';
-import { inProcessTarget, sampleGuest } from './node-host';
-import { version } from '../package.json';
+import { inProcessTarget, sampleGuest, version } from './host/node';
 
 main(process.argv.slice(2), {
-  version,
+  version: version(),
   createTarget: inProcessTarget,
   sampleGuest,
   serveDap,

@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { createEmbeddedTarget } from './machine/embedded';
 import { serveTarget } from './machine/rpc';
-import { machineHost } from './node-host';
+import { machineHost } from './host/node';
 
 const port = parentPort;
 if (port === null) throw new Error('dist/worker.js is started by the adapter as a worker thread');

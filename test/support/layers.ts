@@ -43,6 +43,8 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // The command line takes the adapter's launch arguments, so it resolves them by the same text.
   cli: { values: ['base', 'machine', 'dap', 'debugger/launch'] },
+  // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
+  host: { values: ['machine'] },
   editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
 };
 
@@ -51,7 +53,6 @@ export const entries: Readonly<Record<string, { readonly packages?: readonly str
   'extension.ts': { packages: ['vscode'] },
   'adapter.ts': {},
   'worker.ts': {},
-  'node-host.ts': {},
   'cli.ts': {},
 };
 

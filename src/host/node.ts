@@ -1,15 +1,15 @@
-// What Node provides to the machine: files beside the bundle, turns of the event loop, time to sleep. Wiring only.
+// What Node provides to the machine: files beside the bundle, turns of the event loop, time to sleep.
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { assembleMachine } from './machine/assemble';
-import { createEmbeddedTarget, type MachineHost } from './machine/embedded';
-import { connectTarget } from './machine/rpc';
-import type { MachineConfig, Target } from './machine/target';
+import { assembleMachine } from '../machine/assemble';
+import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
+import { connectTarget } from '../machine/rpc';
+import type { MachineConfig, Target } from '../machine/target';
 
-/** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in ../dist. */
-const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', 'dist') : __dirname;
+/** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
+const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
 const root = join(bundleFolder, '..');
 
 let interpreter: Uint8Array | undefined;
@@ -65,3 +65,9 @@ export const sampleGuest = async (): Promise<{ name: string; bytes: Uint8Array }
   name: 'first-hypercall.elf',
   bytes: await readFile(join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf')),
 });
+
+/** Of the package that this is part of. */
+export const version = (): string => {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { readonly version: string };
+  return manifest.version;
+};
