@@ -140,7 +140,7 @@ export function buildTables(forms: readonly Form[]): DecodeTables {
     const chosen = candidates.filter((c) => specificity(c.encoding) === best);
     const [head] = chosen;
     if (!head) return 0;
-    const key = `${mem} ${chosen.map((c) => c.encoding.text + (c.forms[0]?.number ?? '')).join('|')}`;
+    const key = `${mem} ${chosen.map((c) => `${c.encoding.text} ${c.forms[0]?.number ?? ''}`).join('|')}`;
     const known = rowNumbers.get(key);
     if (known !== undefined) return known;
     const cells = new Array<number>(18).fill(-1);

@@ -96,7 +96,7 @@ export function decode(bytes: Uint8Array, at: number, end: number, out: Decoded)
   // 0 none, 1 F3, 2 F2: the last one counts.
   let repeat = 0;
   let segment = 0;
-  let op = 0;
+  let op: number;
   for (;;) {
     if (p >= limit) return overrun(p + 1, at);
     op = u8(bytes, p++);
