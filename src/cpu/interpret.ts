@@ -76,7 +76,7 @@ export function generateInterpreter(forms: readonly Form[], helpers: readonly st
   }); // prettier-ignore
   defineEndOfBlock(t);
   defineRun(t, forms.length);
-  for (const name of ['run', 'walk_probe', 'resolve', 'fetch', 'attend', 'slow_write']) {
+  for (const name of ['run', 'walk', 'walk_probe', 'fetch', 'attend']) {
     const ref = t.functions.get(name);
     if (ref !== undefined) builder.export(ref);
   }

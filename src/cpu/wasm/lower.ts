@@ -183,6 +183,7 @@ export function lowerHandler(functions: Functions, helperNumber: (name: string) 
       e.getLocal(CPU);
       rip(e);
       e.memory('i64.store', offsetOf('rip'));
+      e.getLocal(CPU).getLocal(REC).memory('i32.load8_u', RECORD.flags).memory('i32.store', offsetOf('record_flags'));
       if (!ends) {
         e.getLocal(CPU);
         recordNext(e);

@@ -1,0 +1,187 @@
+import type { Exit } from './exits';
+import { composeRflags, splitRflags } from './flags';
+import type { MachineMemory } from './memory';
+import { PTE, WALK } from './paging';
+import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, type FieldName } from './state';
+import { PAGE_SIZE, type Access, type Translation, type Untranslated, type Vcpu } from './types';
+import { ACCESS, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_SET_BYTES } from './wasm/abi';
+
+/** What a vCPU needs of the generated module, bound to its state. */
+export interface Engine {
+  run(): Exit;
+  /** Page walk; the result is that of paging.ts `walk`. `probe`: leave A and D alone. */
+  walk(linear: bigint, access: number, user: boolean, cr3: bigint, probe: boolean): bigint;
+  /** Before a store of `bytes` at a machine address, inside one frame. */
+  attend(machineAddress: number, bytes: number): void;
+}
+
+const U64 = (1n << 64n) - 1n;
+
+export const isCanonical = (linear: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
+
+const STATE_VERSION = 1;
+const ARCHITECTURAL = STATE_FIELDS.filter((f) => f.architectural);
+const SAVED = ARCHITECTURAL.filter((f) => !(FLAG_SLOTS as readonly string[]).includes(f.name));
+/** Bytes of `saveState`: a version word, RFLAGS in `rflags`' place, the other architectural fields in order. */
+export const SAVED_SIZE = 8 + SAVED.reduce((n, f) => n + f.size, 0);
+
+export interface StatefulVcpu extends Vcpu {
+  /** Linear-memory address of the state. */
+  readonly address: number;
+  /** Canonical bytes of the architectural fields: equal states give equal bytes. */
+  saveState(): Uint8Array;
+  /** Throws a RangeError for bytes that saveState did not make. Does not flush the TLB. */
+  restoreState(saved: Uint8Array): void;
+}
+
+export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): StatefulVcpu {
+  const { view, bytes, layout } = mem;
+  const address = layout.vcpus[index];
+  const tlb = layout.tlbs[index];
+  if (address === undefined || tlb === undefined) throw new RangeError(`no vCPU ${index}`);
+
+  const get = (field: FieldName): bigint => {
+    const f = FIELD[field];
+    if (f.size === 8) return view.getBigUint64(address + f.offset, true);
+    if (f.size === 4) return BigInt(view.getUint32(address + f.offset, true));
+    throw new RangeError(`${field} has 16 bytes`);
+  };
+  const set = (field: FieldName, value: bigint): void => {
+    const f = FIELD[field];
+    if (f.size === 8) view.setBigUint64(address + f.offset, value & U64, true);
+    else if (f.size === 4) view.setUint32(address + f.offset, Number(value & 0xffffffffn), true);
+    else throw new RangeError(`${field} has 16 bytes`);
+  };
+  const slots = { get, set };
+
+  /** Calls `part` for each page piece; stops at the first fault. */
+  function pieces(linear: bigint, size: number, access: number, cpl: number, part: (machine: number, at: number, n: number) => void): number {
+    let done = 0;
+    while (done < size) {
+      const here = (linear + BigInt(done)) & U64;
+      if (!isCanonical(here)) break;
+      const r = BigInt.asUintN(64, engine.walk(here, access, cpl === 3, get('cr3'), false));
+      if ((r & WALK.FAULT) !== 0n) break;
+      const offset = Number(here & 0xfffn);
+      const n = Math.min(size - done, PAGE_SIZE - offset);
+      part(Number(r & PTE.ADDRESS) + offset, done, n);
+      done += n;
+    }
+    return done;
+  } // prettier-ignore
+
+  const inside = (machine: number): boolean => machine < mem.frameCount * PAGE_SIZE;
+
+  const vcpu: StatefulVcpu = {
+    index,
+    address,
+    get,
+    set,
+    getInt(field) {
+      const v = get(field);
+      if (v > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError(`${field} = 0x${v.toString(16)} does not fit a number`);
+      return Number(v);
+    },
+    setInt: (field, value) => set(field, BigInt(value)),
+    get rflags() {
+      return composeRflags(slots);
+    },
+    set rflags(v) {
+      splitRflags(slots, v);
+    },
+    bytes(field) {
+      const f = FIELD[field];
+      return bytes.subarray(address + f.offset, address + f.offset + f.size);
+    },
+    run(limit) {
+      set('ilimit', limit);
+      set('pending', 0n);
+      const reason = engine.run();
+      set('skip_break', 0n);
+      return reason;
+    },
+    selectTlb: (which) => set('tlb', BigInt(tlb + which * TLB_SET_BYTES)),
+    flushTlb(which) {
+      const from = tlb + (which ?? 0) * TLB_SET_BYTES;
+      // All ones is TLB_EMPTY in every tag.
+      bytes.fill(0xff, from, from + (which === undefined ? 2 : 1) * TLB_SET_BYTES);
+    },
+    flushPage(linear) {
+      const n = Number((linear >> 12n) & BigInt(TLB_ENTRIES - 1));
+      for (const from of [tlb, tlb + TLB_SET_BYTES]) {
+        const entry = from + (n << TLB_ENTRY_SHIFT);
+        bytes.fill(0xff, entry, entry + (1 << TLB_ENTRY_SHIFT));
+      }
+    },
+    translate(linear, access: Access, cpl, cr3): Translation | Untranslated {
+      if (!isCanonical(linear)) return { ok: false, error: undefined };
+      const kind = access === 'write' ? ACCESS.WRITE : access === 'fetch' ? ACCESS.FETCH : ACCESS.READ;
+      const r = BigInt.asUintN(64, engine.walk(linear, kind, cpl === 3, cr3 ?? get('cr3'), true));
+      if ((r & WALK.FAULT) !== 0n) return { ok: false, error: Number(r & 0xffffn) };
+      return {
+        ok: true,
+        machineAddress: Number(r & PTE.ADDRESS) + Number(linear & 0xfffn),
+        pageShift: 12 + 9 * Number((r >> WALK.LEVEL_SHIFT) & 3n),
+        writable: (r & WALK.MAY_WRITE) !== 0n,
+        user: (r & WALK.USER) !== 0n,
+        executable: (r & WALK.EXECUTABLE) !== 0n,
+      };
+    },
+    readLinear(linear, into, cpl) {
+      return pieces(linear, into.length, ACCESS.READ, cpl, (machine, at, n) => {
+        const from = mem.framesBase + machine;
+        if (inside(machine)) into.set(bytes.subarray(from, from + n), at);
+        else into.fill(0xff, at, at + n);
+      });
+    },
+    writeLinear(linear, from, cpl) {
+      return pieces(linear, from.length, ACCESS.WRITE, cpl, (machine, at, n) => {
+        if (!inside(machine)) return;
+        engine.attend(machine, n);
+        bytes.set(from.subarray(at, at + n), mem.framesBase + machine);
+      });
+    },
+    saveState() {
+      const out = new Uint8Array(SAVED_SIZE);
+      const to = new DataView(out.buffer);
+      to.setUint32(0, STATE_VERSION, true);
+      let at = 8;
+      for (const f of SAVED) {
+        if (f.name === 'rflags') to.setBigUint64(at, composeRflags(slots), true);
+        else out.set(bytes.subarray(address + f.offset, address + f.offset + f.size), at);
+        at += f.size;
+      }
+      return out;
+    },
+    restoreState(saved) {
+      const from = new DataView(saved.buffer, saved.byteOffset, saved.byteLength);
+      if (saved.length !== SAVED_SIZE || from.getUint32(0, true) !== STATE_VERSION) {
+        throw new RangeError(`vCPU state of ${saved.length} bytes is not version ${STATE_VERSION} with ${SAVED_SIZE} bytes`);
+      }
+      let at = 8;
+      for (const f of SAVED) {
+        if (f.name === 'rflags') splitRflags(slots, from.getBigUint64(at, true));
+        else bytes.set(saved.subarray(at, at + f.size), address + f.offset);
+        at += f.size;
+      }
+    },
+  };
+
+  bytes.fill(0, address, address + STATE_SIZE);
+  reset(vcpu);
+  return vcpu;
+}
+
+/** SDM Vol. 3 table 10-1, as far as it makes sense in long mode; the caller sets the mode. */
+function reset(vcpu: Vcpu): void {
+  vcpu.setInt('index', vcpu.index);
+  vcpu.rflags = 2n;
+  vcpu.setInt('mxcsr', 0x1f80);
+  vcpu.setInt('fcw', 0x037f);
+  vcpu.setInt('ftw', 0xffff);
+  vcpu.set('dr6', 0xffff0ff0n);
+  vcpu.set('dr7', 0x400n);
+  vcpu.set('xcr0', 1n);
+  vcpu.selectTlb(0);
+  vcpu.flushTlb();
+}
