@@ -97,6 +97,8 @@ export interface VcpuState {
   gdtEntries: number;
   ldtBase: bigint;
   ldtEntries: number;
+  /** Pages of the LDT that are mapped for the processor. */
+  ldtPages: { page: number; mfn: Mfn }[];
 
   /** Base tables. The user table may be absent. */
   kernelTable: Mfn;
@@ -132,7 +134,7 @@ export interface VcpuState {
 
   held: Held | undefined;
   multicall: Multicall | undefined;
-  /** xenpmu_op and others keep nothing. */
+  /** Gave up the processor of its own will (sched_op.yield) and has not run since. */
   yielded: boolean;
 }
 
@@ -169,7 +171,6 @@ export interface DomainState {
   storeFrame: Mfn;
   consolePort: EventPort;
   storePort: EventPort;
-  /** Entry n of the MBR page map given by memory_op.memory_map, pairs of bytes: start, length. */
   ports: Port[];
   /** Global VIRQs: port by VIRQ number. */
   globalVirqs: Record<number, number>;

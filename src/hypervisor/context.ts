@@ -1,0 +1,25 @@
+/** What a handler gets: who calls, and the caller's memory. */
+import type { MemoryReader } from '../abi/decoded';
+import type { Type } from '../abi/layout';
+import type { Core } from './core';
+import type { Domain, GuestVcpu } from './types';
+
+export interface CallContext {
+  readonly core: Core;
+  readonly domain: Domain;
+  readonly vcpu: GuestVcpu;
+  readonly guest: GuestMemory;
+}
+
+/**
+ * Guest-virtual memory under the caller's tables, with the rights the guest itself has. `what` names the thing
+ * in the reason. Everything fails with EFAULT, which names the address and the level that did not translate.
+ */
+export interface GuestMemory {
+  read<T>(type: Type<T>, at: bigint, what: string): T;
+  write<T>(type: Type<T>, at: bigint, value: T, what: string): void;
+  copyIn(at: bigint, length: number, what: string): Uint8Array;
+  copyOut(at: bigint, bytes: Uint8Array, what: string): void;
+  /** Undefined instead of failing. */
+  readonly reader: MemoryReader;
+}

@@ -1,0 +1,92 @@
+/**
+ * Writable page tables (VMASST_TYPE_writable_pagetables): the guest's kernel stores to an L1 table that it has
+ * mapped read-only, and Xen makes the store as if mmu_update had been called (ptwr_do_page_fault).
+ *
+ * The store need not be decoded: the instruction is run once against a copy of the table, mapped in the table's
+ * place for that one instruction, and the entries that came out different are then checked and written.
+ */
+import { PTE, VMASST_TYPE, makePte, pteFrame } from '../abi/mmu';
+import { DOMID } from '../abi/domains';
+import type { DomainId } from '../base/branded';
+import { EXIT } from '../cpu/exits';
+import type { Vcpu } from '../cpu/types';
+import type { Core } from './core';
+import { assists } from './domain';
+import { FRAME_TYPE } from './frames';
+import { walkTables } from './guest-memory';
+import type { Fault } from './state';
+import type { GuestVcpu, Outcome } from './types';
+
+const PRESENT_AND_WRITE = 3;
+
+export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outcome | undefined {
+  const { cpu, state, domain } = v;
+  const { address } = fault;
+  if (address === undefined || !state.kernelMode) return undefined;
+  if (((fault.error ?? 0) & PRESENT_AND_WRITE) !== PRESENT_AND_WRITE) return undefined;
+  if (!assists(domain, VMASST_TYPE.VMASST_TYPE_writable_pagetables)) return undefined;
+
+  const steps = walkTables(core.memory, state.kernelTable, address);
+  const leaf = steps[3];
+  if (leaf === undefined || (leaf.entry & PTE.PRESENT) === 0n || (leaf.entry & PTE.RW) !== 0n) return undefined;
+  // Read-only higher up is the guest's doing, and its fault.
+  if (steps.some((s) => s.level !== 1 && (s.entry & PTE.RW) === 0n)) return undefined;
+  const table = pteFrame(leaf.entry);
+  const { frames, memory } = core;
+  if (table >= frames.count || frames.owner[table] !== domain.id) return undefined;
+  if (frames.type[table] !== FRAME_TYPE.l1 || (frames.typeCount[table] ?? 0) === 0) return undefined;
+
+  const copy = frames.allocate(DOMID.XEN);
+  if (copy === undefined) return undefined;
+  memory.copy(copy, table);
+  const aside = leaf.entry;
+  const before = saveRegisters(cpu);
+  memory.write64(leaf.table, leaf.index, makePte(copy, PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY));
+  cpu.flushPage(address);
+  core.cpu.skipBreakpoint(cpu);
+  const exit = cpu.run(cpu.get('icount') + 1n);
+  memory.write64(leaf.table, leaf.index, aside);
+  cpu.flushPage(address);
+
+  // Anything but a finished instruction (a fault of another operand) leaves the original fault to the guest; a
+  // kick before it started leaves everything as it was, and the store is simply tried again.
+  let outcome: Outcome | undefined = exit === EXIT.KICK ? 'run' : undefined;
+  if (exit === EXIT.LIMIT || exit === EXIT.WATCH) {
+    const refusal = writeChanges(core, domain.id, table, copy);
+    if (refusal === undefined) {
+      outcome = 'run';
+      core.trace?.trap(v, 'page-table-write');
+    } else {
+      before.restore();
+      core.log.warn(`d${domain.id} v${v.id}: store to its L1 table refused: ${refusal}`);
+    }
+  }
+  frames.drop(copy);
+  return outcome;
+}
+
+/** @returns why one of the changed entries cannot be; those before it stand, as they would after single stores */
+function writeChanges(core: Core, domain: DomainId, table: number, copy: number): string | undefined {
+  for (let i = 0; i < 512; i++) {
+    const after = core.memory.read64(copy, i);
+    if (core.memory.read64(table, i) === after) continue;
+    const problem = core.types.modEntry(1, table, i, after, domain, false);
+    if (problem !== undefined) return `entry ${i}: ${problem.message}`;
+  }
+  return undefined;
+}
+
+const REGISTERS = [
+  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip',
+] as const; // prettier-ignore
+
+function saveRegisters(cpu: Vcpu): { restore(): void } {
+  const values = REGISTERS.map((name) => cpu.get(name));
+  const { rflags } = cpu;
+  return {
+    restore: () => {
+      REGISTERS.forEach((name, i) => cpu.set(name, values[i] ?? 0n));
+      cpu.rflags = rflags;
+    },
+  };
+}

@@ -1,0 +1,104 @@
+/** Exceptions: what Xen repairs itself, and what it hands to the guest (xen/arch/x86/traps.c, pv/traps.c). */
+import { hex } from '../abi/decoded';
+import { INT_KIND } from '../cpu/exits';
+import { bounce } from './bounce';
+import type { Core } from './core';
+import { emulateInvalid, emulatePrivileged } from './privileged';
+import { fixDescriptorFault } from './ldt';
+import { emulateTableWrite } from './ptwrite';
+import type { Fault } from './state';
+import type { GuestVcpu, Outcome } from './types';
+import { setInfoCr2 } from './vcpu';
+
+/** SDM vol. 3 table 6-1. */
+export const VECTOR = { DB: 1, NMI: 2, BP: 3, OF: 4, UD: 6, NM: 7, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, AC: 17 } as const;
+const NAMES = [
+  '#DE', '#DB', 'NMI', '#BP', '#OF', '#BR', '#UD', '#NM', '#DF', 'coprocessor overrun', '#TS', '#NP', '#SS', '#GP',
+  '#PF', 'vector 15', '#MF', '#AC', '#MC', '#XM', '#VE', '#CP',
+] as const; // prettier-ignore
+/** Vectors that push an error code. */
+const WITH_ERROR: ReadonlySet<number> = new Set([8, 10, 11, 12, 13, 14, 17]);
+const PF = { PRESENT: 1, WRITE: 2, USER: 4, FETCH: 16 } as const;
+
+export const vectorName = (vector: number): string => NAMES[vector] ?? `INT ${hex(vector)}`;
+
+export function faultText(fault: Fault): string {
+  const parts = [vectorName(fault.vector)];
+  if (fault.error !== undefined) parts.push(`error code ${hex(fault.error)}`);
+  if (fault.address !== undefined) parts.push(`at ${hex(fault.address)}`);
+  return parts.join(' ');
+}
+
+/** Bounces an exception to the guest's handler, unless an observer wants to look first. */
+export function inject(core: Core, v: GuestVcpu, fault: Fault): Outcome {
+  if (core.observer.fault?.(v, fault) === true) {
+    v.state.held = { kind: 'fault', fault };
+    return 'hold';
+  }
+  return deliverFault(core, v, fault);
+}
+
+export function deliverFault(core: Core, v: GuestVcpu, fault: Fault): Outcome {
+  const entry = v.state.traps[fault.vector];
+  let { error } = fault;
+  if (fault.vector === VECTOR.PF && !fault.software) {
+    setInfoCr2(core, v, fault.address ?? 0n);
+    // Everything runs in ring 3: whether it was the guest's user is for Xen to say.
+    error = ((error ?? 0) & ~PF.USER) | (v.state.kernelMode ? 0 : PF.USER);
+  }
+  core.trace?.trap(v, fault.vector === VECTOR.PF ? 'page-fault' : vectorName(fault.vector));
+  const delivered = bounce(core, v, {
+    what: faultText({ ...fault, error }),
+    address: entry?.address ?? 0n,
+    maskEvents: ((entry?.flags ?? 0) & 4) !== 0,
+    error: fault.software ? undefined : error,
+  });
+  return delivered ? 'run' : 'shutdown';
+}
+
+/** Repairs that need no word to the guest; undefined: it is the guest's after all. */
+type Repair = (core: Core, v: GuestVcpu, fault: Fault) => Outcome | undefined;
+
+const repairs: Readonly<Partial<Record<number, Repair>>> = {
+  [VECTOR.GP]: (core, v, fault) => (fault.error === 0 ? emulatePrivileged(core, v) : undefined),
+  [VECTOR.UD]: emulateInvalid,
+  [VECTOR.PF]: (core, v, fault) => fixDescriptorFault(core, v, fault) ?? emulateTableWrite(core, v, fault),
+  // Xen clears the flag as it tells the guest, so the handler need not.
+  [VECTOR.NM]: (_core, v) => {
+    v.cpu.set('cr0', v.cpu.get('cr0') & ~8n);
+    if (!v.state.taskSwitched) return 'run';
+    v.state.taskSwitched = false;
+    return undefined;
+  },
+};
+
+export function handleException(core: Core, v: GuestVcpu): Outcome {
+  const { cpu } = v;
+  const vector = cpu.getInt('exit_vector');
+  const code = cpu.getInt('exit_error') | 0;
+  const fault: Fault = {
+    vector,
+    error: WITH_ERROR.has(vector) ? Math.max(0, code) : undefined,
+    address: vector === VECTOR.PF ? cpu.get('exit_address') : undefined,
+    software: false,
+  };
+  return repairs[vector]?.(core, v, fault) ?? inject(core, v, fault);
+}
+
+/** INT n, INT3 and INT1 (pv_emulate_privileged_op's caller, do_general_protection; permit_softint). */
+export function handleInterrupt(core: Core, v: GuestVcpu): Outcome {
+  const { cpu, state } = v;
+  const vector = cpu.getInt('exit_vector');
+  const kind = Number(cpu.get('exit_info'));
+  if (kind === INT_KIND.INT3 || kind === INT_KIND.INT1) {
+    return inject(core, v, { vector, error: undefined, address: undefined, software: true });
+  }
+  // A gate is open to those whose level is no less privileged: the guest's kernel counts as 1, its user as 3.
+  const entry = state.traps[vector];
+  const dpl = (entry?.flags ?? 0) & 3;
+  if (entry !== undefined && entry.address !== 0n && dpl >= (state.kernelMode ? 1 : 3)) {
+    return inject(core, v, { vector, error: undefined, address: undefined, software: true });
+  }
+  cpu.set('rip', BigInt.asUintN(64, cpu.get('rip') - 2n));
+  return inject(core, v, { vector: VECTOR.GP, error: vector * 8 + 2, address: undefined, software: false });
+}

@@ -1,0 +1,156 @@
+/** A guest vCPU's own business: its vcpu_info, guest kernel and user mode, base tables. */
+import { vcpu_info, vcpu_time_info } from '../abi/info';
+import type { Mfn } from '../base/branded';
+import type { Core } from './core';
+import type { RunState, TrapEntry, VcpuState } from './state';
+import type { GuestVcpu } from './types';
+
+/** Flat selectors of a 64-bit guest (arch-x86/xen-x86_64.h). */
+export const FLAT_KERNEL_CS = 0xe033n;
+export const FLAT_KERNEL_SS = 0xe02bn;
+export const FLAT_USER_CS32 = 0xe023n;
+
+const RUN_STATES: readonly RunState[] = ['running', 'runnable', 'blocked', 'offline'];
+export const runStateNumber = (run: RunState): number => RUN_STATES.indexOf(run);
+
+export function newVcpuState(infoFrame: Mfn, infoOffset: number): VcpuState {
+  const callback = (): { address: bigint; maskEvents: boolean } => ({ address: 0n, maskEvents: false });
+  return {
+    initialised: false,
+    online: false,
+    run: 'offline',
+    runSince: 0n,
+    runTimes: [0n, 0n, 0n, 0n],
+    kernelMode: true,
+    traps: Array.from({ length: 256 }, (): TrapEntry => ({ cs: 0, flags: 0, address: 0n })),
+    event: callback(),
+    failsafe: callback(),
+    syscall: callback(),
+    nmi: 0n,
+    nmiPending: false,
+    nmiMasked: false,
+    kernelSs: 0n,
+    kernelSp: 0n,
+    gdtFrames: [],
+    gdtEntries: 0,
+    ldtBase: 0n,
+    ldtEntries: 0,
+    ldtPages: [],
+    kernelTable: 0 as Mfn,
+    userTable: undefined,
+    taskSwitched: false,
+    cr2: 0n,
+    cr4: 0n,
+    shadowGs: 0n,
+    iopl: 0,
+    infoFrame,
+    infoOffset,
+    infoRegistered: false,
+    timeArea: 0n,
+    runstateArea: 0n,
+    singleshot: undefined,
+    period: 0n,
+    periodicNext: 0n,
+    pollPorts: undefined,
+    pollTimeout: undefined,
+    virqPorts: {},
+    held: undefined,
+    multicall: undefined,
+    yielded: false,
+  };
+}
+
+const info = (core: Core, v: GuestVcpu): DataView => core.memory.view(v.state.infoFrame);
+const at = (v: GuestVcpu, field: keyof typeof vcpu_info.offset): number =>
+  v.state.infoOffset + vcpu_info.offset[field];
+
+export const upcallPending = (core: Core, v: GuestVcpu): boolean =>
+  info(core, v).getUint8(at(v, 'evtchn_upcall_pending')) !== 0;
+export const upcallMasked = (core: Core, v: GuestVcpu): boolean =>
+  info(core, v).getUint8(at(v, 'evtchn_upcall_mask')) !== 0;
+
+function setByte(core: Core, v: GuestVcpu, field: keyof typeof vcpu_info.offset, value: number): void {
+  core.cpu.beforeStore(v.state.infoFrame);
+  info(core, v).setUint8(at(v, field), value);
+}
+export const setUpcallPending = (core: Core, v: GuestVcpu): void =>
+  setByte(core, v, 'evtchn_upcall_pending', 1);
+export const setUpcallMask = (core: Core, v: GuestVcpu, masked: boolean): void =>
+  setByte(core, v, 'evtchn_upcall_mask', masked ? 1 : 0);
+
+/** @returns whether the bit was clear before */
+export function setPendingSelector(core: Core, v: GuestVcpu, word: number): boolean {
+  const view = info(core, v);
+  const where = at(v, 'evtchn_pending_sel');
+  const old = view.getBigUint64(where, true);
+  const bit = 1n << BigInt(word);
+  if ((old & bit) !== 0n) return false;
+  core.cpu.beforeStore(v.state.infoFrame);
+  view.setBigUint64(where, old | bit, true);
+  return true;
+}
+
+export function setInfoCr2(core: Core, v: GuestVcpu, address: bigint): void {
+  v.state.cr2 = address;
+  core.cpu.beforeStore(v.state.infoFrame);
+  info(core, v).setBigUint64(at(v, 'arch'), address, true);
+}
+
+/**
+ * pvclock parameters (xen.h vcpu_time_info): the TSC counts virtual nanoseconds, so
+ * system time = ((tsc << 1) * 2^31) >> 32 = tsc, from the beginning, for ever.
+ */
+export const TIME_INFO = {
+  version: 2,
+  pad0: 0,
+  tsc_timestamp: 0n,
+  system_time: 0n,
+  tsc_to_system_mul: 0x8000_0000,
+  tsc_shift: 1,
+  flags: 0,
+  pad1: new Uint8Array(2),
+} as const;
+/** Hz, as CPUID and the scale above say. */
+export const TSC_FREQUENCY = 1_000_000_000n;
+
+export function writeTimeInfo(core: Core, v: GuestVcpu): void {
+  core.cpu.beforeStore(v.state.infoFrame);
+  vcpu_time_info.write(info(core, v), at(v, 'time'), { ...TIME_INFO });
+}
+
+/** Exchanges guest kernel and guest user: base table, TLB set and GS base (Xen: toggle_guest_mode). */
+export function toggleMode(v: GuestVcpu): void {
+  const { state, cpu } = v;
+  state.kernelMode = !state.kernelMode;
+  const gs = cpu.get('gs_base');
+  cpu.set('gs_base', state.shadowGs);
+  state.shadowGs = gs;
+  loadBase(v);
+}
+
+/** Puts the base table of the present mode into CR3. Without a user table, the kernel's stays (Xen crashes before). */
+export function loadBase(v: GuestVcpu): void {
+  const { state, cpu } = v;
+  const table = state.kernelMode ? state.kernelTable : (state.userTable ?? state.kernelTable);
+  cpu.set('cr3', BigInt(table) << 12n);
+  cpu.selectTlb(state.kernelMode ? 0 : 1);
+}
+
+/** Enters another run state and accounts for the time in the last. */
+export function setRunState(core: Core, v: GuestVcpu, run: RunState): void {
+  const { state } = v;
+  if (state.run === run) return;
+  const now = core.now();
+  const n = runStateNumber(state.run);
+  state.runTimes[n] = (state.runTimes[n] ?? 0n) + (now - state.runSince);
+  state.runSince = now;
+  state.run = run;
+}
+
+/** Makes a vCPU that waits run again; nothing for one that does not. */
+export function wake(core: Core, v: GuestVcpu): void {
+  if (v.state.run !== 'blocked') return;
+  v.state.pollPorts = undefined;
+  v.state.pollTimeout = undefined;
+  setRunState(core, v, 'runnable');
+}
