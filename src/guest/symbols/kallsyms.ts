@@ -151,12 +151,14 @@ function relativeAddresses({ view }: Data, at: number, base: bigint, count: numb
   if (!isKernelHalf(base)) return undefined;
   const offset = (index: number): number => view.getInt32(at + index * 4, true);
   // With absolute per-CPU symbols: an offset that is not negative is the value itself, a negative one counts
-  // down from just below the base (kernel/kallsyms.c, kallsyms_sym_address).
-  const perCpu = BigUint64Array.from({ length: count }, (_, index) => {
-    const value = offset(index);
-    return value >= 0 ? BigInt(value) : base - 1n - BigInt(value);
-  });
-  if (ascend(perCpu)) return { values: perCpu, isAbsolute: (index) => offset(index) >= 0 };
+  // down from just below the base (kernel/kallsyms.c, kallsyms_sym_address). A kernel has places, so some are.
+  if (offset(count - 1) < 0) {
+    const values = BigUint64Array.from({ length: count }, (_, index) => {
+      const value = offset(index);
+      return value >= 0 ? BigInt(value) : base - 1n - BigInt(value);
+    });
+    return ascend(values) ? { values, isAbsolute: (index) => offset(index) >= 0 } : undefined;
+  }
   const plain = BigUint64Array.from({ length: count }, (_, index) => base + BigInt(offset(index) >>> 0));
   return ascend(plain) ? { values: plain, isAbsolute: () => false } : undefined;
 }

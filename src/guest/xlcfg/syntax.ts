@@ -10,13 +10,11 @@ export interface Position {
 
 /** A configuration file cannot be used; `where` is a line and a column. */
 export class ConfigError extends ImageError {
-  constructor(
-    file: string,
-    readonly position: Position,
-    problem: string,
-    fix?: string,
-  ) {
-    super(file, `line ${position.line}, column ${position.column}`, problem, fix);
+  readonly position: Position;
+
+  constructor(file: string, { line, column }: Position, problem: string, fix?: string) {
+    super(file, `line ${line}, column ${column}`, problem, fix);
+    this.position = { line, column };
     this.name = 'ConfigError';
   }
 }
