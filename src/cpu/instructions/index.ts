@@ -5,6 +5,7 @@ import { alu } from './alu';
 import { bits } from './bits';
 import { branch } from './branch';
 import { flagops } from './flagops';
+import { fxsave } from './fxsave';
 import { mmx } from './mmx';
 import { mov } from './mov';
 import { muldiv } from './muldiv';
@@ -18,6 +19,8 @@ import { sseShuffle } from './sse-shuffle';
 import { stack } from './stack';
 import { string } from './string';
 import { system } from './system';
+import { x87Instructions } from './x87';
+import { x87Control } from './x87-control';
 
 /** Every instruction of the machine. Order fixes the Form numbers. */
 export const INSTRUCTIONS: readonly Instruction[] = [
@@ -38,6 +41,9 @@ export const INSTRUCTIONS: readonly Instruction[] = [
   ...sseConvert,
   ...sseShuffle,
   ...sseInteger,
+  ...x87Instructions,
+  ...x87Control,
+  ...fxsave,
 ];
 
 export const FORMS: readonly Form[] = makeForms(INSTRUCTIONS);

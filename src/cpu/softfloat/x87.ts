@@ -67,6 +67,8 @@ export interface Remainder {
   readonly quotient: number;
   /** C2: the exponents were too far apart, repeat. */
   readonly partial: boolean;
+  /** A quotient was found (not so for NaNs and invalid operands, which leave C0 and C3 alone: measured). */
+  readonly complete: boolean;
 }
 
 /** Exponent difference reduced by one partial step: the SDM leaves 32..63 to the implementation. */
@@ -76,11 +78,16 @@ function remainder(a: bigint, b: bigint, env: FpEnv, nearest: boolean): Remainde
   const ua = unpack(f80, a);
   const ub = unpack(f80, b);
   env.roundedUp = false;
-  const whole = (result: bigint): Remainder => ({ result, quotient: 0, partial: false });
+  const whole = (result: bigint, complete = true): Remainder => ({
+    result,
+    quotient: 0,
+    partial: false,
+    complete,
+  });
   const nan = binaryNaN(f80, ua, ub, env);
-  if (nan !== undefined) return whole(nan);
-  if (ua.kind === Kind.infinity || ub.kind === Kind.zero) return whole(invalid(f80, env));
-  if (denormalOperands(env, ua, ub)) return whole(a);
+  if (nan !== undefined) return whole(nan, false);
+  if (ua.kind === Kind.infinity || ub.kind === Kind.zero) return whole(invalid(f80, env), false);
+  if (denormalOperands(env, ua, ub)) return whole(a, false);
   if (ua.kind === Kind.zero) return whole(a);
   if (ub.kind === Kind.infinity) return whole(round(f80, env, ua.sign, ua.significand, ua.exponent));
   const difference = ua.exponent + bitLength(ua.significand) - (ub.exponent + bitLength(ub.significand));
@@ -90,7 +97,7 @@ function remainder(a: bigint, b: bigint, env: FpEnv, nearest: boolean): Remainde
     const unit = Math.min(ua.exponent, exponent);
     const left = (ua.significand << BigInt(ua.exponent - unit)) % (ub.significand << BigInt(exponent - unit));
     const result = left === 0n ? zero(f80, ua.sign) : round(f80, env, ua.sign, left, unit);
-    return { result, quotient: 0, partial: true };
+    return { result, quotient: 0, partial: true, complete: false };
   }
   if (difference < -1) return whole(round(f80, env, ua.sign, ua.significand, ua.exponent));
   const unit = Math.min(ua.exponent, ub.exponent);
@@ -105,7 +112,7 @@ function remainder(a: bigint, b: bigint, env: FpEnv, nearest: boolean): Remainde
     sign = !sign;
   }
   const result = left === 0n ? zero(f80, ua.sign) : round(f80, env, sign, left, unit);
-  return { result, quotient: Number(quotient & 7n), partial: false };
+  return { result, quotient: Number(quotient & 7n), partial: false, complete: true };
 }
 
 export const prem = (a: bigint, b: bigint, env: FpEnv): Remainder => remainder(a, b, env, false);
