@@ -51,7 +51,8 @@ export interface RunControl {
   still<T>(work: () => Promise<T>): Promise<T>;
   /** At the machine's first instruction, after its making or a restart. Hits count from zero. */
   reset(vcpu: VcpuRef): Promise<void>;
-  dispose(): void;
+  /** Ends a run without a word to the listener; resolves when the target is at rest. */
+  dispose(): Promise<void>;
 }
 
 export function createRunControl(
@@ -64,6 +65,7 @@ export function createRunControl(
   let state: RunControl['state'] = 'stopped';
   let halt: Halt | undefined;
   let pauseAsked = false;
+  let crashShown = false;
   const disposed = (): boolean => state === 'disposed';
 
   const contextAt = async (stop: Stop): Promise<EvaluationContext> => ({
@@ -111,7 +113,14 @@ export function createRunControl(
     }
     if (reason.kind === 'event') {
       const hits = await wanting(named(reason.ids), stop);
+      crashShown ||= hits.some(({ kind, spec }) => kind === 'exception' && 'filter' in spec && spec.filter === 'domain-crash');
       return hits.length === 0 ? undefined : { kind: 'exception', stop, hits, text: reason.text ?? '' };
+    }
+    if (reason.kind === 'crash' || (reason.kind === 'shutdown' && reason.reason === 'crash')) {
+      // Once as something to look at, if that is wanted; going on from there ends it.
+      const hits = crashShown ? [] : breakpoints.exceptions('domain-crash');
+      crashShown = true;
+      if (hits.length > 0) return { kind: 'exception', stop, hits, text: reason.text };
     }
     if (reason.kind === 'shutdown') {
       return { kind: 'ended', stop, clean: reason.reason === 'poweroff' || reason.reason === 'reboot', text: reason.text };
@@ -214,13 +223,16 @@ export function createRunControl(
       }
     },
     reset: async (vcpu) => {
+      crashShown = false;
       breakpoints.resetHits();
       halt = { kind: 'entry', stop: { reason: { kind: 'entry' }, at: await target.now(), vcpu } };
       state = 'stopped';
     },
-    dispose: () => {
+    dispose: async () => {
+      const turn = turnstile.enter();
       if (state === 'running') target.pause();
       state = 'disposed';
+      (await turn)();
     },
   };
 }

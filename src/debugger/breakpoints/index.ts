@@ -38,10 +38,13 @@ export interface Breakpoints {
   set<K extends BreakpointKind>(kind: K, key: string, specs: readonly BreakpointSpecs[K][]): Breakpoint[];
   /** Resolves all again, for a new machine. @returns those whose state changed */
   resolve(environment: Environment): Breakpoint[];
+  all(): Breakpoint[];
   points(): StopPoint[];
   get(id: number): Breakpoint | undefined;
   /** Those that sit at an address. */
   at(address: bigint, domain: number): Breakpoint[];
+  /** Those of an exception filter. */
+  exceptions(filter: string): Breakpoint[];
   /** Counts a hit and returns how many there have been. */
   countHit(id: number): number;
   resetHits(): void;
@@ -80,12 +83,15 @@ export function createBreakpoints(): Breakpoints {
       }
       return changed;
     },
+    all,
     points: () => all().flatMap(({ points }) => points),
     get: (id) => all().find((one) => one.id === id),
     at: (address, domain) =>
       all().filter(({ points }) =>
         points.some((p) => p.kind === 'instruction' && p.address === address && (p.domain ?? domain) === domain),
       ),
+    exceptions: (filter) =>
+      all().filter(({ kind, spec, verified }) => kind === 'exception' && verified && 'filter' in spec && spec.filter === filter),
     countHit: (id) => {
       const count = (hits.get(id) ?? 0) + 1;
       hits.set(id, count);

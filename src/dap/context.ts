@@ -1,0 +1,118 @@
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { Event, Handles } from '@vscode/debugadapter';
+import { pathToFileURL } from 'node:url';
+import type { Breakpoints } from '../debugger/breakpoints';
+import { createBreakpoints } from '../debugger/breakpoints';
+import type { SymbolIndex } from '../debugger/symbols';
+import type { Frame } from '../debugger/unwind';
+import type { Variable } from '../debugger/variables';
+import type { VcpuRef } from '../machine/target';
+import { RequestError } from './errors';
+import type { Host } from './host';
+import type { Machine } from './machine';
+
+/** What the client said of itself in `initialize`. */
+export interface Client {
+  readonly linesStartAt1: boolean;
+  readonly columnsStartAt1: boolean;
+  readonly pathsAreUris: boolean;
+  readonly progress: boolean;
+  readonly invalidated: boolean;
+  readonly memory: boolean;
+}
+
+export interface FrameHandle {
+  readonly vcpu: VcpuRef;
+  readonly frame: Frame;
+  readonly innermost: boolean;
+}
+/** Rows behind a variables reference, read afresh each time. */
+export interface Container {
+  list(): Promise<readonly Variable[]>;
+}
+
+/** One connection's state, which handlers share. */
+export interface Context {
+  readonly host: Host;
+  readonly breakpoints: Breakpoints;
+  client: Client;
+  machine: Machine | undefined;
+  /** Valid until the machine runs again (DAP, "Lifetime of Objects References"). */
+  readonly frames: Handles<FrameHandle>;
+  readonly containers: Handles<Container>;
+  /** configurationDone has come; the machine may run. */
+  configured: boolean;
+  /** disconnect or terminate has come; what is still being made is thrown away. */
+  closing: boolean;
+  send(event: DebugProtocol.Event): void;
+  /** Called when the session is over. */
+  close(): void;
+}
+
+export function createContext(host: Host, send: Context['send'], close: () => void): Context {
+  return {
+    host,
+    breakpoints: createBreakpoints(),
+    client: {
+      linesStartAt1: true,
+      columnsStartAt1: true,
+      pathsAreUris: false,
+      progress: false,
+      invalidated: false,
+      memory: false,
+    },
+    machine: undefined,
+    frames: new Handles<FrameHandle>(),
+    // Apart from frame ids, so that one passed for the other is noticed.
+    containers: new Handles<Container>(1_000_000),
+    configured: false,
+    closing: false,
+    send,
+    close,
+  };
+}
+
+export const event = (name: string, body: object): DebugProtocol.Event => new Event(name, body) as DebugProtocol.Event;
+
+export function output(context: Context, category: 'console' | 'stdout' | 'stderr' | 'important', text: string): void {
+  context.send(event('output', { category, output: text.endsWith('\n') || category === 'stdout' ? text : `${text}\n` }));
+}
+
+/** The machine, running or not. */
+export function needMachine(context: Context): Machine {
+  if (context.machine === undefined) throw new RequestError('no machine has been launched yet', { show: false });
+  return context.machine;
+}
+
+/** The machine, standing still. */
+export function needStopped(context: Context): Machine {
+  const machine = needMachine(context);
+  if (machine.control.state === 'running') {
+    throw new RequestError('the machine is running; pause it first', { code: 'notStopped', show: false });
+  }
+  return machine;
+}
+
+/** A thread is a vCPU. */
+export function needThread(machine: Machine, threadId: number | undefined): VcpuRef {
+  if (threadId === undefined) return machine.current();
+  const vcpu = machine.vcpuOf(threadId);
+  if (vcpu === undefined) throw new RequestError(`there is no thread ${threadId}`, { show: false });
+  return vcpu;
+}
+
+/** Lines inside are counted from 1. */
+export const toClientLine = ({ client }: Context, line: number): number => (client.linesStartAt1 ? line : line - 1);
+export const fromClientLine = ({ client }: Context, line: number): number => (client.linesStartAt1 ? line : line + 1);
+
+export function sourceOf(context: Context, symbols: SymbolIndex, file: string): DebugProtocol.Source {
+  const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
+  const path = symbols.files.includes(file) ? context.host.sourcePath(file) : undefined;
+  if (path === undefined) return { name, path: file, presentationHint: 'deemphasize' };
+  return { name, path: context.client.pathsAreUris ? pathToFileURL(path).href : path };
+}
+
+export function resetHandles(context: Context): void {
+  context.frames.reset();
+  context.containers.reset();
+}

@@ -1,0 +1,76 @@
+import type { Halt } from '../debugger/run-control';
+import { sameVcpu } from '../debugger/locations';
+import type { Context } from './context';
+import { event, output, resetHandles } from './context';
+import type { Machine } from './machine';
+
+type Halted<K extends Halt['kind']> = Extract<Halt, { kind: K }>;
+
+interface Words {
+  /** One of the protocol's reasons where there is one. */
+  readonly reason: string;
+  readonly description: string;
+  readonly text?: string;
+}
+
+/** The protocol's name for what a breakpoint is. */
+const breakpointReasons = {
+  instruction: 'instruction breakpoint',
+  function: 'function breakpoint',
+  source: 'breakpoint',
+  exception: 'exception',
+} as const;
+
+/** How each kind of halt is told. */
+const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>) => Words } = {
+  entry: () => ({ reason: 'entry', description: 'Before the first instruction' }),
+  step: () => ({ reason: 'step', description: 'Paused after a step' }),
+  pause: () => ({ reason: 'pause', description: 'Paused' }),
+  breakpoint: ({ stop: { reason }, hits }) => {
+    const kind = hits[0]?.kind ?? 'instruction';
+    if (reason.kind !== 'hypercall') return { reason: breakpointReasons[kind], description: 'Paused on a breakpoint' };
+    const { name, op } = reason.call;
+    const call = op === undefined ? name : `${name}.${op}`;
+    return {
+      reason: breakpointReasons[kind],
+      description: reason.when === 'entry' ? `Hypercall ${call}` : `Return from hypercall ${call}`,
+      ...(reason.call.reason === undefined ? {} : { text: reason.call.reason }),
+    };
+  },
+  exception: ({ text, hits }) => ({ reason: 'exception', description: filterOf(hits), text }),
+};
+
+const filterOf = (hits: Halted<'exception'>['hits']): string => {
+  const [hit] = hits;
+  return hit !== undefined && 'filter' in hit.spec ? `Paused on ${hit.spec.filter}` : 'Paused on an exception';
+};
+
+/** Tells the client that the machine stands still, or has come to its end. */
+export function onHalt(context: Context, machine: Machine, halt: Halt): void {
+  resetHandles(context);
+  machine.forget();
+  if (halt.kind === 'ended') {
+    output(context, 'important', halt.text === '' ? 'The guest has ended.' : halt.text);
+    context.send(event('exited', { exitCode: halt.clean ? 0 : 1 }));
+    context.send(event('terminated', {}));
+    return;
+  }
+  const { vcpu } = halt.stop;
+  const tell = words[halt.kind] as (halt: Halt) => Words;
+  context.send(
+    event('stopped', {
+      ...tell(halt),
+      threadId: machine.threadOf(vcpu),
+      allThreadsStopped: true,
+      ...(halt.kind === 'breakpoint' || halt.kind === 'exception' ? { hitBreakpointIds: halt.hits.map(({ id }) => id) } : {}),
+    }),
+  );
+}
+
+/** The exception that a vCPU is stopped at, if it is. */
+export function exceptionAt(machine: Machine, threadId: number): Halted<'exception'> | undefined {
+  const { halt } = machine.control;
+  const vcpu = machine.vcpuOf(threadId);
+  if (halt?.kind !== 'exception' || vcpu === undefined || !sameVcpu(halt.stop.vcpu, vcpu)) return undefined;
+  return halt;
+}

@@ -1,0 +1,15 @@
+import type { InstructionDecoder } from '../debugger/decoder';
+import type { LaunchFiles } from '../debugger/launch';
+import type { SymbolIndex } from '../debugger/symbols';
+import type { DomainConfig, MachineConfig, Target } from '../machine/target';
+
+/** Everything the adapter cannot do by itself. It opens no file and starts no worker but through this. */
+export interface Host extends LaunchFiles {
+  /** Builds the machine; rejects with the loader's words when the kernel or the configuration is refused. */
+  createTarget(config: MachineConfig): Promise<Target>;
+  loadDecoder(): Promise<InstructionDecoder>;
+  /** Never rejects for want of symbols: an image without any gives an empty index. */
+  loadSymbols(kernel: DomainConfig['kernel']): Promise<SymbolIndex>;
+  /** Where a file of a line table is on this computer; undefined when it is not. */
+  sourcePath(file: string): string | undefined;
+}

@@ -1,0 +1,181 @@
+import { resolveLaunch } from '../debugger/launch';
+import type { Launch } from '../debugger/launch';
+import { createRunControl } from '../debugger/run-control';
+import type { RunControl } from '../debugger/run-control';
+import type { SymbolIndex } from '../debugger/symbols';
+import type { Target } from '../machine/target';
+import { toProtocolBreakpoint } from './breakpoint-view';
+import type { Context } from './context';
+import { event, output } from './context';
+import { RequestError, messageOf } from './errors';
+import { onHalt } from './halting';
+import type { Reply } from './handler';
+import type { Machine } from './machine';
+import { createMachine } from './machine';
+import { mapSources } from './sources';
+import type { LaunchArguments } from './protocol';
+
+/** Says how far a launch is, to clients that can show it. */
+interface Progress {
+  step(message: string): void;
+  end(): void;
+}
+
+function startProgress(context: Context, title: string, requestId: number): Progress {
+  if (!context.client.progress) return { step: () => undefined, end: () => undefined };
+  const progressId = `launch-${requestId}`;
+  context.send(event('progressStart', { progressId, title, requestId, cancellable: true }));
+  return {
+    step: (message) => context.send(event('progressUpdate', { progressId, message })),
+    end: () => context.send(event('progressEnd', { progressId })),
+  };
+}
+
+async function resolve(context: Context, args: LaunchArguments): Promise<Launch> {
+  const launch = await resolveLaunch(args, context.host);
+  for (const warning of launch.warnings) output(context, 'console', warning);
+  return launch;
+}
+
+export async function launchMachine(context: Context, args: LaunchArguments, reply: Reply): Promise<Machine> {
+  const progress = startProgress(context, 'Booting', reply.seq);
+  try {
+    progress.step('reading the kernel');
+    const launch = await resolve(context, args);
+    reply.check();
+    return await buildMachine(context, args, launch, progress, reply);
+  } finally {
+    progress.end();
+  }
+}
+
+async function buildMachine(
+  context: Context,
+  args: LaunchArguments,
+  launch: Launch,
+  progress: Progress,
+  reply: Reply,
+): Promise<Machine> {
+  const [domain] = launch.machine.domains;
+  if (domain === undefined) throw new RequestError('launch: the configuration has no domain');
+  progress.step(`building the domain from ${domain.kernel.name}`);
+  const target = await context.host.createTarget(launch.machine);
+  try {
+    reply.check();
+    if (context.closing) throw new RequestError('the session has ended', { code: 'cancelled', show: false });
+    progress.step(`reading the symbols of ${domain.kernel.name}`);
+    const symbols = await loadSymbols(context, domain.kernel);
+    return await assemble(context, args, launch, target, symbols);
+  } catch (error) {
+    await target.dispose();
+    throw error;
+  }
+}
+
+/** A guest without readable symbols is debugged by addresses; that is no reason not to boot it. */
+async function loadSymbols(context: Context, kernel: { name: string; bytes: Uint8Array }): Promise<SymbolIndex> {
+  const symbols = mapSources(await context.host.loadSymbols(kernel), (file) => context.host.sourcePath(file));
+  const lines = symbols.files.length === 0 ? 'no line table' : `lines of ${symbols.files.length} files`;
+  output(context, 'console', `${kernel.name}: ${symbols.count} symbols, ${lines}`);
+  return symbols;
+}
+
+async function assemble(
+  context: Context,
+  args: LaunchArguments,
+  launch: Launch,
+  target: Target,
+  symbols: SymbolIndex,
+): Promise<Machine> {
+  const hypercalls = await target.hypercalls();
+  const decoder = await context.host.loadDecoder();
+  let machine: Machine | undefined = undefined;
+  const control: RunControl = createRunControl(target, context.breakpoints, () => symbols, {
+    halted: (halt) => {
+      if (machine !== undefined) onHalt(context, machine, halt);
+    },
+    logged: (text) => output(context, 'console', text),
+    failed: (error) => output(context, 'stderr', messageOf(error)),
+  });
+  const decoders = new Map<number, InstanceType<typeof TextDecoder>>();
+  const listeners = [
+    target.onConsole((domain, data) => {
+      const decode = decoders.get(domain) ?? new TextDecoder();
+      decoders.set(domain, decode);
+      // A character may be split between two pieces of output.
+      const text = decode.decode(data, { stream: true });
+      if (text === '') return;
+      context.send(event('hyperstep/console', { domain, data: text }));
+      output(context, 'stdout', text.replaceAll('\r\n', '\n'));
+    }),
+    target.onLog((text) => output(context, 'console', text)),
+  ];
+  const fresh = createMachine({ target, control, symbols, decoder, hypercalls, launch, args, listeners });
+  machine = fresh;
+  await settle(context, fresh);
+  return fresh;
+}
+
+/** At the first instruction, with the breakpoints in place. */
+async function settle(context: Context, machine: Machine): Promise<void> {
+  const { target, control, symbols, hypercalls } = machine;
+  const vcpus = (await target.domains()).flatMap((domain) => domain.vcpus.map(({ ref }) => ref));
+  const [first] = vcpus;
+  if (first === undefined) throw new RequestError('the machine has no vCPU');
+  for (const vcpu of vcpus) machine.threadOf(vcpu);
+  context.breakpoints.resolve({ symbols, hypercalls });
+  await target.setStops(machine.args.noDebug === true ? [] : context.breakpoints.points());
+  await control.reset(first);
+}
+
+/** What clients were told before the machine was there may have changed. */
+export function announceBreakpoints(context: Context, machine: Machine): void {
+  for (const one of context.breakpoints.all()) {
+    if (one.kind === 'exception') continue;
+    context.send(event('breakpoint', { reason: 'changed', breakpoint: toProtocolBreakpoint(context, machine.symbols, one) }));
+  }
+}
+
+const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && a.length === b.length && a.every((byte, index) => byte === b[index]));
+
+function sameLaunch(a: Launch, b: Launch): boolean {
+  return (
+    a.machine.domains.length === b.machine.domains.length &&
+    a.machine.domains.every((one, index) => {
+      const other = b.machine.domains[index];
+      return (
+        other !== undefined &&
+        one.cmdline === other.cmdline &&
+        one.memory === other.memory &&
+        one.vcpus === other.vcpus &&
+        sameBytes(one.kernel.bytes, other.kernel.bytes) &&
+        sameBytes(one.ramdisk?.bytes, other.ramdisk?.bytes)
+      );
+    })
+  );
+}
+
+/**
+ * The files are read again: where they are unchanged the machine goes back to its start, else it is built anew.
+ * When they cannot be read the old machine stays as it is.
+ */
+export async function restartMachine(context: Context, old: Machine, args: LaunchArguments, reply: Reply): Promise<Machine> {
+  const progress = startProgress(context, 'Restarting', reply.seq);
+  try {
+    progress.step('reading the kernel');
+    const launch = await resolve(context, args);
+    reply.check();
+    context.machine = undefined;
+    if (!sameLaunch(launch, old.launch)) {
+      await old.dispose();
+      return await buildMachine(context, args, launch, progress, reply);
+    }
+    old.silence();
+    await old.control.dispose();
+    await old.target.restart();
+    return await assemble(context, args, launch, old.target, old.symbols);
+  } finally {
+    progress.end();
+  }
+}

@@ -1,0 +1,99 @@
+import type { InstructionDecoder } from '../debugger/decoder';
+import type { EvaluationContext } from '../debugger/expressions';
+import type { Launch } from '../debugger/launch';
+import { sameVcpu } from '../debugger/locations';
+import { readRegisters } from '../debugger/registers';
+import type { RunControl } from '../debugger/run-control';
+import type { SymbolIndex } from '../debugger/symbols';
+import type { Frame } from '../debugger/unwind';
+import { unwind } from '../debugger/unwind';
+import type { HypercallInfo, HypercallView, Target, VcpuRef } from '../machine/target';
+import type { LaunchArguments } from './protocol';
+
+/** The debuggee with everything that is known about it. */
+export interface Machine {
+  readonly target: Target;
+  readonly control: RunControl;
+  readonly symbols: SymbolIndex;
+  readonly decoder: InstructionDecoder;
+  readonly hypercalls: readonly HypercallInfo[];
+  readonly launch: Launch;
+  readonly args: LaunchArguments;
+  /** Has left its first instruction, or has been shown there. */
+  started: boolean;
+  /** The vCPU that stopped last. */
+  current(): VcpuRef;
+  threadOf(vcpu: VcpuRef): number;
+  vcpuOf(thread: number): VcpuRef | undefined;
+  /** The hypercall that a vCPU is stopped in. */
+  callAt(vcpu: VcpuRef): Promise<HypercallView | undefined>;
+  contextAt(vcpu: VcpuRef): Promise<EvaluationContext>;
+  /** The call stack, remembered until `forget`. */
+  stack(vcpu: VcpuRef): Promise<readonly Frame[]>;
+  forget(): void;
+  /** Stops passing on what the target says. */
+  silence(): void;
+  dispose(): Promise<void>;
+}
+
+export type MachineParts = Pick<
+  Machine,
+  'target' | 'control' | 'symbols' | 'decoder' | 'hypercalls' | 'launch' | 'args'
+> & { readonly listeners: readonly (() => void)[] };
+
+/** More frames than anyone reads; a stack that is damaged can have any number. */
+const MAX_FRAMES = 128;
+const FIRST: VcpuRef = { domain: 1, vcpu: 0 };
+
+export function createMachine({ listeners, ...parts }: MachineParts): Machine {
+  const { target, control, symbols } = parts;
+  // Thread ids are positions in the order in which vCPUs were first seen.
+  const vcpus: VcpuRef[] = [];
+  let stacks = new Map<number, Promise<readonly Frame[]>>();
+
+  const silence = (): void => {
+    for (const stop of listeners) stop();
+  };
+  const threadOf = (vcpu: VcpuRef): number => {
+    const known = vcpus.findIndex((one) => sameVcpu(one, vcpu));
+    return known === -1 ? vcpus.push({ domain: vcpu.domain, vcpu: vcpu.vcpu }) : known + 1;
+  };
+  const callAt = async (vcpu: VcpuRef): Promise<HypercallView | undefined> => {
+    const stop = control.halt?.stop;
+    if (stop?.reason.kind === 'hypercall' && sameVcpu(stop.vcpu, vcpu)) return stop.reason.call;
+    return target.currentHypercall(vcpu);
+  };
+  const contextAt = async (vcpu: VcpuRef): Promise<EvaluationContext> => ({
+    target,
+    vcpu,
+    symbols,
+    registers: await readRegisters(target, vcpu),
+    call: await callAt(vcpu),
+  });
+  return {
+    ...parts,
+    started: false,
+    current: () => control.halt?.stop.vcpu ?? FIRST,
+    threadOf,
+    vcpuOf: (thread) => vcpus[thread - 1],
+    callAt,
+    contextAt,
+    stack: (vcpu) => {
+      const thread = threadOf(vcpu);
+      const known = stacks.get(thread);
+      if (known !== undefined) return known;
+      const fresh = contextAt(vcpu).then((context) => unwind({ ...context, call: context.call }, MAX_FRAMES));
+      stacks.set(thread, fresh);
+      return fresh;
+    },
+    forget: () => {
+      stacks = new Map();
+    },
+    silence,
+    dispose: async () => {
+      silence();
+      await control.dispose();
+      await target.dispose();
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import type {
+  DomainView,
+  FrameInfo,
+  HypercallInfo,
+  TableEntry,
+  TraceRecord,
+  TraceSummary,
+  Walk,
+} from '../machine/target';
+
+// What this adapter adds to the Debug Adapter Protocol. The editor imports types from here and nothing else.
+
+/** JSON has neither bigints nor bytes: they travel as `0x…` and as base64. */
+export type Wire<T> = T extends bigint
+  ? string
+  : T extends Uint8Array
+    ? string
+    : T extends readonly (infer U)[]
+      ? readonly Wire<U>[]
+      : T extends object
+        ? { readonly [K in keyof T]: Wire<T[K]> }
+        : T;
+
+/** Arguments of `launch`. With neither `kernel` nor `config`, the bundled sample guest. */
+export interface LaunchArguments {
+  /** Path of a Xen PV kernel: an ELF file or a bzImage. */
+  readonly kernel?: string;
+  readonly ramdisk?: string;
+  readonly cmdline?: string;
+  /** "256M", "1G", or a number of MiB. */
+  readonly memory?: string | number;
+  readonly vcpus?: number;
+  /** Path of an xl.cfg(5) file. What is given here as well wins. */
+  readonly config?: string;
+  /** Stop before the first instruction. */
+  readonly stopOnEntry?: boolean;
+  /** Run without breakpoints, as clients mean it. */
+  readonly noDebug?: boolean;
+}
+
+/** Custom requests: arguments and body of each. A thread is a vCPU; without one, the vCPU that is stopped. */
+export interface HyperstepRequests {
+  'hyperstep/domains': { arguments: Record<never, never>; body: { readonly domains: readonly Wire<DomainView>[] } };
+  /** One table page: indices from L4 down; an empty path is the L4 table itself. */
+  'hyperstep/pageTable': {
+    arguments: { readonly threadId?: number; readonly path: readonly number[] };
+    body: { readonly entries: readonly Wire<TableEntry>[] };
+  };
+  /** `address`: a number, register or any other expression. */
+  'hyperstep/walk': { arguments: { readonly threadId?: number; readonly address: string }; body: Wire<Walk> };
+  'hyperstep/frame': { arguments: { readonly mfn: number }; body: Wire<FrameInfo> };
+  'hyperstep/hypercalls': {
+    arguments: Record<never, never>;
+    body: { readonly hypercalls: readonly Wire<HypercallInfo>[] };
+  };
+  /** Records from number `from` on; `first` is the oldest that is still kept, `next` where to go on reading. */
+  'hyperstep/trace': {
+    arguments: { readonly from: number; readonly count: number };
+    body: { readonly first: number; readonly next: number; readonly records: readonly Wire<TraceRecord>[] };
+  };
+  'hyperstep/traceSummary': { arguments: Record<never, never>; body: Wire<TraceSummary> };
+  /** What was typed at a domain's console. */
+  'hyperstep/consoleInput': {
+    arguments: { readonly domain: number; readonly data: string };
+    body: Record<never, never>;
+  };
+}
+export type HyperstepRequest = keyof HyperstepRequests;
+
+/** Custom events. */
+export interface HyperstepEvents {
+  /** Output of a domain's console, with its control sequences: for a terminal. */
+  'hyperstep/console': { readonly domain: number; readonly data: string };
+}

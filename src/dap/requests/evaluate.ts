@@ -1,0 +1,111 @@
+import { ExpressionError, complete, completeMembers, evaluateText, assignRegister, inFrame } from '../../debugger/evaluate';
+import type { Evaluation } from '../../debugger/evaluate';
+import { hypercallBreakpointNames } from '../../debugger/breakpoints/function';
+import type { EvaluationContext } from '../../debugger/expressions';
+import { LocationError, formatLocation } from '../../debugger/locations';
+import type { Variable } from '../../debugger/variables';
+import type { Container, Context } from '../context';
+import { needMachine } from '../context';
+import { RequestError } from '../errors';
+import { handler } from '../handler';
+import type { Machine } from '../machine';
+import { integer, object, optional, text } from '../shape';
+import { needFrame } from './stack';
+import { registersChanged, toProtocolVariable } from './variables';
+
+async function contextFor(context: Context, machine: Machine, frameId: number | undefined): Promise<EvaluationContext> {
+  if (frameId === undefined) return machine.contextAt(machine.current());
+  const { vcpu, frame, innermost } = needFrame(context, frameId);
+  const at = await machine.contextAt(vcpu);
+  return innermost ? at : inFrame(at, frame);
+}
+
+/** Errors in what was typed are answered in place, not in a dialog. */
+async function inWords<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof ExpressionError || error instanceof LocationError) throw new RequestError(error.message, { show: false });
+    throw error;
+  }
+}
+
+function answer(context: Context, result: Evaluation): object {
+  const children = result.children;
+  // A structure of a hypercall's arguments does not change while the machine stands still.
+  const container: Container = { list: async () => (await children?.list()) ?? [] };
+  const root: Variable = result;
+  const shown = toProtocolVariable(context, root, { list: () => Promise.resolve([root]) });
+  return {
+    result: shown.value,
+    variablesReference: children === undefined ? 0 : context.containers.create(container),
+    ...(shown.type === undefined ? {} : { type: shown.type }),
+    ...(children === undefined ? {} : { namedVariables: children.named, indexedVariables: children.indexed }),
+    ...(result.memory === undefined ? {} : { memoryReference: formatLocation(result.memory) }),
+  };
+}
+
+const evaluate = handler(
+  'evaluate',
+  object({ expression: text, frameId: optional(integer), context: optional(text) }),
+  async (context, { expression, frameId, context: purpose }, reply) => {
+    const machine = needMachine(context);
+    if (machine.control.state === 'running' && purpose !== 'repl') {
+      throw new RequestError('the machine is running', { code: 'notStopped', show: false });
+    }
+    if (expression.trim() === '') throw new RequestError('nothing to evaluate', { show: false });
+    const result = await inWords(() =>
+      machine.control.still(async () => {
+        const at = await contextFor(context, machine, frameId);
+        return evaluateText(expression, at, purpose === 'repl');
+      }),
+    );
+    if (result.assigned === true) {
+      machine.forget();
+      reply.after(() => registersChanged(context));
+    }
+    return answer(context, result);
+  },
+);
+
+const setExpression = handler(
+  'setExpression',
+  object({ expression: text, value: text, frameId: optional(integer) }),
+  async (context, { expression, value, frameId }, reply) => {
+    const machine = needMachine(context);
+    const result = await inWords(() =>
+      machine.control.still(async () => assignRegister(expression.trim(), value, await contextFor(context, machine, frameId))),
+    );
+    machine.forget();
+    reply.after(() => registersChanged(context));
+    const { result: shown, ...rest } = answer(context, result) as { result: string };
+    return { value: shown, ...rest };
+  },
+);
+
+const completions = handler(
+  'completions',
+  object({ text, column: integer, line: optional(integer), frameId: optional(integer) }),
+  async (context, { text: typed, column, line = 1, frameId }) => {
+    const machine = needMachine(context);
+    const first = context.client.linesStartAt1 ? 1 : 0;
+    const row = typed.split('\n')[line - first] ?? '';
+    const before = row.slice(0, Math.max(0, column - (context.client.columnsStartAt1 ? 1 : 0)));
+    const word = /[$%]?[\w]*$/.exec(before)?.[0] ?? '';
+    const rest = before.slice(0, before.length - word.length);
+    const start = rest.length + (context.client.columnsStartAt1 ? 1 : 0);
+    const hypercall = /(?:^|\s)(hypercall:[\w.*]*)$/.exec(before)?.[1];
+    if (hypercall !== undefined) {
+      const names = hypercallBreakpointNames(machine.hypercalls).filter((name) => name.startsWith(hypercall));
+      return { targets: names.map((label) => ({ label, start: start + word.length - hypercall.length, length: hypercall.length })) };
+    }
+    const path = /([\w$]+(?:\[\d+\]|\.[\w$]+)*)\.$/.exec(rest)?.[1];
+    const found = await machine.control.still(async () => {
+      const at = await contextFor(context, machine, frameId);
+      return path === undefined ? complete(word, at) : completeMembers(path, at).filter((one) => one.text.startsWith(word));
+    });
+    return { targets: found.map((one) => ({ label: one.text, type: one.kind, start, length: word.length })) };
+  },
+);
+
+export const evaluation = [evaluate, setExpression, completions];

@@ -1,0 +1,170 @@
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { exceptionFilters } from '../../debugger/breakpoints/exception';
+import { continuePlan } from '../../debugger/run-control';
+import type { Context } from '../context';
+import { event, needMachine, output, resetHandles } from '../context';
+import { RequestError, messageOf } from '../errors';
+import { handler } from '../handler';
+import { announceBreakpoints, launchMachine, restartMachine } from '../launching';
+import { onHalt } from '../halting';
+import type { Machine } from '../machine';
+import type { LaunchArguments } from '../protocol';
+import { boolean, integer, maybe, object, optional, text, textOrNumber } from '../shape';
+
+const capabilities: DebugProtocol.Capabilities = {
+  supportsConfigurationDoneRequest: true,
+  supportsFunctionBreakpoints: true,
+  supportsConditionalBreakpoints: true,
+  supportsHitConditionalBreakpoints: true,
+  supportsLogPoints: true,
+  supportsInstructionBreakpoints: true,
+  supportsBreakpointLocationsRequest: true,
+  supportsEvaluateForHovers: true,
+  supportsSetVariable: true,
+  supportsSetExpression: true,
+  supportsSteppingGranularity: true,
+  supportsDisassembleRequest: true,
+  supportsReadMemoryRequest: true,
+  supportsWriteMemoryRequest: true,
+  supportsExceptionInfoRequest: true,
+  supportsExceptionFilterOptions: true,
+  supportsRestartRequest: true,
+  supportsTerminateRequest: true,
+  supportsCancelRequest: true,
+  supportsCompletionsRequest: true,
+  completionTriggerCharacters: ['$', '.', ':'],
+  supportsLoadedSourcesRequest: true,
+  supportsModulesRequest: true,
+  supportsDelayedStackTraceLoading: true,
+  supportsClipboardContext: true,
+  exceptionBreakpointFilters: exceptionFilters.map(({ filter, label, description, conditionDescription, ...one }) => ({
+    filter,
+    label,
+    description,
+    default: one.default,
+    supportsCondition: true,
+    conditionDescription,
+  })),
+};
+
+const initialize = handler(
+  'initialize',
+  maybe({
+    adapterID: optional(text),
+    linesStartAt1: optional(boolean),
+    columnsStartAt1: optional(boolean),
+    pathFormat: optional(text),
+    supportsProgressReporting: optional(boolean),
+    supportsInvalidatedEvent: optional(boolean),
+    supportsMemoryEvent: optional(boolean),
+  }),
+  (context, args) => {
+    const format = args.pathFormat ?? 'path';
+    if (format !== 'path' && format !== 'uri') {
+      throw new RequestError(`pathFormat '${format}' is not known; it is 'path' or 'uri'`);
+    }
+    context.client = {
+      linesStartAt1: args.linesStartAt1 ?? true,
+      columnsStartAt1: args.columnsStartAt1 ?? true,
+      pathsAreUris: format === 'uri',
+      progress: args.supportsProgressReporting ?? false,
+      invalidated: args.supportsInvalidatedEvent ?? false,
+      memory: args.supportsMemoryEvent ?? false,
+    };
+    return capabilities;
+  },
+);
+
+const launchShape = maybe({
+  kernel: optional(text),
+  ramdisk: optional(text),
+  cmdline: optional(text),
+  memory: optional(textOrNumber),
+  vcpus: optional(integer),
+  config: optional(text),
+  stopOnEntry: optional(boolean),
+  noDebug: optional(boolean),
+});
+
+/** Lets the machine go, once it is there and the client has said all it wanted to say beforehand. */
+function begin(context: Context, machine: Machine): void {
+  if (machine.started || !context.configured) return;
+  machine.started = true;
+  const { halt } = machine.control;
+  if (machine.args.stopOnEntry === true && machine.args.noDebug !== true && halt !== undefined) onHalt(context, machine, halt);
+  else machine.control.start(continuePlan);
+}
+
+const launch = handler('launch', launchShape, async (context, args, reply) => {
+  if (context.machine !== undefined) throw new RequestError('launch: a machine is running already; restart or terminate it');
+  const machine = await launchMachine(context, args, reply);
+  context.machine = machine;
+  reply.after(() => {
+    context.send(event('initialized', {}));
+    announceBreakpoints(context, machine);
+    begin(context, machine);
+  });
+});
+
+const attach = handler('attach', maybe({}), () => {
+  throw new RequestError('attach: there is nothing to attach to, the machine lives inside the adapter; use launch');
+});
+
+const configurationDone = handler('configurationDone', maybe({}), (context, _args, reply) => {
+  context.configured = true;
+  const { machine } = context;
+  if (machine !== undefined) reply.after(() => begin(context, machine));
+});
+
+const restart = handler('restart', maybe({ arguments: optional(launchShape) }), async (context, args, reply) => {
+  const old = needMachine(context);
+  // VS Code sends the launch configuration again, which may have been edited meanwhile.
+  const wanted: LaunchArguments = args.arguments ?? old.args;
+  const machine = await restartMachine(context, old, wanted, reply).catch((error: unknown) => {
+    // Without the old machine and without a new one there is nothing left to debug.
+    if (context.machine === undefined) context.send(event('terminated', {}));
+    throw error;
+  });
+  resetHandles(context);
+  context.machine = machine;
+  reply.after(() => {
+    announceBreakpoints(context, machine);
+    begin(context, machine);
+  });
+});
+
+/** Ends the machine; what goes wrong with that is of no use to anyone any more. */
+async function end(context: Context): Promise<void> {
+  const { machine } = context;
+  context.machine = undefined;
+  context.closing = true;
+  try {
+    await machine?.dispose();
+  } catch (error) {
+    output(context, 'stderr', `while ending the machine: ${messageOf(error)}`);
+  }
+}
+
+const terminate = handler(
+  'terminate',
+  maybe({ restart: optional(boolean) }),
+  async (context, _args, reply) => {
+    await end(context);
+    reply.after(() => context.send(event('terminated', {})));
+  },
+  { urgent: true },
+);
+
+const disconnect = handler(
+  'disconnect',
+  maybe({ restart: optional(boolean), terminateDebuggee: optional(boolean) }),
+  async (context, _args, reply) => {
+    await end(context);
+    reply.after(() => context.close());
+  },
+  { urgent: true },
+);
+
+export const lifecycle = [initialize, launch, attach, configurationDone, restart, terminate, disconnect];
+
+export const cancelShape = object({ requestId: optional(integer), progressId: optional(text) });

@@ -1,0 +1,114 @@
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { callName } from '../../debugger/calls';
+import { formatLocation, sameVcpu, vcpuName, virtual } from '../../debugger/locations';
+import type { Frame } from '../../debugger/unwind';
+import { frameName } from '../../debugger/unwind';
+import type { Context } from '../context';
+import { needMachine, needStopped, needThread, sourceOf, toClientLine } from '../context';
+import { RequestError } from '../errors';
+import { exceptionAt } from '../halting';
+import { handler } from '../handler';
+import type { Machine } from '../machine';
+import type { VcpuRef } from '../../machine/target';
+import { count, integer, maybe, object, optional } from '../shape';
+
+const threads = handler('threads', maybe({}), async (context) => {
+  const { machine } = context;
+  if (machine === undefined) return { threads: [] };
+  const domains = await machine.control.still(() => machine.target.domains());
+  const list = domains.flatMap((domain) =>
+    domain.vcpus.map(({ ref, state }) => {
+      const note = state === 'running' || state === 'runnable' ? '' : ` (${state})`;
+      return { id: machine.threadOf(ref), name: `${vcpuName(ref)} ${domain.name}${note}` };
+    }),
+  );
+  return { threads: list };
+});
+
+function toProtocolFrame(context: Context, machine: Machine, vcpu: VcpuRef, frame: Frame, innermost: boolean): DebugProtocol.StackFrame {
+  const { line, kind, found, address } = frame;
+  const hint = kind === 'boundary' ? ('label' as const) : found === 'search' ? ('subtle' as const) : undefined;
+  return {
+    id: context.frames.create({ vcpu, frame, innermost }),
+    name: frameName(frame),
+    instructionPointerReference: formatLocation(virtual(vcpu, address)),
+    ...(line === undefined
+      ? { line: 0, column: 0 }
+      : { source: sourceOf(context, machine.symbols, line.file), line: toClientLine(context, line.line), column: line.column ?? 1 }),
+    ...(hint === undefined ? {} : { presentationHint: hint }),
+  };
+}
+
+const stackTrace = handler(
+  'stackTrace',
+  object({ threadId: integer, startFrame: optional(count), levels: optional(count) }),
+  async (context, { threadId, startFrame = 0, levels = 0 }) => {
+    const machine = needStopped(context);
+    const vcpu = needThread(machine, threadId);
+    const frames = await machine.control.still(() => machine.stack(vcpu));
+    const end = levels === 0 ? frames.length : startFrame + levels;
+    // Both the boundary and the code that made the call show the registers of the vCPU.
+    const top = frames[0]?.kind === 'boundary' ? 1 : 0;
+    return {
+      totalFrames: frames.length,
+      stackFrames: frames
+        .slice(startFrame, end)
+        .map((frame, index) => toProtocolFrame(context, machine, vcpu, frame, startFrame + index <= top)),
+    };
+  },
+);
+
+const exceptionInfo = handler('exceptionInfo', object({ threadId: integer }), async (context, { threadId }) => {
+  const machine = needStopped(context);
+  const halt = exceptionAt(machine, threadId);
+  if (halt === undefined) throw new RequestError(`thread ${threadId} is not stopped at an exception`, { show: false });
+  const { vcpu, at } = halt.stop;
+  const spec = halt.hits[0]?.spec;
+  const filter = spec !== undefined && 'filter' in spec ? spec.filter : 'exception';
+  const { call, frames } = await machine.control.still(async () => ({
+    call: await machine.callAt(vcpu),
+    frames: await machine.stack(vcpu),
+  }));
+  return {
+    exceptionId: filter,
+    description: halt.text,
+    breakMode: 'always',
+    details: {
+      message: halt.text,
+      typeName: call === undefined ? filter : `${filter}: ${callName(call)}${call.errno === undefined ? '' : ` ${call.errno}`}`,
+      fullTypeName: `${vcpuName(vcpu)} after ${at.retired} instructions`,
+      stackTrace: frames.map((frame) => `    at ${frameName(frame)}`).join('\n'),
+    },
+  };
+});
+
+const modules = handler('modules', maybe({ startModule: optional(count), moduleCount: optional(count) }), (context) => {
+  const { launch, symbols } = needMachine(context);
+  const list = launch.machine.domains.map(({ name, kernel }, index) => ({
+    id: index + 1,
+    name: kernel.name,
+    symbolStatus: symbols.count === 0 ? 'no symbols' : `${symbols.count} symbols, ${symbols.files.length} source files`,
+    version: `domain ${name}`,
+  }));
+  return { modules: list, totalModules: list.length };
+});
+
+const loadedSources = handler('loadedSources', maybe({}), (context) => {
+  const { symbols } = needMachine(context);
+  return { sources: symbols.files.map((file) => sourceOf(context, symbols, file)) };
+});
+
+const source = handler('source', maybe({}), () => {
+  throw new RequestError('sources are files; this adapter keeps no texts of its own', { show: false });
+});
+
+export const stack = [threads, stackTrace, exceptionInfo, modules, loadedSources, source];
+
+/** Which stopped vCPU a frame belongs to, and whether the registers are its own. */
+export function needFrame(context: Context, frameId: number): ReturnType<Context['frames']['get']> {
+  const found = (context.frames.get(frameId) as ReturnType<Context['frames']['get']> | undefined) ?? undefined;
+  if (found === undefined) throw new RequestError(`there is no frame ${frameId}; the machine has run since`, { show: false });
+  return found;
+}
+
+export const isCurrent = (machine: Machine, vcpu: VcpuRef): boolean => sameVcpu(machine.current(), vcpu);

@@ -1,0 +1,1 @@
+export { callName, formatCall } from '../machine/format';
