@@ -12,13 +12,14 @@ import type { MachineConfig, Target } from '../machine/target';
 const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
 const root = join(bundleFolder, '..');
 
-let interpreter: Uint8Array | undefined;
-const interpreterBytes = (): Uint8Array => (interpreter ??= readFileSync(join(bundleFolder, 'interpret.wasm')));
+let interpreter: WebAssembly.Module | undefined;
+const interpreterModule = (): WebAssembly.Module =>
+  (interpreter ??= new WebAssembly.Module(readFileSync(join(bundleFolder, 'interpret.wasm'))));
 
 /** `paced`: idle virtual time takes wall time, as for a person at the console; otherwise it is skipped. */
 export function machineHost({ paced }: { readonly paced: boolean }): MachineHost {
   return {
-    assemble: (config, log) => assembleMachine(config, { interpreter: interpreterBytes(), log }),
+    assemble: (config, log) => assembleMachine(config, { interpreter: interpreterModule(), log }),
     turn: () => new Promise((resolve) => setImmediate(resolve)),
     ...(paced ? { sleep } : {}),
   };

@@ -1,6 +1,7 @@
 import { createLog } from '../base/log';
 import { createCpu } from '../cpu/cpu';
 import { createMemory } from '../cpu/memory';
+import { processorCpuid } from '../cpu/processor';
 import { PAGE_SIZE } from '../cpu/types';
 import { createDevices } from '../devices';
 import { loadImage } from '../guest/image';
@@ -14,8 +15,8 @@ import type { MachineConfig } from './target';
 import { createTrace, TRACE_RECORD_SIZE } from './trace';
 
 export interface AssembleOptions {
-  /** dist/interpret.wasm */
-  readonly interpreter: Uint8Array;
+  /** dist/interpret.wasm, compiled. */
+  readonly interpreter: WebAssembly.Module;
   readonly log: (text: string) => void;
   /** Hypercalls that the trace keeps before it overwrites the oldest. */
   readonly traceRecords?: number;
@@ -56,17 +57,13 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
   const hv = late<Hypervisor>('the hypervisor');
   const stops = createStops(() => hv.get());
 
-  const cpu = createCpu({
-    memory,
-    interpreter: options.interpreter,
-    hooks: {
-      cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
-      tsc: (vcpu) => hv.get().tsc(vcpu),
-      cow: (mfn) => {
-        marks.beforeStore(mfn);
-      },
-      watch: () => false,
+  const cpu = createCpu(memory, options.interpreter, {
+    cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
+    tsc: (vcpu) => hv.get().tsc(vcpu),
+    cow: (mfn) => {
+      marks.beforeStore(mfn);
     },
+    watch: () => false,
   });
   const marks = createMarks(memory, (mfn) => {
     cpu.beforeStore(mfn);
@@ -77,7 +74,7 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
   const hypervisor = createHypervisor({
     cpu,
     clock,
-    cpuid: cpu.cpuid,
+    cpuid: processorCpuid,
     log: log.child('xen'),
     observer: stops.observer,
     trace,
