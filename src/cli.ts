@@ -1,13 +1,14 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
 import { serveDap } from './dap/server';
+import { adapterHost } from './host/adapter';
 import { inProcessTarget, sampleGuest, version } from './host/node';
 
 main(process.argv.slice(2), {
   version: version(),
   createTarget: inProcessTarget,
   sampleGuest,
-  serveDap,
+  serveDap: (where) => serveDap(adapterHost(), where),
 }).then(
   (status) => {
     process.exitCode = status;

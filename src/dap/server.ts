@@ -45,8 +45,14 @@ export function serveStreams(host: Host, input: Readable, out: Writable): Servin
   return { done, stop };
 }
 
-/** The adapter on this process's own standard streams. */
-export const serveStdio = (host: Host): Serving => serveStreams(host, process.stdin, process.stdout);
+/** The adapter on this process's own standard streams; over when the client has gone. */
+function serveStdio(host: Host): Serving {
+  // The stream is the protocol's: a stray print would break it.
+  console.log = console.error;
+  const serving = serveStreams(host, process.stdin, process.stdout);
+  void serving.done.then(() => process.stdin.destroy());
+  return serving;
+}
 
 /** Any number of clients, one after the other or at once, each with a machine of its own. */
 async function listen(host: Host, where: { port: number; host: string } | { path: string }): Promise<Serving> {
@@ -87,3 +93,15 @@ export const servePort = (host: Host, port: number): Promise<Serving> => listen(
 
 /** @param path of a Unix socket or a named pipe */
 export const servePipe = (host: Host, path: string): Promise<Serving> => listen(host, { path });
+
+/** Serves as asked, until it is over: standard streams when neither a port nor a pipe is given. */
+export async function serveDap(host: Host, where: { readonly port?: number; readonly pipe?: string }): Promise<void> {
+  const serving =
+    where.port !== undefined
+      ? await servePort(host, where.port)
+      : where.pipe !== undefined
+        ? await servePipe(host, where.pipe)
+        : serveStdio(host);
+  if (serving.port !== undefined) process.stderr.write(`hyperstep: debug adapter on 127.0.0.1:${serving.port}\n`);
+  await serving.done;
+}

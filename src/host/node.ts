@@ -11,6 +11,7 @@ import type { MachineConfig, Target } from '../machine/target';
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
 const root = join(bundleFolder, '..');
+export const samplesFolder = join(root, 'media', 'samples');
 
 let interpreter: WebAssembly.Module | undefined;
 const interpreterModule = (): WebAssembly.Module =>

@@ -44,7 +44,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   // The command line takes the adapter's launch arguments, so it resolves them by the same text.
   cli: { values: ['base', 'machine', 'dap', 'debugger/launch'] },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
-  host: { values: ['machine'] },
+  host: { values: ['machine', 'debugger', 'dap'] },
   editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
 };
 

@@ -1,0 +1,14 @@
+// The debug adapter as a process: `node dist/adapter.js`, on standard streams, `--port N` or `--pipe P`. Wiring only.
+import { parseArgs } from 'node:util';
+import { serveDap } from './dap/server';
+import { adapterHost } from './host/adapter';
+
+const { values } = parseArgs({ options: { port: { type: 'string' }, pipe: { type: 'string' } } });
+
+serveDap(adapterHost(), {
+  ...(values.port === undefined ? {} : { port: Number(values.port) }),
+  ...(values.pipe === undefined ? {} : { pipe: values.pipe }),
+}).catch((error: unknown) => {
+  process.stderr.write(`hyperstep: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});
