@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import { HELPER_NAMES } from '../src/cpu/helpers/index';
 import { FORMS } from '../src/cpu/instructions/index';
 import { generateInterpreter } from '../src/cpu/interpret';
+import { interpreterKey } from '../src/cpu/interpreter-module';
 
 const root = resolve(__dirname, '..');
 
@@ -37,7 +38,7 @@ export function interpreterBytes(): Uint8Array {
   try {
     return readFileSync(file);
   } catch {
-    const { bytes, missingHelpers } = generateInterpreter(FORMS, HELPER_NAMES);
+    const { bytes, missingHelpers } = generateInterpreter(FORMS, HELPER_NAMES, interpreterKey());
     if (missingHelpers.length > 0) throw new Error(`helpers named by instructions, not registered: ${missingHelpers.join(', ')}`);
     writeWhole(file, bytes);
     return bytes;

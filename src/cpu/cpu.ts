@@ -1,9 +1,11 @@
 import { codeCache, type CodeCache } from './code-cache';
+import { nativeCpuid, type CpuidLeaf } from './cpuid';
 import { EXIT, type Exit } from './exits';
 import { GuestFault } from './fault';
 import { HELPERS } from './helpers/index';
 import type { HelperContext } from './helpers/context';
 import { FORMS } from './instructions/index';
+import { interpreterKey } from './interpreter-module';
 import type { MachineMemory } from './memory';
 import { VECTOR, type Seg } from './ops';
 import { PTE, WALK } from './paging';
@@ -22,6 +24,8 @@ export interface InterpretingCpu extends Cpu {
   readonly code: CodeCache;
   /** Address, in linear memory, of the word that makes vCPU `index` leave with EXIT.KICK while it is non-zero. */
   kickWord(index: number): number;
+  /** CPUID as the processor itself would answer. */
+  readonly cpuid: (leaf: number, subleaf: number) => CpuidLeaf;
 }
 
 const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend'] as const;
@@ -38,8 +42,20 @@ function exportsOf(instance: WebAssembly.Instance): Wasm {
 
 const toU64 = (v: unknown): bigint => BigInt.asUintN(64, typeof v === 'bigint' ? v : 0n);
 
-/** `module` is what generateInterpreter made of the same FORMS and HELPERS (see interpreter-module.ts). */
-export function createCpu(mem: MachineMemory, module: WebAssembly.Module, hooks: Hooks): InterpretingCpu {
+export interface CpuOptions {
+  readonly memory: MachineMemory;
+  /** dist/interpret.wasm: what generateInterpreter made of the same FORMS and HELPERS. */
+  readonly interpreter: Uint8Array | WebAssembly.Module;
+  readonly hooks: Hooks;
+}
+
+/** Throws an Error for a module made of other declarations than these. */
+export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): InterpretingCpu {
+  const module = interpreter instanceof WebAssembly.Module ? interpreter : new WebAssembly.Module(interpreter);
+  const key = interpreterKey();
+  if (!WebAssembly.Module.exports(module).some((e) => e.name === key)) {
+    throw new Error(`the interpreter's module is stale: it lacks ${key}; build it anew (npm run build)`);
+  }
   const code = codeCache(mem, FORMS, FORMS.length);
   const { view, layout } = mem;
   const byAddress = new Map<number, number>(layout.vcpus.map((a, i) => [a, i]));
@@ -82,8 +98,9 @@ export function createCpu(mem: MachineMemory, module: WebAssembly.Module, hooks:
   }
 
   function cow(frame: number): void {
-    hooks.cow(frame);
+    // The bit first: the hook may announce a store of its own.
     mem.attention[frame] = (mem.attention[frame] ?? 0) & ~ATTENTION.COW;
+    hooks.cow(frame);
   }
 
   const env: Record<string, WebAssembly.ImportValue> = {
@@ -234,6 +251,7 @@ export function createCpu(mem: MachineMemory, module: WebAssembly.Module, hooks:
     },
     setBreakpoints: (addresses) => code.setBreakpoints(addresses),
     skipBreakpoint: (v) => v.setInt('skip_break', 1),
+    cpuid: nativeCpuid,
     kickWord: (index) => (layout.vcpus[index] ?? 0) + offsetOf('kick'),
   };
 }

@@ -53,9 +53,9 @@ function defineEndOfBlock(t: Routines): void {
 
 /**
  * Generates the interpreter's module: a handler for every form, at the form's number in the table, and the
- * run loop with its slow paths. `helpers`: names of the registry, in its order.
+ * run loop with its slow paths. `helpers`: names of the registry, in its order. `key`: interpreterKey().
  */
-export function generateInterpreter(forms: readonly Form[], helpers: readonly string[]): Interpreter {
+export function generateInterpreter(forms: readonly Form[], helpers: readonly string[], key?: string): Interpreter {
   const builder = new ModuleBuilder();
   builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
   const t = defineRoutines(builder);
@@ -80,5 +80,7 @@ export function generateInterpreter(forms: readonly Form[], helpers: readonly st
     const ref = t.functions.get(name);
     if (ref !== undefined) builder.export(ref);
   }
+  const run = t.functions.get('run');
+  if (run !== undefined && key !== undefined) builder.export(run, key);
   return { bytes: builder.finish(), endOfBlock: forms.length, missingHelpers: [...missing].sort(), sizes };
 }

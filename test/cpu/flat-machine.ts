@@ -1,3 +1,4 @@
+import { nativeCpuid } from '../../src/cpu/cpuid';
 import { createCpu, type InterpretingCpu } from '../../src/cpu/cpu';
 import { createMemory } from '../../src/cpu/memory';
 import type { Hooks } from '../../src/cpu/types';
@@ -45,12 +46,16 @@ const ROOT = 0x60000;
  */
 export function flatMachine(hooks: Partial<Hooks> = {}, frames = 512): FlatMachine {
   const mem = createMemory({ frames, vcpus: 1, records: 65536 * 4 });
-  const cpu = createCpu(mem, interpreterModule(), {
-    cpuid: () => ({ eax: 0, ebx: 0, ecx: 0, edx: 0 }),
-    tsc: (v) => v.get('icount'),
-    cow: () => undefined,
-    watch: () => true,
-    ...hooks,
+  const cpu = createCpu({
+    memory: mem,
+    interpreter: interpreterModule(),
+    hooks: {
+      cpuid: (_, leaf, subleaf) => nativeCpuid(leaf, subleaf),
+      tsc: (v) => v.get('icount'),
+      cow: () => undefined,
+      watch: () => true,
+      ...hooks,
+    },
   });
   const v = cpu.vcpus[0];
   if (v === undefined) throw new Error('no vCPU');
