@@ -1,0 +1,95 @@
+import type { Form } from '../../src/cpu/encoding';
+import { GPR, RFLAGS } from '../../src/cpu/state';
+import { DATA, FX, type Result, type Test, WINDOW } from './protocol';
+
+/** One thing that differs. */
+export interface Difference {
+  readonly what: string;
+  readonly expected: string;
+  readonly actual: string;
+}
+
+/** A processor may round these within 1.5 × 2^-12 of the truth (SDM Vol. 2B RCPPS), so two may differ by twice that. */
+const ESTIMATES = /^r(cp|sqrt)(ps|ss)$/;
+const ESTIMATE_BOUND = 3 * 2 ** -12;
+
+/** RF and TF are the harness's own: frames of faults carry RF, and TF drives the steps. */
+const HARNESS_FLAGS = RFLAGS.RF | RFLAGS.TF;
+const FLAG_BITS = { cf: RFLAGS.CF, pf: RFLAGS.PF, af: RFLAGS.AF, zf: RFLAGS.ZF, sf: RFLAGS.SF, of: RFLAGS.OF } as const;
+
+const hex = (v: bigint | number, digits = 0): string => `0x${v.toString(16).padStart(digits, '0')}`;
+const bytesHex = (b: Uint8Array): string => `0x${Buffer.from(b).reverse().toString('hex')}`;
+const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+function near(a: Uint8Array, b: Uint8Array): boolean {
+  const x = new DataView(a.buffer, a.byteOffset, 16);
+  const y = new DataView(b.buffer, b.byteOffset, 16);
+  return [0, 4, 8, 12].every((i) => {
+    if (x.getUint32(i, true) === y.getUint32(i, true)) return true;
+    const v = x.getFloat32(i, true);
+    return Math.abs(v - y.getFloat32(i, true)) <= Math.abs(v) * ESTIMATE_BOUND;
+  });
+}
+
+/** The kernel hides whether an address of its own is mapped: it always reports a protection violation. */
+const isKernel = (address: bigint): boolean => address >> 63n === 1n;
+
+/** PUSHF stores the TF that steps the test. */
+function clearPushedTrap(form: Form, data: Uint8Array, r: Result, windowOffset: number): Uint8Array {
+  if (!form.mnemonic.startsWith('pushf')) return data;
+  const at = Number(r.regs.gpr(4)) - DATA - windowOffset + 1;
+  const copy = data.slice();
+  if (at >= 0 && at < WINDOW) copy[at] = (copy[at] ?? 0) & ~1;
+  return copy;
+}
+
+/** Everything in which `actual` is not what the processor made of `test`. */
+export function differences(form: Form, test: Test, expected: Result, actual: Result): Difference[] {
+  const out: Difference[] = [];
+  const check = (what: string, e: bigint | number, a: bigint | number): void => {
+    if (e !== a) out.push({ what, expected: hex(e), actual: hex(a) });
+  };
+  const outcome = (r: Result): string => {
+    if (!r.faulted) return 'completes';
+    const page = r.vector === 14;
+    const error = page && isKernel(r.cr2) ? r.error | 1 : r.error;
+    return `exception ${r.vector} error ${hex(error)}${page ? ` address ${hex(r.cr2)}` : ''}`;
+  };
+  if (outcome(expected) !== outcome(actual)) {
+    out.push({ what: 'outcome', expected: outcome(expected), actual: outcome(actual) });
+  }
+  const e = expected.regs;
+  const a = actual.regs;
+  GPR.forEach((name, n) => {
+    check(name, e.gpr(n), a.gpr(n));
+  });
+  check('rip', e.rip, a.rip);
+  let ignored: bigint = HARNESS_FLAGS;
+  if (!expected.faulted) for (const f of form.instruction.undefinedFlags ?? []) ignored |= FLAG_BITS[f];
+  check('rflags', e.rflags & ~ignored, a.rflags & ~ignored);
+  check('mxcsr', e.mxcsr, a.mxcsr);
+  for (let n = 0; n < 16; n++) {
+    const [x, y] = [e.xmm(n), a.xmm(n)];
+    if (same(x, y) || (ESTIMATES.test(form.mnemonic) && near(x, y))) continue;
+    out.push({ what: `xmm${n}`, expected: bytesHex(x), actual: bytesHex(y) });
+  }
+  for (const f of ['fcw', 'fsw', 'ftw'] as const) check(f, e.fx16(FX[f]), a.fx16(FX[f]));
+  if (form.instruction.unit === 'fpu') {
+    check('fop', e.fx16(FX.fop), a.fx16(FX.fop));
+    check('fip', e.fx64(FX.fip), a.fx64(FX.fip));
+    check('fdp', e.fx64(FX.fdp), a.fx64(FX.fdp));
+  }
+  for (let i = 0; i < 8; i++) {
+    if (!same(e.st(i), a.st(i))) out.push({ what: `st(${i})`, expected: bytesHex(e.st(i)), actual: bytesHex(a.st(i)) });
+  }
+  const [x, y] = [expected, actual].map((r) => clearPushedTrap(form, r.data, r, test.dataOffset));
+  if (x && y && !same(x, y)) {
+    const at = x.findIndex((v, i) => v !== y[i]);
+    const to = Math.max(...Array.from(x.keys()).filter((i) => x[i] !== y[i])) + 1;
+    const where = `memory at ${hex(DATA + test.dataOffset + at)}`;
+    const show = (b: Uint8Array): string => Buffer.from(b.subarray(at, to)).toString('hex');
+    out.push({ what: where, expected: show(x), actual: show(y) });
+  }
+  check('hash of the rest of memory', expected.elsewhere, actual.elsewhere);
+  return out;
+}

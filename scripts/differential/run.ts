@@ -1,0 +1,126 @@
+/**
+ * Compares our processor with the host's, one random instruction at a time, over every declared encoding.
+ *
+ *   npx tsx scripts/differential/run.ts [options]
+ *     --tier evaluate|interpret   what runs our side (default: both)
+ *     --count N                   tests a form (default 20)
+ *     --seed N                    (default 1)
+ *     --only SET                  gp, sse, mmx or x87; comma separated
+ *     --mnemonic NAME,…           these only (a trailing * is a wild card)
+ *     --show N                    mismatches printed a form (default 1)
+ *     --record FILE               writes the processor's answers as vectors for npm test; see --vectors
+ *     --vectors N                 vectors a form (default 8)
+ *
+ * Needs x86-64 Linux and a C compiler. Exit status 1 on any difference.
+ */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { Form } from '../../src/cpu/encoding';
+import { FORMS } from '../../src/cpu/instructions/index';
+import { differences } from './compare';
+import { generate } from './generate';
+import { hostOracle } from './oracle';
+import type { Test } from './protocol';
+import { Random } from './random';
+import { report } from './report';
+import { skipReason } from './skip';
+import { TIERS, type TierName, makeTier } from './tier';
+
+const { values: options } = parseArgs({
+  options: {
+    tier: { type: 'string', multiple: true },
+    count: { type: 'string', default: '20' },
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string' },
+    mnemonic: { type: 'string' },
+    show: { type: 'string', default: '1' },
+    record: { type: 'string' },
+    vectors: { type: 'string', default: '8' },
+  },
+});
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+const UNITS: Readonly<Record<string, string>> = { fpu: 'x87', sse: 'sse', mmx: 'mmx' };
+const unitOf = (f: Form): string => UNITS[f.instruction.unit ?? ''] ?? 'gp';
+
+function chosen(): Form[] {
+  const units = options.only?.split(',');
+  const names = options.mnemonic?.split(',').map((n) => new RegExp(`^${n.replaceAll('*', '.*')}$`));
+  return FORMS.filter((f) => (units?.includes(unitOf(f)) ?? true) && (names?.some((n) => n.test(f.mnemonic)) ?? true));
+}
+
+/** Attempts for one test before a form counts as one the generator cannot make. */
+const ATTEMPTS = 50;
+const BATCH = 4000;
+
+interface Job {
+  readonly form: Form;
+  readonly test: Test;
+}
+
+function jobs(forms: readonly Form[], count: number, seed: number): { jobs: Job[]; unreached: Form[] } {
+  const all: Job[] = [];
+  const unreached: Form[] = [];
+  for (const form of forms) {
+    const r = new Random(seed * 100003 + form.number);
+    let made = 0;
+    for (let i = 0; i < count * ATTEMPTS && made < count; i++) {
+      const test = generate(form, r);
+      if (!test) continue;
+      all.push({ form, test });
+      made++;
+    }
+    if (made === 0) unreached.push(form);
+  }
+  return { jobs: all, unreached };
+}
+
+function main(): number {
+  const forms = chosen();
+  const skipped = new Map<string, number>();
+  const tested = forms.filter((f) => {
+    const reason = skipReason(f);
+    if (reason !== undefined) skipped.set(`${f.mnemonic}: ${reason}`, (skipped.get(`${f.mnemonic}: ${reason}`) ?? 0) + 1);
+    return reason === undefined;
+  });
+  const made = jobs(tested, Number(options.count), Number(options.seed));
+  const oracle = hostOracle();
+  const tiers = (options.tier ?? [...TIERS]).map((t) => {
+    if (!TIERS.includes(t as TierName)) throw new Error(`--tier ${t}: there are ${TIERS.join(' and ')}`);
+    return { name: t, tier: makeTier(t as TierName) };
+  });
+  /** By tier and form. */
+  const wrong = new Map<string, number>();
+  for (let at = 0; at < made.jobs.length; at += BATCH) {
+    const batch = made.jobs.slice(at, at + BATCH);
+    const expected = oracle.run(batch.map((j) => j.test));
+    batch.forEach(({ form, test }, i) => {
+      const e = expected[i];
+      if (!e) return;
+      for (const { name, tier } of tiers) {
+        let text: string;
+        try {
+          const found = differences(form, test, e, tier.run(test));
+          if (found.length === 0) continue;
+          text = report(test, form, found);
+        } catch (error) {
+          text = report(test, form, [{ what: 'exception', expected: '', actual: String(error instanceof Error ? error.stack : error) }]); // prettier-ignore
+        }
+        const key = `${name}: ${form.mnemonic} '${form.encoding.text}' ${form.w}${form.mem ? ' memory' : ''}`;
+        const n = wrong.get(key) ?? 0;
+        wrong.set(key, n + 1);
+        if (n < Number(options.show)) say(`${name} ${text}\n`);
+      }
+    });
+  }
+  for (const [what, n] of skipped) say(`not compared: ${what} (${n} forms)`);
+  for (const f of made.unreached) say(`no test made for ${f.mnemonic} '${f.encoding.text}' ${f.w}`);
+  for (const [what, n] of wrong) say(`${n} mismatches: ${what}`);
+  say(`${made.jobs.length} tests of ${tested.length} forms, ${wrong.size} forms with mismatches`);
+  return wrong.size > 0 || made.unreached.length > 0 ? 1 : 0;
+}
+
+void writeFileSync;
+process.exitCode = main();
