@@ -62,6 +62,7 @@ const FIELDS: readonly FieldSpec[] = [
   /** Pending exception or exit (see exits.ts), valid when a handler or run() returned non-zero. */
   ...plumbing('i64', 'exit_info', 'exit_address'),
   ...arch('i32', ...SREG, 'ldt', 'gdt_limit', 'ldt_limit', 'cpl'),
+  /** ftw is the abridged tag word of FXSAVE: bit n is set when physical register Rn is not empty. */
   ...arch('i32', 'mxcsr', 'fcw', 'fsw', 'ftw', 'fop'),
   ...plumbing('i32', 'exit_reason', 'exit_vector', 'exit_error'),
   /** Linear-memory address of the active soft TLB (one per address space mode, see paging.ts). */
