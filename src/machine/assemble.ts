@@ -57,13 +57,17 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
   const hv = late<Hypervisor>('the hypervisor');
   const stops = createStops(() => hv.get());
 
-  const cpu = createCpu(memory, options.interpreter, {
-    cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
-    tsc: (vcpu) => hv.get().tsc(vcpu),
-    cow: (mfn) => {
-      marks.beforeStore(mfn);
+  const cpu = createCpu({
+    memory,
+    interpreter: options.interpreter,
+    hooks: {
+      cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
+      tsc: (vcpu) => hv.get().tsc(vcpu),
+      cow: (mfn) => {
+        marks.beforeStore(mfn);
+      },
+      watch: () => false,
     },
-    watch: () => false,
   });
   const marks = createMarks(memory, (mfn) => {
     cpu.beforeStore(mfn);
