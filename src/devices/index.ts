@@ -1,0 +1,57 @@
+/** Domain 0's back ends: what the guests find at the other end of their rings. */
+import type { Log } from '../base/log';
+import type { BackendContext, DomainConnections } from '../hypervisor/backend';
+import { createConsole, type ConsoleBackend, type ConsoleState } from './console';
+import { createEcho, type EchoState } from './echo';
+import { createXenstore, type XenstoreState } from './xenstore';
+import type { XenstoreServer } from './xenstore/server';
+
+export type { ConsoleBackend } from './console';
+export type { XenstoreEntry, XenstoreServer } from './xenstore/server';
+
+export interface DevicesState {
+  readonly console: ConsoleState;
+  readonly xenstore: XenstoreState;
+  readonly echo: readonly EchoState[];
+}
+
+export interface BackendSet {
+  readonly console: ConsoleBackend;
+  readonly xenstore: XenstoreServer;
+  /** Plain data under names. What is in it does not change any more. */
+  save(): DevicesState;
+  /** `state` is what {@link save} gave, with the same domains. */
+  restore(state: unknown): void;
+}
+
+export function createDevices(context: BackendContext, log: Log): BackendSet {
+  const console = createConsole(context, log.child('console'));
+  const xenstore = createXenstore(context, log.child('xenstore'));
+  const echo = createEcho(context, xenstore.server, log.child('echo'));
+  context.xenstore = xenstore.server;
+
+  const attach = (connections: DomainConnections): void => {
+    xenstore.attach(connections);
+    console.attach(connections);
+    echo.attach(connections);
+  };
+  context.connections().forEach(attach);
+  context.onDomain(attach);
+  context.onShutdown((domain) => {
+    console.detach(domain);
+    echo.detach(domain);
+    xenstore.detach(domain);
+  });
+
+  return {
+    console,
+    xenstore: xenstore.server,
+    save: () => ({ console: console.save(), xenstore: xenstore.save(), echo: echo.save() }),
+    restore(given) {
+      const state = given as DevicesState;
+      xenstore.restore(state.xenstore);
+      console.restore(state.console);
+      echo.restore(state.echo);
+    },
+  };
+}
