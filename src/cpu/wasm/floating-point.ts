@@ -1,5 +1,7 @@
-import type { FpOp } from '../ir/nodes';
-import type { Routines } from './routines';
+import type { FpOp, Node } from '../ir/nodes';
+import type { Recorder } from '../ir/recorder';
+import type { FpFmt } from '../ops';
+import { field, type Routines } from './routines';
 
 /** Floating-point operations, numbered for the exact path. */
 export const FP_OPS: readonly FpOp[] = [
@@ -11,15 +13,207 @@ export const FP_OPS: readonly FpOp[] = [
   'convert64_32',
 ]; // prettier-ignore
 
-/** Operands of an operation: compare takes the predicate first. */
+/** Operands of an operation; compare takes the predicate first. */
 export const fpArity = (op: FpOp): number =>
   op.startsWith('compare') ? 3 : /^(add|sub|mul|div|min|max|u?comi)/.test(op) ? 2 : 1;
 
-/** `fp_<op>(vcpu, …operands) → result`: a fast path where the result surely is exact by the host's rules, else the import. */
+/** One IEEE format as WebAssembly sees it. */
+interface Shape {
+  readonly fmt: FpFmt;
+  readonly float: 'f32' | 'f64';
+  readonly int: 'i32' | 'i64';
+  readonly magnitude: bigint;
+  readonly minNormal: bigint;
+  readonly infinity: bigint;
+}
+const SHAPES: Readonly<Record<FpFmt, Shape>> = {
+  32: { fmt: 32, float: 'f32', int: 'i32', magnitude: 0x7fff_ffffn, minNormal: 1n << 23n, infinity: 0xffn << 23n },
+  64: { fmt: 64, float: 'f64', int: 'i64', magnitude: (1n << 63n) - 1n, minNormal: 1n << 52n, infinity: 0x7ffn << 52n },
+};
+
+/**
+ * MXCSR under which the host's arithmetic is the guest's (SDM Vol. 1 §10.2.3): all exceptions masked, precision
+ * already flagged (so that an inexact result changes nothing), rounding to nearest, no DAZ, no FTZ.
+ */
+const MXCSR_MASK = 0x1f80 | 0x6000 | 0x8000 | 0x40 | 0x20;
+const MXCSR_PLAIN = 0x1f80 | 0x20;
+
+/** A value in both guises. */
+interface Number_ {
+  readonly bits: Node;
+  readonly float: Node;
+  /** Bits without the sign. */
+  readonly magnitude: Node;
+}
+
+/** Vocabulary of the fast paths over one format. */
+function language(r: Recorder, s: Shape) {
+  const c = (v: bigint): Node => r.constant(s.int, v);
+  const or = (...bools: readonly Node[]): Node => bools.reduce((a, b) => r.n('i32.or', a, b));
+  const and = (...bools: readonly Node[]): Node => bools.reduce((a, b) => r.n('i32.and', a, b));
+  const fromBits = (bits: Node): Number_ => ({
+    bits,
+    float: r.n(`${s.float}.reinterpret_${s.int}`, bits),
+    magnitude: r.n(`${s.int}.and`, bits, c(s.magnitude)),
+  });
+  const zero = (x: Number_): Node => r.n(`${s.int}.eqz`, x.magnitude);
+  /** low ≤ magnitude < high */
+  const between = (x: Number_, low: bigint, high: bigint): Node =>
+    r.n(`${s.int}.lt_u`, r.n(`${s.int}.sub`, x.magnitude, c(low)), c(high - low));
+  return {
+    or,
+    and,
+    c,
+    zero,
+    fromBits,
+    operand: (v: Node): Number_ => fromBits(s.int === 'i32' ? r.wrap(v) : v),
+    fromFloat: (float: Node): Number_ => fromBits(r.n(`${s.int}.reinterpret_${s.float}`, float)),
+    result: (bits: Node): Node => (s.int === 'i32' ? r.bool(bits) : bits),
+    /** Zero or normal. */
+    plain: (x: Number_): Node => or(zero(x), between(x, s.minNormal, s.infinity)),
+    /** Neither NaN nor denormal. */
+    ordered: (x: Number_): Node => or(zero(x), between(x, s.minNormal, s.infinity + 1n)),
+    /** Normal, and not the smallest: that one may be the rounding of something tiny (SDM Vol. 1 §4.9.1.5). */
+    solid: (x: Number_): Node => between(x, s.minNormal + 1n, s.infinity),
+    mxcsr: (): Node => r.n('i32.eq', r.n('i32.and', field(r, 'mxcsr'), r.i32(MXCSR_MASK)), r.i32(MXCSR_PLAIN)),
+  };
+}
+
+/** Returns early with the plain result, where it is surely right. */
+type Fast = (r: Recorder, s: Shape, operands: readonly Node[]) => void;
+
+const arithmetic =
+  (op: 'add' | 'sub' | 'mul' | 'div'): Fast =>
+  (r, s, [x, y]) => {
+    if (!x || !y) return;
+    const l = language(r, s);
+    const [a, b] = [l.operand(x), l.operand(y)];
+    const v = l.fromFloat(r.n(`${s.float}.${op}`, a.float, b.float));
+    // Sums that vanish are exact; products and quotients only when an operand was zero.
+    const vanishes =
+      op === 'div' ? l.and(l.zero(a), r.n('i32.eqz', l.zero(b))) : op === 'mul' ? l.or(l.zero(a), l.zero(b)) : l.zero(v);
+    r.if(l.and(l.mxcsr(), l.plain(a), l.plain(b), l.or(l.solid(v), vanishes)), () => r.return(l.result(v.bits)));
+  };
+
+/** MIN and MAX give the second operand when neither is less (SDM Vol. 2B MINSD). */
+const extreme =
+  (less: 'lt' | 'gt'): Fast =>
+  (r, s, [x, y]) => {
+    if (!x || !y) return;
+    const l = language(r, s);
+    const [a, b] = [l.operand(x), l.operand(y)];
+    const v = r.n('select', a.bits, b.bits, r.n(`${s.float}.${less}`, a.float, b.float));
+    r.if(l.and(l.ordered(a), l.ordered(b)), () => r.return(l.result(v)));
+  };
+
+const squareRoot: Fast = (r, s, [x]) => {
+  if (!x) return;
+  const l = language(r, s);
+  const a = l.operand(x);
+  const positive = r.n(`${s.int}.eq`, a.bits, a.magnitude);
+  const v = l.fromFloat(r.n(`${s.float}.sqrt`, a.float));
+  r.if(l.and(l.mxcsr(), l.plain(a), l.or(positive, l.zero(a))), () => r.return(l.result(v.bits)));
+};
+
+/** Predicates 0–3 are EQ, LT, LE, UNORD; 4–7 their negations (SDM Vol. 2A CMPPD). */
+const comparison: Fast = (r, s, [predicate, x, y]) => {
+  if (!predicate || !x || !y) return;
+  const l = language(r, s);
+  const [a, b] = [l.operand(x), l.operand(y)];
+  r.if(l.and(l.ordered(a), l.ordered(b)), () => {
+    const p = r.wrap(predicate);
+    const eq = r.n(`${s.float}.eq`, a.float, b.float);
+    const lt = r.n(`${s.float}.lt`, a.float, b.float);
+    const is = (n: number): Node => r.n('i32.eq', r.n('i32.and', p, r.i32(3)), r.i32(n));
+    const holds = r.n('select', eq, r.n('select', lt, l.and(r.n('i32.or', lt, eq), is(2)), is(1)), is(0));
+    const answer = r.n('i32.xor', holds, r.n('i32.and', r.n('i32.shr_u', p, r.i32(2)), r.i32(1)));
+    r.return(l.result(r.n('select', l.c(-1n), l.c(0n), answer)));
+  });
+};
+
+/** CF, PF, ZF in their RFLAGS places: less CF, equal ZF (SDM Vol. 2A COMISD). */
+const flagged: Fast = (r, s, [x, y]) => {
+  if (!x || !y) return;
+  const l = language(r, s);
+  const [a, b] = [l.operand(x), l.operand(y)];
+  const lt = r.n(`${s.float}.lt`, a.float, b.float);
+  const eq = r.n(`${s.float}.eq`, a.float, b.float);
+  const f = r.n('i32.or', lt, r.n('i32.shl', eq, r.i32(6)));
+  r.if(l.and(l.ordered(a), l.ordered(b)), () => r.return(r.bool(f)));
+};
+
+const toInteger =
+  (w: 32 | 64, truncate: boolean): Fast =>
+  (r, s, [x]) => {
+    if (!x) return;
+    const l = language(r, s);
+    const a = l.operand(x);
+    const limit = s.fmt === 64 ? (w === 32 ? 0x41e0_0000_0000_0000n : 0x43e0_0000_0000_0000n) : w === 32 ? 0x4f00_0000n : 0x5f00_0000n; // prettier-ignore
+    // 2^(w−1) by its bits; NaN compares false.
+    const bound = r.n(`${s.float}.reinterpret_${s.int}`, l.c(limit));
+    const rounded = truncate ? a.float : r.n(`${s.float}.nearest`, a.float);
+    const v = r.n(`i64.trunc_sat_${s.float}_s`, rounded);
+    const fits = r.n(`${s.float}.lt`, r.n(`${s.float}.abs`, rounded), bound);
+    r.if(l.and(l.mxcsr(), fits), () => r.return(w === 32 ? r.bool(r.wrap(v)) : v));
+  };
+
+const fromInteger =
+  (w: 32 | 64): Fast =>
+  (r, s, [x]) => {
+    if (!x) return;
+    const l = language(r, s);
+    const v = l.fromFloat(r.n(`${s.float}.convert_i64_s`, w === 32 ? r.n('i64.extend32_s', x) : x));
+    const give = (): void => r.return(l.result(v.bits));
+    // 32 bits always fit a double.
+    if (w === 32 && s.fmt === 64) give();
+    else r.if(l.mxcsr(), give);
+  };
+
+const promote: Fast = (r, _s, [x]) => {
+  if (!x) return;
+  const l = language(r, SHAPES[32]);
+  const a = l.operand(x);
+  r.if(l.ordered(a), () => r.return(r.n('i64.reinterpret_f64', r.n('f64.promote_f32', a.float))));
+};
+const demote: Fast = (r, _s, [x]) => {
+  if (!x) return;
+  const l = language(r, SHAPES[64]);
+  const to = language(r, SHAPES[32]);
+  const a = l.operand(x);
+  const v = to.fromFloat(r.n('f32.demote_f64', a.float));
+  r.if(l.and(l.mxcsr(), l.plain(a), l.or(to.solid(v), l.zero(a))), () => r.return(to.result(v.bits)));
+};
+
+const FAST: ReadonlyMap<FpOp, { fast: Fast; fmt: FpFmt }> = new Map<FpOp, { fast: Fast; fmt: FpFmt }>([
+  ...([32, 64] as const).flatMap((fmt): [FpOp, { fast: Fast; fmt: FpFmt }][] => [
+    [`add${fmt}`, { fast: arithmetic('add'), fmt }],
+    [`sub${fmt}`, { fast: arithmetic('sub'), fmt }],
+    [`mul${fmt}`, { fast: arithmetic('mul'), fmt }],
+    [`div${fmt}`, { fast: arithmetic('div'), fmt }],
+    [`min${fmt}`, { fast: extreme('lt'), fmt }],
+    [`max${fmt}`, { fast: extreme('gt'), fmt }],
+    [`sqrt${fmt}`, { fast: squareRoot, fmt }],
+    [`compare${fmt}`, { fast: comparison, fmt }],
+    [`comi${fmt}`, { fast: flagged, fmt }],
+    [`ucomi${fmt}`, { fast: flagged, fmt }],
+    [`toInt${fmt}_32`, { fast: toInteger(32, false), fmt }],
+    [`toInt${fmt}_64`, { fast: toInteger(64, false), fmt }],
+    [`toInt${fmt}_32_truncate`, { fast: toInteger(32, true), fmt }],
+    [`toInt${fmt}_64_truncate`, { fast: toInteger(64, true), fmt }],
+    [`fromInt32_${fmt}`, { fast: fromInteger(32), fmt }],
+    [`fromInt64_${fmt}`, { fast: fromInteger(64), fmt }],
+  ]),
+  ['convert32_64', { fast: promote, fmt: 32 }],
+  ['convert64_32', { fast: demote, fmt: 64 }],
+]);
+
+/** `fp_<op>(vcpu, …operands) → result`: the host's operation where the result is surely the same, else the exact path. */
 export function defineFloatingPoint(t: Routines): void {
   FP_OPS.forEach((op, number) => {
     const arity = fpArity(op);
     t.define(`fp_${op}`, ['i32', ...Array<'i64'>(arity).fill('i64')], ['i64'], (r, cpu, ...operands) => {
+      const path = FAST.get(op);
+      path?.fast(r, SHAPES[path.fmt], operands);
       const padded = [0, 1, 2].map((i) => operands[i] ?? r.i64(0));
       return r.call('fp', [cpu, r.i32(number), ...padded], 'i64');
     });
