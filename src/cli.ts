@@ -1,6 +1,5 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
-import { serveDap } from './dap/server';
 import { adapterHost } from './host/adapter';
 import { inProcessTarget, sampleGuest, version } from './host/node';
 
@@ -8,7 +7,7 @@ main(process.argv.slice(2), {
   version: version(),
   createTarget: inProcessTarget,
   sampleGuest,
-  serveDap: (where) => serveDap(adapterHost(), where),
+  dapHost: adapterHost,
 }).then(
   (status) => {
     process.exitCode = status;

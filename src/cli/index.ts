@@ -1,4 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import type { Host } from '../dap/host';
+import { serveDap } from '../dap/server';
 import { LaunchError, resolveLaunch, type MachineArguments } from '../debugger/launch';
 import { formatRecord, formatSummary } from '../machine/format';
 import type { MachineConfig, Target } from '../machine/target';
@@ -13,7 +15,8 @@ export interface CliHost {
   readonly version: string;
   createTarget(config: MachineConfig, paced: boolean): Promise<Target>;
   sampleGuest(): Promise<{ name: string; bytes: Uint8Array }>;
-  serveDap(where: { readonly port?: number; readonly pipe?: string }): Promise<void>;
+  /** The adapter's host, for serving it. */
+  dapHost(): Host;
 }
 
 /** Runs one command line; resolves with the exit status. */
@@ -45,7 +48,7 @@ const COMMAND = {
     const port = text(line, 'port');
     const pipe = text(line, 'pipe');
     if (port !== undefined && pipe !== undefined) throw new UsageError('dap: --port or --pipe, not both');
-    await host.serveDap({
+    await serveDap(host.dapHost(), {
       ...(port === undefined ? {} : { port: parseCount(port, '--port', 0) }),
       ...(pipe === undefined ? {} : { pipe }),
     });

@@ -1,0 +1,118 @@
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { formatSummary, formatWalk } from '../machine/format';
+import type { TraceSummary, Walk } from '../machine/target';
+import type { CliHost } from './index';
+import { inlineClient, type InlineClient } from './inline-client';
+
+/** Hypercall that the demo stops at: the guest asks for a change of a page table it can no longer write. */
+const STOP_AT = 'hypercall:mmu_update';
+const STEPS = 3;
+
+const out = (text = ''): void => {
+  process.stdout.write(`${text}\n`);
+};
+const title = (text: string): void => {
+  out(`\n── ${text} ${'─'.repeat(Math.max(0, 76 - text.length))}`);
+};
+
+/** `npm start`: the bundled sample guest through the debug adapter, as an editor would do it. */
+export async function demo(host: CliHost): Promise<void> {
+  const client = inlineClient(host.dapHost());
+  client.onOutput((category, text) => {
+    if (category === 'stdout') process.stdout.write(text.replace(/^(?=.)/gm, '  guest │ '));
+    else if (category === 'stderr') process.stderr.write(text);
+  });
+  try {
+    await session(client);
+  } finally {
+    await client.close();
+  }
+}
+
+async function session(client: InlineClient): Promise<void> {
+  title(`boot the sample guest, break on ${STOP_AT}`);
+  await client.request('initialize', { adapterID: 'hyperstep', clientID: 'demo', linesStartAt1: true, columnsStartAt1: true, pathFormat: 'path' });
+  const launched = client.request('launch', {});
+  await client.event('initialized');
+  await client.request('setFunctionBreakpoints', { breakpoints: [{ name: STOP_AT }] });
+  await client.request('configurationDone');
+  await launched;
+
+  const threadId = await stopped(client, 'stopped');
+  await show(client, threadId);
+
+  title(`step ${STEPS.toString()} instructions`);
+  for (let i = 0; i < STEPS; i++) {
+    await client.request('stepIn', { threadId, granularity: 'instruction' });
+    await client.event('stopped');
+    const [frame] = await stack(client, threadId, 1);
+    out(`  ${frame?.instructionPointerReference ?? ''}  ${await instructionAt(client, frame)}   in ${frame?.name ?? '?'}`);
+  }
+
+  title('go on to the end');
+  await client.request('setFunctionBreakpoints', { breakpoints: [] });
+  const ended = client.event('terminated');
+  await client.request('continue', { threadId });
+  await ended;
+
+  title('the hypercall trace');
+  out(formatSummary(revive<TraceSummary>(await client.request('hyperstep/traceSummary'))));
+  await client.request('disconnect');
+
+  title('the same in VS Code');
+  out('  npm run package && code --install-extension out/hyperstep.vsix');
+  out('  Then press F5 in a window without a launch.json: the same guest boots under the debugger,');
+  out('  with its hypercalls and page tables in the Run and Debug side bar and its console as a terminal.');
+}
+
+async function stopped(client: InlineClient, event: 'stopped'): Promise<number> {
+  const body = await client.event<DebugProtocol.StoppedEvent['body']>(event);
+  out(`\nstopped: ${body.description ?? body.reason}${body.text === undefined ? '' : ` — ${body.text}`}`);
+  return body.threadId ?? 1;
+}
+
+const stack = async (client: InlineClient, threadId: number, levels = 20): Promise<DebugProtocol.StackFrame[]> =>
+  (await client.request<DebugProtocol.StackTraceResponse['body']>('stackTrace', { threadId, startFrame: 0, levels })).stackFrames;
+
+async function instructionAt(client: InlineClient, frame: DebugProtocol.StackFrame | undefined): Promise<string> {
+  if (frame?.instructionPointerReference === undefined) return '';
+  const { instructions } = await client.request<NonNullable<DebugProtocol.DisassembleResponse['body']>>('disassemble', {
+    memoryReference: frame.instructionPointerReference,
+    instructionCount: 1,
+  });
+  return instructions[0]?.instruction ?? '';
+}
+
+/** Stack, decoded arguments, and a walk to the page table that the hypercall is about to change. */
+async function show(client: InlineClient, threadId: number): Promise<void> {
+  title('stack');
+  const frames = await stack(client, threadId);
+  frames.forEach((f, i) => {
+    const where = f.source?.name === undefined ? '' : `  ${f.source.name}:${f.line.toString()}`;
+    out(`  #${i.toString()} ${(f.instructionPointerReference ?? '').padEnd(20)} ${f.name}${where}`);
+  });
+
+  title('arguments');
+  const [top] = frames;
+  if (top === undefined) return;
+  const { scopes } = await client.request<DebugProtocol.ScopesResponse['body']>('scopes', { frameId: top.id });
+  const scope = scopes.find((s) => /hypercall/i.test(s.name)) ?? scopes[0];
+  if (scope !== undefined) await tree(client, scope.variablesReference, 1);
+
+  title('page-table walk of the stack pointer');
+  out(formatWalk(revive<Walk>(await client.request('hyperstep/walk', { threadId, address: 'rsp' }))));
+}
+
+async function tree(client: InlineClient, variablesReference: number, depth: number): Promise<void> {
+  const { variables } = await client.request<DebugProtocol.VariablesResponse['body']>('variables', { variablesReference });
+  for (const v of variables) {
+    out(`${'  '.repeat(depth)}${v.name} = ${v.value}`);
+    if (v.variablesReference !== 0 && depth < 4) await tree(client, v.variablesReference, depth + 1);
+  }
+}
+
+/** JSON has no bigints: they travel as `0x…`. */
+const revive = <T>(body: unknown): T =>
+  JSON.parse(JSON.stringify(body), (_key, value: unknown) =>
+    typeof value === 'string' && /^0x[0-9a-f]+$/.test(value) ? BigInt(value) : value,
+  ) as T;
