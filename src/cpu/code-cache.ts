@@ -1,4 +1,4 @@
-import { DECODE, decode, HIGH_BYTE, newDecoded, NO_REGISTER, RIP_BASE, type Decoded } from './decode';
+import { DECODE, decode, HIGH_BYTE, MAX_LENGTH, newDecoded, NO_REGISTER, RIP_BASE, type Decoded } from './decode';
 import type { Form, OperandSpec } from './encoding';
 import { GuestFault } from './fault';
 import type { MachineMemory } from './memory';
@@ -11,20 +11,12 @@ import { SLOT, SLOT_COUNT, SLOT_SHIFT, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SH
 /** A block ends at the latest after so many instructions: its truncated copy has one page. */
 const MAX_BLOCK = 80;
 
-/** What a decoded block covers: one or two runs of bytes inside frames. */
-interface Block {
-  readonly slot: number;
-  readonly host: number;
-  readonly first: number;
-  readonly rip: bigint;
-  /** Linear address after the last instruction. */
-  readonly end: bigint;
-  readonly frames: readonly { readonly frame: number; readonly from: number; readonly to: number }[];
-}
-
 export interface CodeCache {
-  /** Decodes the block at `rip`, whose first byte lies at `host`, into the slot. Throws a GuestFault. */
-  decodeBlock(slot: number, host: number, rip: bigint, secondPage: (linear: bigint) => number): void;
+  /**
+   * Decodes into the slot the block whose first byte lies at `host`; its linear address comes in unsigned halves.
+   * `secondPage` translates the page that an instruction crosses into. Throws a GuestFault.
+   */
+  decodeBlock(slot: number, host: number, ripLow: number, ripHigh: number, secondPage: (linear: bigint) => number): void;
   /** Drops the blocks that touch the 64-byte lines of [offset, offset + bytes) of a frame. */
   invalidate(frame: number, offset: number, bytes: number): void;
   flush(): void;
@@ -82,17 +74,27 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
 
   const decoded: Decoded = newDecoded();
   const crossing = new Uint8Array(32);
-  const byFrame = new Map<number, Set<Block>>();
   const breakpoints = new Set<bigint>();
+  /** Their low words: decides nearly always. */
+  const breakLow = new Set<number>();
   const statistics = { decoded: 0, flushes: 0 };
   const recordsEnd = layout.records + layout.recordsSize;
   let arena = layout.records;
 
-  const frameOf = (host: number): number => (host - layout.frames) / PAGE_SIZE;
+  // Which blocks lie in a frame: lists threaded through typed arrays, because blocks are made by the ten thousand.
+  // A block in two frames has two entries. An entry is dead once its slot holds another block.
+  const capacity = 2 * Math.ceil(layout.recordsSize / RECORD_SIZE);
+  const entrySlot = new Uint32Array(capacity);
+  const entryFirst = new Uint32Array(capacity);
+  /** First and last byte in the frame: from << 16 | to − 1. */
+  const entrySpan = new Uint32Array(capacity);
+  const entryNext = new Int32Array(capacity);
+  const head = new Int32Array(layout.frameCount).fill(-1);
+  let entries = 0;
+  let codeFrames: number[] = [];
 
   /** Stores to a frame that starts to hold code must take the slow path from now on. */
-  function barWrites(frame: number): void {
-    const page = layout.frames + frame * PAGE_SIZE;
+  function barWrites(page: number): void {
     for (const tlb of layout.tlbs) {
       for (let n = 0, e = tlb; n < 2 * TLB_ENTRIES; n++, e += 1 << TLB_ENTRY_SHIFT) {
         // Tags are page addresses: their low word and the addend give the address in linear memory.
@@ -104,65 +106,74 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     }
   }
 
-  function coverLines(frame: number, from: number, to: number): void {
+  const alive = (entry: number): boolean => {
+    const slot = entrySlot[entry] ?? 0;
+    return u32[(slot + SLOT.first) >> 2] === entryFirst[entry] && u32[(slot + SLOT.host) >> 2] !== 0;
+  };
+  const kill = (entry: number): void => {
+    u32[((entrySlot[entry] ?? 0) + SLOT.host) >> 2] = 0;
+  };
+
+  function coverLines(frame: number, span: number): void {
     const word = (layout.codeLines + frame * 8) >> 2;
-    for (let line = from >> 6; line <= (to - 1) >> 6; line++) {
+    for (let line = span >>> 22; line <= (span & 0xffff) >> 6; line++) {
       const at = word + (line >> 5);
       u32[at] = (u32[at] ?? 0) | (1 << (line & 31));
     }
   }
 
-  function remember(block: Block): void {
-    for (const { frame, from, to } of block.frames) {
-      // Code beyond memory (the page of ones) cannot change.
-      if (frame < 0 || frame >= layout.frameCount) continue;
-      let set = byFrame.get(frame);
-      if (set === undefined) byFrame.set(frame, (set = new Set()));
-      set.add(block);
-      coverLines(frame, from, to);
-      const attention = mem.attention[frame] ?? 0;
-      if ((attention & ATTENTION.CODE) === 0) {
-        mem.attention[frame] = attention | ATTENTION.CODE;
-        if (attention === 0) barWrites(frame);
-      }
+  function remember(slot: number, first: number, page: number, from: number, to: number): void {
+    const frame = (page - layout.frames) / PAGE_SIZE;
+    // Code beyond memory (the page of ones) cannot change.
+    if (frame < 0 || frame >= layout.frameCount) return;
+    const entry = entries++;
+    const span = (from << 16) | (to - 1);
+    entrySlot[entry] = slot;
+    entryFirst[entry] = first;
+    entrySpan[entry] = span;
+    const top = head[frame] ?? -1;
+    if (top === -1) codeFrames.push(frame);
+    entryNext[entry] = top < 0 ? -1 : top;
+    head[frame] = entry;
+    coverLines(frame, span);
+    const attention = mem.attention[frame] ?? 0;
+    if ((attention & ATTENTION.CODE) === 0) {
+      mem.attention[frame] = attention | ATTENTION.CODE;
+      if (attention === 0) barWrites(page);
     }
   }
 
-  function drop(block: Block): void {
-    if (u32[(block.slot + SLOT.first) >> 2] === block.first) u32[(block.slot + SLOT.host) >> 2] = 0;
-    for (const { frame } of block.frames) byFrame.get(frame)?.delete(block);
-  }
-
-  /** After blocks of a frame were dropped. */
-  function recover(frame: number): void {
+  /** Kills the blocks of a frame that `hit` names (by entry); forgets dead ones. */
+  function sweep(frame: number, hit: (entry: number) => boolean): void {
+    let kept = -1;
     const word = (layout.codeLines + frame * 8) >> 2;
     u32[word] = 0;
     u32[word + 1] = 0;
-    const rest = byFrame.get(frame);
-    if (rest !== undefined && rest.size > 0) {
-      for (const b of rest) for (const f of b.frames) if (f.frame === frame) coverLines(frame, f.from, f.to);
-      return;
+    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1; ) {
+      const next = entryNext[e] ?? -1;
+      if (alive(e)) {
+        if (hit(e)) kill(e);
+        else {
+          coverLines(frame, entrySpan[e] ?? 0);
+          entryNext[e] = kept;
+          kept = e;
+        }
+      }
+      e = next;
     }
-    byFrame.delete(frame);
-    mem.attention[frame] = (mem.attention[frame] ?? 0) & ~ATTENTION.CODE;
-  }
-
-  function dropAll(blocks: readonly Block[]): void {
-    const frames = new Set<number>();
-    for (const b of blocks) {
-      drop(b);
-      for (const f of b.frames) frames.add(f.frame);
-    }
-    for (const f of frames) if (f >= 0 && f < layout.frameCount) recover(f);
+    // -2: no block, but still in codeFrames.
+    head[frame] = kept === -1 ? -2 : kept;
+    if (kept === -1) mem.attention[frame] = (mem.attention[frame] ?? 0) & ~ATTENTION.CODE;
   }
 
   function flush(): void {
     bytes.fill(0, layout.slots, layout.slots + (SLOT_COUNT << SLOT_SHIFT));
-    for (const frame of byFrame.keys()) {
-      byFrame.get(frame)?.clear();
-      recover(frame);
+    for (const frame of codeFrames) {
+      sweep(frame, () => true);
+      head[frame] = -1;
     }
-    byFrame.clear();
+    codeFrames = [];
+    entries = 0;
     arena = layout.records;
     statistics.flushes++;
   }
@@ -204,34 +215,36 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     i32[w + (RECORD.mask >> 2) + 1] = d.address32 ? 0 : -1;
   }
 
-  const ALL = (1n << 64n) - 1n;
+  const linearAt = (low: number, high: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+  const isBreakpoint = (low: number, high: number): boolean =>
+    breakLow.has(low >>> 0) && breakpoints.has(linearAt(low, high));
 
   return {
     statistics,
     flush,
-    decodeBlock(slot, host, rip, secondPage) {
+    decodeBlock(slot, host, ripLow, ripHigh, secondPage) {
       if (arena + (MAX_BLOCK + 1) * RECORD_SIZE > recordsEnd) flush();
       const first = arena;
-      const pageEnd = (host & -PAGE_SIZE) + PAGE_SIZE;
-      const ripLow = Number(rip & 0xffffffffn);
-      const ripHigh = Number(rip >> 32n) | 0;
+      const page = host - (host % PAGE_SIZE);
+      const end = page + PAGE_SIZE;
+      const marked = breakLow.size > 0;
       let at = first;
-      let p = host >>> 0;
+      let p = host;
       let count = 0;
-      let second: number | undefined;
+      let second = 0;
       let ended = false;
-      const end = pageEnd >>> 0;
       while (count < MAX_BLOCK && p < end) {
-        if (count > 0 && breakpoints.size > 0 && breakpoints.has((rip + BigInt(p - host)) & ALL)) break;
+        if (count > 0 && marked && isBreakpoint(ripLow + (p - host), ripHigh)) break;
         let length = decode(bytes, p, end, decoded);
         if (length <= 0) {
           if (count > 0) break;
           if (length === DECODE.MORE) {
             // The instruction crosses into the next page, which may fault: a block of its own.
-            second = secondPage(((rip >> 12n) + 1n) << 12n & ALL);
+            const next = ((linearAt(ripLow, ripHigh) >> 12n) + 1n) << 12n;
+            second = secondPage(BigInt.asUintN(64, next));
             crossing.set(bytes.subarray(p, end));
-            crossing.set(bytes.subarray(second, second + 16), end - p);
-            length = decode(crossing, 0, end - p + 16, decoded);
+            crossing.set(bytes.subarray(second, second + MAX_LENGTH), end - p);
+            length = decode(crossing, 0, end - p + MAX_LENGTH, decoded);
           }
           if (length === DECODE.TOO_LONG) throw new GuestFault(VECTOR.GP, 0);
           if (length <= 0) throw new GuestFault(VECTOR.UD, undefined);
@@ -244,7 +257,7 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
         at += RECORD_SIZE;
         count++;
         ended = place.ends;
-        if (ended || second !== undefined) break;
+        if (ended || second !== 0) break;
       }
       if (!ended) {
         u16[at >> 1] = endOfBlock;
@@ -252,37 +265,44 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
       }
       arena = at;
       statistics.decoded += count;
-      mem.u64[(slot + SLOT.rip) >> 3] = rip;
+      u32[(slot + SLOT.rip) >> 2] = ripLow;
+      u32[(slot + SLOT.rip + 4) >> 2] = ripHigh;
       u32[(slot + SLOT.host) >> 2] = host;
-      u32[(slot + SLOT.host2) >> 2] = second ?? 0;
+      u32[(slot + SLOT.host2) >> 2] = second;
       u32[(slot + SLOT.first) >> 2] = first;
       u16[(slot + SLOT.count) >> 1] = count;
-      u16[(slot + SLOT.breakpoint) >> 1] = breakpoints.size > 0 && breakpoints.has(rip) ? 1 : 0;
-      const page = host & -PAGE_SIZE;
-      const from = (host - page) >>> 0;
-      const frames = [{ frame: frameOf(page >>> 0), from, to: Math.min(p, end) - (page >>> 0) }];
-      if (second !== undefined) frames.push({ frame: frameOf(second), from: 0, to: p - end });
-      remember({ slot, host, first, rip, end: (rip + BigInt(p - host)) & ALL, frames });
+      u16[(slot + SLOT.breakpoint) >> 1] = marked && isBreakpoint(ripLow, ripHigh) ? 1 : 0;
+      remember(slot, first, page, host - page, Math.min(p, end) - page);
+      if (second !== 0) remember(slot, first, second, 0, p - end);
     },
     invalidate(frame, offset, size) {
-      const blocks = byFrame.get(frame);
-      if (blocks === undefined) return;
       const low = offset & ~63;
-      const high = (offset + size + 63) & ~63;
-      const hit = [...blocks].filter((b) => b.frames.some((f) => f.frame === frame && f.from < high && f.to > low));
-      dropAll(hit);
+      const high = offset + size - 1;
+      sweep(frame, (e) => {
+        const span = entrySpan[e] ?? 0;
+        return span >>> 16 <= (high | 63) && (span & 0xffff) >= low;
+      });
     },
     setBreakpoints(addresses) {
       const wanted = new Set(addresses);
-      const changed = [...new Set([...breakpoints, ...wanted])].filter((a) => breakpoints.has(a) !== wanted.has(a));
+      const changed = [...new Set([...breakpoints, ...wanted])].filter(
+        (a) => breakpoints.has(a) !== wanted.has(a),
+      );
       if (changed.length === 0) return;
       breakpoints.clear();
-      for (const a of wanted) breakpoints.add(a);
-      const blocks = new Set<Block>();
-      for (const set of byFrame.values()) {
-        for (const b of set) if (changed.some((a) => a >= b.rip && a < b.end)) blocks.add(b);
+      breakLow.clear();
+      for (const a of wanted) {
+        breakpoints.add(a);
+        breakLow.add(Number(a & 0xffff_ffffn));
       }
-      dropAll([...blocks]);
+      const covers = (e: number): boolean => {
+        const slot = entrySlot[e] ?? 0;
+        const from = mem.u64[(slot + SLOT.rip) >> 3] ?? 0n;
+        const last = (entryFirst[e] ?? 0) + ((u16[(slot + SLOT.count) >> 1] ?? 1) - 1) * RECORD_SIZE;
+        const to = mem.u64[(last + RECORD.next) >> 3] ?? 0n;
+        return changed.some((a) => a >= from && a < to);
+      };
+      for (const frame of codeFrames) if ((head[frame] ?? -1) >= 0) sweep(frame, covers);
     },
   };
 }

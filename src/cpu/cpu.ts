@@ -107,8 +107,9 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
     memory: mem.memory,
     decode(cpu: number, slot: number, host: number): number {
       try {
-        const v = vcpuAt(cpu);
-        code.decodeBlock(slot >>> 0, host >>> 0, v.get('rip'), (linear) => {
+        const rip = (cpu >>> 0) + offsetOf('rip');
+        const [low, high] = [view.getUint32(rip, true), view.getUint32(rip + 4, true)];
+        code.decodeBlock(slot >>> 0, host >>> 0, low, high, (linear) => {
           const second = Number(wasm.fetch(cpu, BigInt.asIntN(64, linear))) >>> 0;
           if (second === 0) throw new FetchFault();
           return second;

@@ -7,7 +7,7 @@ import { VECTOR } from '../ops';
 import { walk, WALK, type PhysicalOps } from '../paging';
 import { offsetOf, type FieldName } from '../state';
 import { ATTENTION } from '../types';
-import { ACCESS, GLOBALS, RC, TLB, TLB_ENTRIES, TLB_ENTRY_SHIFT } from './abi';
+import { ACCESS, GLOBALS, RC, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT } from './abi';
 import type { FunctionRef, ModuleBuilder } from './encoder';
 import { lowerRoutine } from './lower';
 import type { ValType } from './opcodes';
@@ -187,7 +187,7 @@ function defineTranslation(t: Routines): void {
       r.assign(host, r.n('i32.add', global(r, 'framesBase'), r.n('i32.shl', r.wrap(frame), r.i32(12))));
       r.assign(attention, r.load('i32.load8_u', r.n('i32.add', global(r, 'attention'), r.wrap(frame))));
     });
-    const empty = r.i64(-1);
+    const empty = r.i64(TLB_EMPTY);
     const addend = r.n('i32.sub', r.read(host), r.wrap(page));
     const known = r.n('i32.and', r.n('i64.eq', r.load('i64.load', entry, TLB.tagExec), page), r.n('i32.eq', r.load('i32.load', entry, TLB.addend), addend)); // prettier-ignore
     const a = r.read(attention);
@@ -219,9 +219,17 @@ function defineTranslation(t: Routines): void {
     const entry = tlbEntry(r, va);
     const hit = r.n('i64.eq', r.load('i64.load', entry, TLB.tagRead), pageOf(r, va));
     const may = r.n('i32.or', r.n('i32.eqz', access), r.n('i32.and', r.load('i32.load', entry, TLB.flags), r.i32(1)));
-    r.if(r.n('i32.and', hit, may), () =>
-      r.return(r.n('i32.add', r.wrap(va), r.load('i32.load', entry, TLB.addend))),
-    );
+    r.if(r.n('i32.and', hit, may), () => {
+      const host = r.n('i32.add', r.wrap(va), r.load('i32.load', entry, TLB.addend));
+      // The frame may need no attention any more: then the fast tag comes back.
+      const frame = r.n('i32.shr_u', r.n('i32.sub', host, global(r, 'framesBase')), r.i32(12));
+      r.if(r.n('i32.and', access, r.n('i32.lt_u', frame, global(r, 'frameCount'))), () => {
+        const attention = r.load('i32.load8_u', r.n('i32.add', global(r, 'attention'), frame));
+        const tag = r.n('select', r.i64(TLB_EMPTY), pageOf(r, va), attention);
+        r.store('i64.store', entry, tag, TLB.tagWrite);
+      });
+      r.return(host);
+    });
     return r.call('fill', [cpu, va, access], 'i32');
   });
 
