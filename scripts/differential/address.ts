@@ -5,19 +5,19 @@ import type { Random } from './random';
 
 const NONCANONICAL: readonly bigint[] = [0x0000_8000_0000_0000n, 0xffff_7fff_ffff_fff0n, 0x1234_5678_9abc_def0n];
 
-/** An address for an access of `bytes`; `aligned`: it faults unless on a 16-byte boundary. */
+/** An address for an access of `bytes`; `aligned`: it faults unless on a 16-byte boundary. One larger than the window begins in it. */
 export function chooseAddress(r: Random, t: Test, bytes: number, aligned: boolean): bigint {
   const size = Math.max(1, bytes);
   const kind = r.below(100);
   const snap = (a: number): number => (aligned && !r.chance(0.08) ? a & -16 : a);
   const window = DATA + t.dataOffset;
   if (kind < 74) {
-    const room = Math.max(1, WINDOW - size + 1);
+    const room = size > WINDOW ? WINDOW - 64 : WINDOW - size + 1;
     const at = r.below(room);
     return BigInt(snap(window + (r.chance(0.4) ? at & -8 : at)));
   }
   const boundary = (page: number): number => DATA + page * PAGE - (aligned ? 16 : r.below(size + 1));
-  if (kind < 82) return BigInt(boundary(1));
+  if (kind < 82 && size <= WINDOW) return BigInt(boundary(1));
   if (kind < 86) return BigInt(boundary(WRITABLE_PAGES));
   if (kind < 89) return BigInt(snap(DATA + WRITABLE_PAGES * PAGE + r.below(PAGE - size)));
   if (kind < 92) return BigInt(boundary(DATA_PAGES));

@@ -1,6 +1,7 @@
+import { NO_REGISTER, RIP_BASE, decode, newDecoded } from '../../src/cpu/decode';
 import type { Form } from '../../src/cpu/encoding';
 import { GPR, RFLAGS } from '../../src/cpu/state';
-import { DATA, FX, type Result, type Test, WINDOW } from './protocol';
+import { CODE, DATA, FX, type Result, type Test, WINDOW } from './protocol';
 
 /** One thing that differs. */
 export interface Difference {
@@ -31,15 +32,32 @@ function near(a: Uint8Array, b: Uint8Array): boolean {
   });
 }
 
-/** The kernel hides whether an address of its own is mapped: it always reports a protection violation. */
-const isKernel = (address: bigint): boolean => address >> 63n === 1n;
+/** The kernel hides whether an address beyond user space is mapped: it always reports a protection violation. */
+const USER_END = 0x7fff_ffff_f000n;
+const isKernel = (address: bigint): boolean => address >= USER_END;
 
-/** PUSHF stores the TF that steps the test. */
-function clearPushedTrap(form: Form, data: Uint8Array, r: Result, windowOffset: number): Uint8Array {
-  if (!form.mnemonic.startsWith('pushf')) return data;
-  const at = Number(r.regs.gpr(4)) - DATA - windowOffset + 1;
-  const copy = data.slice();
-  if (at >= 0 && at < WINDOW) copy[at] = (copy[at] ?? 0) & ~1;
+/** Where the memory operand lies (without segment base, at 64-bit address size). */
+function operandAddress(t: Test): bigint {
+  const d = newDecoded();
+  decode(t.code, 0, t.code.length, d);
+  const register = (n: number): bigint => (n >= NO_REGISTER ? 0n : t.regs.gpr(n));
+  const base = d.base === RIP_BASE ? BigInt(CODE + t.codeOffset + d.length) : register(d.base);
+  const at = base + (register(d.index) << BigInt(d.shift)) + BigInt(d.disp);
+  return BigInt.asUintN(d.address32 ? 32 : 64, at);
+}
+
+/** Memory the processors need not agree on: PUSHF stores the TF that steps the test, FXSAVE a mask with model-specific bits. */
+function neutral(form: Form, t: Test, r: Result): Uint8Array {
+  const copy = r.data.slice();
+  const clear = (at: number, mask: number): void => {
+    const i = at - DATA - t.dataOffset;
+    if (i >= 0 && i < WINDOW) copy[i] = (copy[i] ?? 0) & ~mask;
+  };
+  if (form.mnemonic.startsWith('pushf')) clear(Number(r.regs.gpr(4)) + 1, 1);
+  if (form.mnemonic.startsWith('fxsave')) {
+    const mask = Number(operandAddress(t)) + FX.mxcsrMask;
+    for (let i = 0; i < 4; i++) clear(mask + i, 0xff);
+  }
   return copy;
 }
 
@@ -82,7 +100,7 @@ export function differences(form: Form, test: Test, expected: Result, actual: Re
   for (let i = 0; i < 8; i++) {
     if (!same(e.st(i), a.st(i))) out.push({ what: `st(${i})`, expected: bytesHex(e.st(i)), actual: bytesHex(a.st(i)) });
   }
-  const [x, y] = [expected, actual].map((r) => clearPushedTrap(form, r.data, r, test.dataOffset));
+  const [x, y] = [expected, actual].map((r) => neutral(form, test, r));
   if (x && y && !same(x, y)) {
     const at = x.findIndex((v, i) => v !== y[i]);
     const to = Math.max(...Array.from(x.keys()).filter((i) => x[i] !== y[i])) + 1;

@@ -135,6 +135,8 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
   const dispAt = code.length;
   code.push(...(addressing?.ripTarget === undefined ? (addressing?.disp ?? []) : [0, 0, 0, 0]), ...immediate);
   if (code.length > 15) return undefined;
+  // A branch to itself looks to the oracle like a repeated instruction.
+  if (f.immediate.relative && BigInt.asIntN(8, BigInt(immediate[0] ?? 0)) === BigInt(-code.length)) return undefined;
   const offset = r.chance(0.03) ? PAGE - code.length : 64 + r.below(3900);
   if (addressing?.ripTarget !== undefined) {
     const disp = Number(addressing.ripTarget) - (CODE + offset + code.length);

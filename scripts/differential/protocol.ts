@@ -26,7 +26,7 @@ export const RESULT_SIZE = RESULT.elsewhere + 8;
 export const CODE_SIZE = 16;
 
 /** Offsets in an FXSAVE image, SDM Vol. 1 table 10-2 and figure 10-3. */
-export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, st: 32, xmm: 160 } as const;
+export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;
 
 /** Views of one struct regs inside a record. */
 export class Regs {

@@ -66,6 +66,9 @@ export class GuestMemory {
   }
 
   private pieces(address: bigint, bytes: number, access: Access, supervisor: boolean, seg?: Seg): Piece[] {
+    // The whole access has to be canonical before any of it is looked up.
+    const last = (address + BigInt(bytes - 1)) & U64;
+    if (!isCanonical(last)) this.translate(last, access, supervisor, seg);
     const first = this.translate(address, access, supervisor, seg);
     const head = Math.min(bytes, PAGE_SIZE - (first % PAGE_SIZE));
     if (head === bytes) return [{ machine: first, bytes }];

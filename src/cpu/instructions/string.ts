@@ -43,8 +43,8 @@ function repeat(o: Ops, c: Context, element: () => Value | undefined): void {
       const count = cut(o, c, o.sub(left(), o.k(1)));
       o.set('rcx', count);
       const again = o.cmp('ne', count, o.k(0));
-      const wanted = differ && (c.rep === 'rep' ? o.eqz(differ) : o.cmp('ne', differ, o.k(0)));
-      more.set(wanted ? o.and(again, wanted) : again);
+      if (differ === undefined) more.set(again);
+      else more.set(o.and(again, c.rep === 'rep' ? o.eqz(differ) : o.cmp('ne', differ, o.k(0))));
     },
   );
 }
@@ -72,8 +72,9 @@ const elements: readonly { name: string; byte: string; run: Element }[] = [
     name: 'cmps',
     byte: 'a6',
     run(o, c) {
-      const a = o.load(c.w, source(o, c));
-      const r = compare(o, c.w, a, o.load(c.w, destination(o, c)));
+      // Where both would fault, the destination does, as on AMD processors (measured).
+      const b = o.load(c.w, destination(o, c));
+      const r = compare(o, c.w, o.load(c.w, source(o, c)), b);
       advance(o, c, stride(o, c), 'rsi', 'rdi');
       return r;
     },
