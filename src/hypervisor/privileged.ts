@@ -56,6 +56,17 @@ function ioplAllows(v: GuestVcpu): boolean {
   return (v.state.kernelMode ? kernel : 3) <= v.state.iopl;
 }
 
+/** guest_io_okay: by level, or by the guest's own bitmap, as the processor's TSS would have it. */
+function portAllowed(v: GuestVcpu, port: number, width: number): boolean {
+  if (ioplAllows(v)) return true;
+  const bitmap = v.state.ioBitmap;
+  if (bitmap === undefined || port + width > bitmap.ports) return false;
+  const bytes = new Uint8Array(2).fill(0xff);
+  v.cpu.readLinear(bitmap.address + BigInt(port >> 3), bytes, 3);
+  const word = (bytes[0] ?? 0xff) | ((bytes[1] ?? 0xff) << 8);
+  return (word & (((1 << width) - 1) << (port & 7))) === 0;
+}
+
 /** No port belongs to an unprivileged domain: writes vanish, and reads find the bus floating. */
 function portIn(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => number): Emulation {
   return {
@@ -63,8 +74,8 @@ function portIn(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => number
     kernelOnly: false,
     text: (v, i) => `in from port ${hex(portOf(v, i))}, ${widthOf(opcode, i)} bytes`,
     run: (_core, v, i) => {
-      if (!ioplAllows(v)) return false;
       const width = widthOf(opcode, i);
+      if (!portAllowed(v, portOf(v, i), width)) return false;
       const mask = allOnes(width);
       // 32-bit results clear the upper half of the register (SDM vol. 1 §3.4.1.1).
       v.cpu.set('rax', width === 4 ? mask : (v.cpu.get('rax') & ~mask) | mask);
@@ -77,7 +88,7 @@ function portOut(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => numbe
     mnemonic: 'out',
     kernelOnly: false,
     text: (v, i) => `out to port ${hex(portOf(v, i))}, ${widthOf(opcode, i)} bytes`,
-    run: (_core, v) => ioplAllows(v),
+    run: (_core, v, i) => portAllowed(v, portOf(v, i), widthOf(opcode, i)),
   };
 }
 const immediatePort = (_v: GuestVcpu, i: Instruction): number => i.immediate;
@@ -89,8 +100,8 @@ function stringPort(opcode: number, input: boolean): Emulation {
     kernelOnly: false,
     text: (v) => `${input ? 'ins' : 'outs'} at port ${hex(dxPort(v))}`,
     run: (_core, v, i) => {
-      if (!ioplAllows(v)) return false;
       const width = widthOf(opcode, i);
+      if (!portAllowed(v, dxPort(v), width)) return false;
       const pointer = input ? 'rdi' : 'rsi';
       const step = BigInt((v.cpu.rflags & EFLAGS.DF) === 0n ? width : -width);
       // One element at a time when repeated: the instruction faults again for the next.

@@ -112,6 +112,8 @@ export interface VcpuState {
   shadowGs: bigint;
   /** IOPL that the guest believes in (physdev_op.set_iopl), 0–3. */
   iopl: number;
+  /** Ports the guest's user may use (physdev_op.set_iobitmap): a set bit forbids. */
+  ioBitmap: { address: bigint; ports: number } | undefined;
 
   /** Where vcpu_info lives: in shared_info, or where register_vcpu_info put it. */
   infoFrame: Mfn;

@@ -47,6 +47,8 @@ export interface HypervisorOptions {
   readonly log: Log;
   readonly observer?: Observer;
   readonly trace?: TraceSink;
+  /** Text that a guest writes to the hypervisor's console (console_io). */
+  readonly console?: (domain: Domain, bytes: Uint8Array) => void;
   /** Seconds since 1970 that the guests take for the moment the machine was made. */
   readonly wallclock?: bigint;
 }

@@ -43,6 +43,7 @@ export function newVcpuState(infoFrame: Mfn, infoOffset: number): VcpuState {
     cr4: 0n,
     shadowGs: 0n,
     iopl: 0,
+    ioBitmap: undefined,
     infoFrame,
     infoOffset,
     infoRegistered: false,

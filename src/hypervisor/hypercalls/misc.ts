@@ -1,0 +1,303 @@
+/** xen_version, console_io, vm_assist, physdev_op, xenpmu_op, multicall. */
+import { arrayOf, enumOf, pointer, u32, ulong } from '../../abi/layout';
+import { HYPERVISOR_VIRT_START, VMASST_CMD, VMASST_TYPE, multicall_entry } from '../../abi/mmu';
+import {
+  PHYSDEVOP,
+  physdev_apic,
+  physdev_dbgp_op,
+  physdev_eoi,
+  physdev_get_free_pirq,
+  physdev_irq,
+  physdev_irq_status_query,
+  physdev_manage_pci,
+  physdev_manage_pci_ext,
+  physdev_map_pirq,
+  physdev_pci_device,
+  physdev_pci_device_add,
+  physdev_pci_mmcfg_reserved,
+  physdev_pirq_eoi_gmfn,
+  physdev_set_iobitmap,
+  physdev_set_iopl,
+  physdev_setup_gsi,
+  physdev_unmap_pirq,
+} from '../../abi/physdev';
+import { XENPMU, xen_pmu_params } from '../../abi/pmu';
+import {
+  CAPABILITIES_LENGTH,
+  CHANGESET_LENGTH,
+  COMMANDLINE_LENGTH,
+  EXTRAVERSION_LENGTH,
+  XENFEAT,
+  XENVER,
+  xen_compile_info,
+  xen_feature_info,
+  xen_platform_parameters,
+} from '../../abi/version';
+import { chars, type Fields, type Struct } from '../../abi/layout';
+import type { CallContext } from '../context';
+import { XEN_VERSION } from '../cpuid';
+import { assists } from '../domain';
+import { family, fail, hypercall, opsOf } from '../hypercall';
+
+const versionArgs = { cmd: enumOf(u32, XENVER, 'xen_version'), arg: pointer() };
+const version = opsOf('xen_version', versionArgs);
+
+/** What this hypervisor says of itself. The number is that of the ABI; the extra version is Debian 12's. */
+const EXTRAVERSION = '.7';
+const CAPABILITIES = 'xen-3.0-x86_64 ';
+const DENIED = '<denied>';
+
+const text = (name: string, cmd: number, length: number, value: string): ReturnType<typeof version> =>
+  version({
+    name,
+    cmd,
+    run({ guest }, _none, { arg }) {
+      guest.write(chars(length), arg, value, name);
+      return 0;
+    },
+  });
+
+function features({ domain }: CallContext): number {
+  const bits: number[] = [
+    XENFEAT.XENFEAT_memory_op_vnode_supported,
+    XENFEAT.XENFEAT_direct_mapped,
+    XENFEAT.XENFEAT_mmu_pt_update_preserve_ad,
+    XENFEAT.XENFEAT_highmem_assist,
+    XENFEAT.XENFEAT_gnttab_map_avail_bits,
+  ];
+  if (assists(domain, VMASST_TYPE.VMASST_TYPE_pae_extended_cr3)) bits.push(XENFEAT.XENFEAT_pae_pgdir_above_4gb);
+  return bits.reduce((sum, b) => sum | (1 << b), 0) >>> 0;
+}
+
+export const xen_version = family({
+  name: 'xen_version',
+  nr: 17,
+  doc: 'version.h',
+  args: versionArgs,
+  cmd: ({ cmd }) => cmd,
+  pointer: ({ arg }) => arg,
+  ops: [
+    version({ name: 'version', cmd: XENVER.XENVER_version, run: () => XEN_VERSION }),
+    text('extraversion', XENVER.XENVER_extraversion, EXTRAVERSION_LENGTH, EXTRAVERSION),
+    version({
+      name: 'compile_info',
+      cmd: XENVER.XENVER_compile_info,
+      run({ guest }, _none, { arg }) {
+        const info = { compiler: 'TypeScript', compile_by: 'hyperstep', compile_domain: '', compile_date: '' };
+        guest.write(xen_compile_info, arg, info, 'compile_info');
+        return 0;
+      },
+    }),
+    text('capabilities', XENVER.XENVER_capabilities, CAPABILITIES_LENGTH, CAPABILITIES),
+    text('changeset', XENVER.XENVER_changeset, CHANGESET_LENGTH, 'hyperstep'),
+    version({
+      name: 'platform_parameters',
+      cmd: XENVER.XENVER_platform_parameters,
+      run({ guest }, _none, { arg }) {
+        guest.write(xen_platform_parameters, arg, { virt_start: HYPERVISOR_VIRT_START }, 'platform_parameters');
+        return 0;
+      },
+    }),
+    version({
+      name: 'get_features',
+      cmd: XENVER.XENVER_get_features,
+      struct: xen_feature_info,
+      out: ['submap'],
+      run(context, a) {
+        if (a.submap_idx !== 0) return fail('EINVAL', `there is no feature map ${a.submap_idx}, only 0`);
+        a.submap = features(context);
+        return 0;
+      },
+    }),
+    version({ name: 'pagesize', cmd: XENVER.XENVER_pagesize, run: () => 4096 }),
+    version({
+      name: 'guest_handle',
+      cmd: XENVER.XENVER_guest_handle,
+      run({ guest, domain }, _none, { arg }) {
+        // The domain's UUID: here its number, which is as unique and the same on every run.
+        const handle = new Uint8Array(16);
+        new DataView(handle.buffer).setUint16(14, domain.id);
+        guest.copyOut(arg, handle, 'guest_handle');
+        return 0;
+      },
+    }),
+    text('commandline', XENVER.XENVER_commandline, COMMANDLINE_LENGTH, DENIED),
+    version({
+      name: 'build_id',
+      cmd: XENVER.XENVER_build_id,
+      refuse: ['EPERM', 'the build id is for privileged domains'],
+    }),
+  ],
+});
+
+const consoleArgs = {
+  cmd: enumOf(u32, { CONSOLEIO_write: 0, CONSOLEIO_read: 1 }, 'console_io'),
+  count: u32,
+  buffer: pointer(),
+};
+const consoleOp = opsOf('console_io', consoleArgs);
+/** Longest piece taken at once; the guest's own pieces are lines. */
+const MAX_CONSOLE = 16384;
+
+export const console_io = family({
+  name: 'console_io',
+  nr: 18,
+  doc: 'xen.h CONSOLEIO_*',
+  args: consoleArgs,
+  cmd: ({ cmd }) => cmd,
+  pointer: ({ buffer }) => buffer,
+  ops: [
+    consoleOp({
+      name: 'write',
+      cmd: 0,
+      doc: 'to the hypervisor log, as Xen built for debugging does it (a release build answers EPERM)',
+      run({ core, domain, guest }, _none, { count, buffer }) {
+        const bytes = guest.copyIn(buffer, Math.min(count, MAX_CONSOLE), 'console text');
+        let line = '';
+        for (const b of bytes) line += String.fromCharCode(b);
+        core.options.console?.(domain, bytes);
+        core.log.info(`d${domain.id}: ${line.replace(/\r?\n$/, '')}`);
+        return 0;
+      },
+    }),
+    consoleOp({ name: 'read', cmd: 1, refuse: ['EPERM', "the hypervisor's console is read by privileged domains only"] }),
+  ],
+});
+
+/** VMASST types that a 64-bit PV guest may switch. */
+const VALID_ASSISTS: ReadonlySet<number> = new Set(Object.values(VMASST_TYPE));
+
+const assistArgs = { cmd: enumOf(u32, VMASST_CMD, 'vm_assist'), type: enumOf(u32, VMASST_TYPE, 'VMASST_TYPE') };
+const assistOp = opsOf('vm_assist', assistArgs);
+const assist = (context: CallContext, type: number, on: boolean): number => {
+  if (!VALID_ASSISTS.has(type)) return fail('EINVAL', `vm_assist has no type ${type}`);
+  const { state } = context.domain;
+  const bit = 1n << BigInt(type);
+  state.vmAssist = on ? state.vmAssist | bit : state.vmAssist & ~bit;
+  return 0;
+};
+
+export const vm_assist = family({
+  name: 'vm_assist',
+  nr: 21,
+  doc: 'xen.h VMASST_*',
+  args: assistArgs,
+  cmd: ({ cmd }) => cmd,
+  ops: [
+    assistOp({ name: 'enable', cmd: 0, run: (context, _none, { type }) => assist(context, type, true) }),
+    assistOp({ name: 'disable', cmd: 1, run: (context, _none, { type }) => assist(context, type, false) }),
+  ],
+});
+
+const physdevArgs = { cmd: enumOf(u32, PHYSDEVOP, 'physdev_op'), arg: pointer() };
+const physdev = opsOf('physdev_op', physdevArgs);
+const NO_HARDWARE = 'an unprivileged domain without devices has no access to hardware';
+const denied = <F extends Fields>(name: keyof typeof PHYSDEVOP, struct: Struct<F>): ReturnType<typeof physdev> =>
+  physdev({ name: name.replace('PHYSDEVOP_', ''), cmd: PHYSDEVOP[name], struct, refuse: ['EPERM', NO_HARDWARE] });
+
+export const physdev_op = family({
+  name: 'physdev_op',
+  nr: 33,
+  doc: 'physdev.h',
+  args: physdevArgs,
+  cmd: ({ cmd }) => cmd,
+  pointer: ({ arg }) => arg,
+  ops: [
+    physdev({
+      name: 'set_iopl',
+      cmd: PHYSDEVOP.PHYSDEVOP_set_iopl,
+      struct: physdev_set_iopl,
+      run({ vcpu }, { iopl }) {
+        if (iopl > 3) return fail('EINVAL', `IOPL ${iopl}: it is at most 3`);
+        vcpu.state.iopl = iopl;
+        return 0;
+      },
+    }),
+    physdev({
+      name: 'set_iobitmap',
+      cmd: PHYSDEVOP.PHYSDEVOP_set_iobitmap,
+      struct: physdev_set_iobitmap,
+      run({ vcpu }, { bitmap, nr_ports }) {
+        if (nr_ports > 65536) return fail('EINVAL', `${nr_ports} ports: there are 65536`);
+        vcpu.state.ioBitmap = { address: bitmap, ports: nr_ports };
+        return 0;
+      },
+    }),
+    physdev({
+      name: 'eoi',
+      cmd: PHYSDEVOP.PHYSDEVOP_eoi,
+      struct: physdev_eoi,
+      refuse: ['EINVAL', 'the domain has no physical interrupts'],
+    }),
+    physdev({
+      name: 'irq_status_query',
+      cmd: PHYSDEVOP.PHYSDEVOP_irq_status_query,
+      struct: physdev_irq_status_query,
+      refuse: ['EINVAL', 'the domain has no physical interrupts'],
+    }),
+    physdev({
+      name: 'irq_unmask_notify',
+      cmd: PHYSDEVOP.PHYSDEVOP_IRQ_UNMASK_NOTIFY,
+      refuse: ['ENOSYS', 'obsolete since Xen 3.2'],
+    }),
+    denied('PHYSDEVOP_apic_read', physdev_apic),
+    denied('PHYSDEVOP_apic_write', physdev_apic),
+    denied('PHYSDEVOP_alloc_irq_vector', physdev_irq),
+    denied('PHYSDEVOP_free_irq_vector', physdev_irq),
+    denied('PHYSDEVOP_map_pirq', physdev_map_pirq),
+    denied('PHYSDEVOP_unmap_pirq', physdev_unmap_pirq),
+    denied('PHYSDEVOP_manage_pci_add', physdev_manage_pci),
+    denied('PHYSDEVOP_manage_pci_remove', physdev_manage_pci),
+    physdev({ name: 'pirq_eoi_gmfn_v1', cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v1, struct: physdev_pirq_eoi_gmfn }),
+    denied('PHYSDEVOP_restore_msi', physdev_manage_pci),
+    denied('PHYSDEVOP_manage_pci_add_ext', physdev_manage_pci_ext),
+    denied('PHYSDEVOP_setup_gsi', physdev_setup_gsi),
+    denied('PHYSDEVOP_get_free_pirq', physdev_get_free_pirq),
+    denied('PHYSDEVOP_pci_mmcfg_reserved', physdev_pci_mmcfg_reserved),
+    denied('PHYSDEVOP_pci_device_add', physdev_pci_device_add),
+    denied('PHYSDEVOP_pci_device_remove', physdev_pci_device),
+    denied('PHYSDEVOP_restore_msi_ext', physdev_pci_device),
+    physdev({ name: 'pirq_eoi_gmfn_v2', cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v2, struct: physdev_pirq_eoi_gmfn }),
+    denied('PHYSDEVOP_dbgp_op', physdev_dbgp_op),
+    denied('PHYSDEVOP_prepare_msix', physdev_pci_device),
+    denied('PHYSDEVOP_release_msix', physdev_pci_device),
+  ],
+});
+
+export const physdev_op_compat = hypercall({
+  name: 'physdev_op_compat',
+  nr: 19,
+  doc: 'physdev.h struct physdev_op (before 3.2)',
+  args: { op: pointer() },
+});
+
+const pmuArgs = { op: enumOf(u32, XENPMU, 'xenpmu_op'), arg: pointer(xen_pmu_params) };
+const pmuOp = opsOf('xenpmu_op', pmuArgs);
+
+export const xenpmu_op = family({
+  name: 'xenpmu_op',
+  nr: 40,
+  doc: 'pmu.h',
+  args: pmuArgs,
+  cmd: ({ op }) => op,
+  pointer: ({ arg }) => arg,
+  ops: Object.entries(XENPMU).map(([name, cmd]) =>
+    pmuOp({
+      name: name.replace('XENPMU_', ''),
+      cmd,
+      struct: xen_pmu_params,
+      refuse: ['EOPNOTSUPP', 'the performance counters are not virtualized (Xen: vpmu=off, the default)'],
+    }),
+  ),
+  unknown: 'EOPNOTSUPP',
+});
+
+/** Its entries are run one by one by the dispatcher, so that each can be stopped at and traced. */
+export const multicall = hypercall({
+  name: 'multicall',
+  nr: 13,
+  doc: 'xen.h HYPERVISOR_multicall, struct multicall_entry',
+  args: { call_list: arrayOf(multicall_entry, 'nr_calls'), nr_calls: ulong },
+  captures: ({ call_list }) => [{ address: call_list, length: multicall_entry.size }],
+  run: () => fail('EINVAL', 'a multicall cannot be an entry of a multicall'),
+});

@@ -1,0 +1,341 @@
+/** Page tables (xen/arch/x86/mm.c: do_mmu_update, do_mmuext_op, do_update_va_mapping). */
+import { hex } from '../../abi/decoded';
+import { DOMID } from '../../abi/domains';
+import { arrayOf, domid, optional, pointer, u32, ulong, vaddr } from '../../abi/layout';
+import {
+  MMU,
+  MMUEXT,
+  UVMF,
+  UVMF_FLUSHTYPE_MASK,
+  mmu_update as mmuUpdate,
+  mmuext_op as mmuextOp,
+  pte,
+} from '../../abi/mmu';
+import { newKernelBase, newUserBase } from '../basetables';
+import type { CallContext } from '../context';
+import { FRAME_FLAG, FRAME_TYPE, type FrameType } from '../frames';
+import { addressOk, walkTables } from '../guest-memory';
+import { Refusal, batch, batchOp, fail, hypercall, type CallResult } from '../hypercall';
+import { setLdt } from '../ldt';
+import { isTable, type Level, type Problem } from '../pagetypes';
+import { setMachineToPhysical } from '../physmap';
+import type { ValueOf } from '../../abi/layout';
+
+/** Set by Xen in `count` when it continues a call it interrupted; a guest passing it skips nothing here. */
+const MMU_UPDATE_PREEMPTED = 0x8000_0000;
+
+/** A domain may name only itself; others are for privileged ones (get_pg_owner and xsm_mmu_update). */
+function checkOwner({ domain, core }: CallContext, foreign: number): void {
+  const owner = foreign & 0xffff;
+  const tables = foreign >>> 16;
+  for (const id of [owner, tables === 0 ? DOMID.SELF : tables - 1]) {
+    if (id === DOMID.SELF || id === domain.id) continue;
+    if (id !== DOMID.DOM0 && id !== DOMID.IO && id !== DOMID.XEN && !core.domains.has(id)) {
+      fail('ESRCH', `there is no domain ${id}`);
+    }
+    fail('EPERM', `d${domain.id} may not update the tables or map the frames of domain ${id}`);
+  }
+}
+
+/** Runs `each` on the elements until one fails; says in the reason which, and writes how many were done. */
+function runBatch(context: CallContext, count: number, pdone: bigint, each: (i: number) => void): CallResult {
+  let done = 0;
+  let refusal: Refusal | undefined;
+  try {
+    while (done < count) {
+      each(done);
+      done++;
+    }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    refusal = new Refusal(error.errno, count === 1 ? error.reason : `element ${done} of ${count}: ${error.reason}`);
+  }
+  if (pdone !== 0n) {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, done, true);
+    // Xen does not report a failure to report.
+    if (addressOk(pdone, 4)) context.vcpu.cpu.writeLinear(pdone, bytes, 3);
+  }
+  if (refusal !== undefined) throw refusal;
+  return 0;
+}
+
+const check = (problem: Problem): void => {
+  if (problem !== undefined) throw problem;
+};
+
+function updateEntry(context: CallContext, ptr: bigint, val: bigint, command: number): void {
+  const { core, domain } = context;
+  const mfn = Number(ptr >> 12n);
+  check(core.types.getPage(mfn, domain.id));
+  try {
+    const index = Number((ptr & 0xff8n) >> 3n);
+    const type = (core.frames.type[mfn] ?? 0) as FrameType;
+    if ((core.frames.typeCount[mfn] ?? 0) > 0 && isTable(type)) {
+      const preserve = command === MMU.MMU_PT_UPDATE_PRESERVE_AD;
+      check(core.types.modEntry(type as Level, mfn, index, val, domain.id, preserve));
+      return;
+    }
+    // An ordinary page of the guest's: the same as a store.
+    const typed = core.types.getType(mfn, FRAME_TYPE.writable);
+    if (typed !== undefined) throw new Refusal('EINVAL', `${hex(ptr)} cannot be written: ${typed.reason}`);
+    core.memory.write64(mfn, index, val);
+    core.types.putType(mfn);
+  } finally {
+    core.types.putPage(mfn);
+  }
+}
+
+type Update = (context: CallContext, request: ValueOf<typeof mmuUpdate>) => void;
+const normalUpdate: Update = (context, { ptr, val }) => updateEntry(context, ptr, val, Number(ptr & 7n));
+
+const updates: Readonly<Partial<Record<number, Update>>> = {
+  [MMU.MMU_NORMAL_PT_UPDATE]: normalUpdate,
+  [MMU.MMU_PT_UPDATE_PRESERVE_AD]: normalUpdate,
+  [MMU.MMU_PT_UPDATE_NO_TRANSLATE]: normalUpdate,
+  [MMU.MMU_MACHPHYS_UPDATE]: ({ core, domain }, { ptr, val }) => {
+    const mfn = Number(ptr >> 12n);
+    check(core.types.getPage(mfn, domain.id));
+    setMachineToPhysical(core, domain, mfn, val);
+    core.types.putPage(mfn);
+  },
+};
+
+export const mmu_update = batch({
+  name: 'mmu_update',
+  nr: 1,
+  doc: 'xen.h HYPERVISOR_mmu_update, struct mmu_update',
+  args: {
+    ureqs: arrayOf(mmuUpdate, 'count'),
+    count: u32,
+    pdone: optional(pointer(u32)),
+    foreigndom: u32,
+  },
+  element: mmuUpdate,
+  pointer: ({ ureqs }) => ureqs,
+  count: ({ count }) => count & ~MMU_UPDATE_PREEMPTED,
+  cmd: ({ ptr }) => Number(ptr & 7n),
+  ops: [
+    batchOp('normal_pt_update', MMU.MMU_NORMAL_PT_UPDATE),
+    batchOp('machphys_update', MMU.MMU_MACHPHYS_UPDATE),
+    batchOp('pt_update_preserve_ad', MMU.MMU_PT_UPDATE_PRESERVE_AD),
+    batchOp('pt_update_no_translate', MMU.MMU_PT_UPDATE_NO_TRANSLATE),
+  ],
+  run(context, { ureqs, count, pdone, foreigndom }) {
+    checkOwner(context, foreigndom);
+    return runBatch(context, count & ~MMU_UPDATE_PREEMPTED, pdone, (i) => {
+      const request = context.guest.read(mmuUpdate, ureqs + BigInt(i * mmuUpdate.size), `request ${i}`);
+      const command = Number(request.ptr & 7n);
+      const update = updates[command];
+      if (update === undefined) return fail('ENOSYS', `mmu_update has no command ${command}`);
+      return update(context, request);
+    });
+  },
+});
+
+type Ext = (context: CallContext, op: ValueOf<typeof mmuextOp>) => void;
+
+const pin =
+  (type: FrameType): Ext =>
+  ({ core, domain }, { arg1 }) => {
+    const mfn = Number(arg1.mfn);
+    check(core.types.getPageAndType(mfn, domain.id, type));
+    const flags = core.frames.flags[mfn] ?? 0;
+    if ((flags & FRAME_FLAG.PINNED) !== 0) {
+      core.types.putPageAndType(mfn);
+      fail('EINVAL', `mfn ${hex(mfn)} is pinned already`);
+    }
+    // The pin keeps the reference and the type count just taken.
+    core.frames.flags[mfn] = flags | FRAME_FLAG.PINNED;
+  };
+
+const flushMask =
+  (each: (context: CallContext, vcpu: number, address: bigint) => void): Ext =>
+  (context, { arg1, arg2 }) => {
+    for (const id of vcpuMask(context, arg2.vcpumask)) each(context, id, arg1.linear_addr);
+  };
+
+/** The vCPUs named by a bitmap in guest memory, one bit each. */
+function vcpuMask({ domain, guest }: CallContext, at: bigint): number[] {
+  const bytes = Math.ceil(domain.vcpus.length / 8);
+  const mask = guest.copyIn(at, bytes, 'vCPU mask');
+  return domain.vcpus.map((v) => v.id).filter((id) => ((mask[id >> 3] ?? 0) & (1 << (id & 7))) !== 0);
+}
+
+const everyVcpu = ({ domain }: CallContext): number[] => domain.vcpus.map((v) => v.id);
+const flushAll = ({ domain }: CallContext, id: number): void => domain.vcpus[id]?.cpu.flushTlb();
+const flushOne = ({ domain }: CallContext, id: number, address: bigint): void => {
+  if (addressOk(address)) domain.vcpus[id]?.cpu.flushPage(address);
+};
+
+const refused =
+  (errno: 'EACCES' | 'EINVAL' | 'EOPNOTSUPP', reason: string): Ext =>
+  () =>
+    fail(errno, reason);
+const NO_DEVICES = 'a domain without devices has no caches to flush';
+
+const extended: Readonly<Partial<Record<number, Ext>>> = {
+  [MMUEXT.MMUEXT_PIN_L1_TABLE]: pin(FRAME_TYPE.l1),
+  [MMUEXT.MMUEXT_PIN_L2_TABLE]: pin(FRAME_TYPE.l2),
+  [MMUEXT.MMUEXT_PIN_L3_TABLE]: pin(FRAME_TYPE.l3),
+  [MMUEXT.MMUEXT_PIN_L4_TABLE]: pin(FRAME_TYPE.l4),
+  [MMUEXT.MMUEXT_UNPIN_TABLE]: ({ core, domain }, { arg1 }) => {
+    const mfn = Number(arg1.mfn);
+    check(core.types.getPage(mfn, domain.id));
+    const flags = core.frames.flags[mfn] ?? 0;
+    if ((flags & FRAME_FLAG.PINNED) === 0) {
+      core.types.putPage(mfn);
+      fail('EINVAL', `mfn ${hex(mfn)} is not pinned`);
+    }
+    core.frames.flags[mfn] = flags & ~FRAME_FLAG.PINNED;
+    core.types.putPageAndType(mfn);
+    core.types.putPage(mfn);
+  },
+  [MMUEXT.MMUEXT_NEW_BASEPTR]: ({ core, vcpu }, { arg1 }) => check(newKernelBase(core, vcpu, Number(arg1.mfn))),
+  [MMUEXT.MMUEXT_NEW_USER_BASEPTR]: ({ core, vcpu }, { arg1 }) =>
+    check(newUserBase(core, vcpu, Number(arg1.mfn))),
+  [MMUEXT.MMUEXT_TLB_FLUSH_LOCAL]: ({ vcpu }) => vcpu.cpu.flushTlb(),
+  [MMUEXT.MMUEXT_INVLPG_LOCAL]: ({ vcpu }, { arg1 }) => {
+    if (addressOk(arg1.linear_addr)) vcpu.cpu.flushPage(arg1.linear_addr);
+  },
+  [MMUEXT.MMUEXT_TLB_FLUSH_MULTI]: flushMask(flushAll),
+  [MMUEXT.MMUEXT_INVLPG_MULTI]: flushMask(flushOne),
+  [MMUEXT.MMUEXT_TLB_FLUSH_ALL]: (context) => {
+    for (const id of everyVcpu(context)) flushAll(context, id);
+  },
+  [MMUEXT.MMUEXT_INVLPG_ALL]: (context, { arg1 }) => {
+    for (const id of everyVcpu(context)) flushOne(context, id, arg1.linear_addr);
+  },
+  [MMUEXT.MMUEXT_FLUSH_CACHE]: refused('EACCES', NO_DEVICES),
+  [MMUEXT.MMUEXT_FLUSH_CACHE_GLOBAL]: refused('EINVAL', NO_DEVICES),
+  [MMUEXT.MMUEXT_SET_LDT]: ({ core, vcpu }, { arg1, arg2 }) => {
+    const entries = arg2.nr_ents;
+    const base = entries === 0 ? 0n : arg1.linear_addr;
+    if ((base & 0xfffn) !== 0n || !addressOk(base) || entries > 8192) {
+      fail('EINVAL', `LDT at ${hex(base)} with ${entries} entries: it must be page-aligned, the guest's, and at most 8192 long`);
+    }
+    if (vcpu.state.ldtBase !== base || vcpu.state.ldtEntries !== entries) setLdt(core, vcpu, base, entries);
+  },
+  [MMUEXT.MMUEXT_CLEAR_PAGE]: ({ core, domain }, { arg1 }) => {
+    const mfn = Number(arg1.mfn);
+    check(asInvalid(core.types.getPageAndType(mfn, domain.id, FRAME_TYPE.writable)));
+    core.memory.zero(mfn);
+    core.types.putPageAndType(mfn);
+  },
+  [MMUEXT.MMUEXT_COPY_PAGE]: ({ core, domain }, { arg1, arg2 }) => {
+    const from = Number(arg2.src_mfn);
+    const to = Number(arg1.mfn);
+    check(core.types.getPage(from, domain.id));
+    const problem = asInvalid(core.types.getPageAndType(to, domain.id, FRAME_TYPE.writable));
+    if (problem === undefined) {
+      core.memory.copy(to, from);
+      core.types.putPageAndType(to);
+    }
+    core.types.putPage(from);
+    check(problem);
+  },
+  [MMUEXT.MMUEXT_MARK_SUPER]: refused('EOPNOTSUPP', 'superpages of PV guests are no longer supported'),
+  [MMUEXT.MMUEXT_UNMARK_SUPER]: refused('EOPNOTSUPP', 'superpages of PV guests are no longer supported'),
+};
+
+const asInvalid = (problem: Problem): Problem =>
+  problem === undefined ? undefined : new Refusal('EINVAL', problem.reason);
+
+const REFUSED_EXT: readonly number[] = [
+  MMUEXT.MMUEXT_FLUSH_CACHE,
+  MMUEXT.MMUEXT_FLUSH_CACHE_GLOBAL,
+  MMUEXT.MMUEXT_MARK_SUPER,
+  MMUEXT.MMUEXT_UNMARK_SUPER,
+];
+
+export const mmuext_op = batch({
+  name: 'mmuext_op',
+  nr: 26,
+  doc: 'xen.h HYPERVISOR_mmuext_op, struct mmuext_op',
+  args: {
+    uops: arrayOf(mmuextOp, 'count'),
+    count: u32,
+    pdone: optional(pointer(u32)),
+    foreigndom: domid,
+  },
+  element: mmuextOp,
+  pointer: ({ uops }) => uops,
+  count: ({ count }) => count & ~MMU_UPDATE_PREEMPTED,
+  cmd: ({ cmd }) => cmd,
+  ops: Object.entries(MMUEXT).map(([name, cmd]) =>
+    batchOp(
+      name.replace('MMUEXT_', '').toLowerCase(),
+      cmd,
+      REFUSED_EXT.includes(cmd) ? 'refused' : 'implemented',
+      `xen.h ${name}`,
+    ),
+  ),
+  run(context, { uops, count, pdone, foreigndom }) {
+    checkOwner(context, foreigndom);
+    return runBatch(context, count & ~MMU_UPDATE_PREEMPTED, pdone, (i) => {
+      const op = context.guest.read(mmuextOp, uops + BigInt(i * mmuextOp.size), `operation ${i}`);
+      const run = extended[op.cmd];
+      if (run === undefined) return fail('ENOSYS', `mmuext_op has no command ${op.cmd}`);
+      return run(context, op);
+    });
+  },
+});
+
+function updateVa(context: CallContext, va: bigint, val: bigint, flags: bigint): CallResult {
+  const { core, domain, vcpu } = context;
+  const steps = walkTables(core.memory, vcpu.state.kernelTable, va);
+  const leaf = steps[3];
+  if (leaf === undefined || !addressOk(va)) {
+    const last = steps[steps.length - 1];
+    return fail('EINVAL', `${hex(va)} has no L1 entry: the walk ends at level ${last?.level ?? 4}, entry ${last?.index ?? 0}`);
+  }
+  const { table } = leaf;
+  check(core.types.getPage(table, domain.id));
+  try {
+    if (core.frames.type[table] !== FRAME_TYPE.l1 || (core.frames.typeCount[table] ?? 0) === 0) {
+      fail('EINVAL', `the entry for ${hex(va)} stands in ${core.frames.describe(table)}, which is no L1 table`);
+    }
+    check(core.types.modEntry(1, table, leaf.index, val, domain.id, false));
+  } finally {
+    core.types.putPage(table);
+  }
+  flushVa(context, va, flags);
+  return 0;
+}
+
+/** Flags of update_va_mapping: what to flush, and on which vCPUs (none: this one; ALL; or a bitmap's address). */
+function flushVa(context: CallContext, va: bigint, flags: bigint): void {
+  const kind = Number(flags & UVMF_FLUSHTYPE_MASK);
+  if (kind === 0) return;
+  const where = flags & ~UVMF_FLUSHTYPE_MASK;
+  const vcpus =
+    where === 0n
+      ? [context.vcpu.id]
+      : where === BigInt(UVMF.UVMF_ALL)
+        ? everyVcpu(context)
+        : vcpuMask(context, where);
+  for (const id of vcpus) {
+    if (kind === UVMF.UVMF_TLB_FLUSH) flushAll(context, id);
+    else if (kind === UVMF.UVMF_INVLPG) flushOne(context, id, va);
+  }
+}
+
+export const update_va_mapping = hypercall({
+  name: 'update_va_mapping',
+  nr: 14,
+  doc: 'xen.h HYPERVISOR_update_va_mapping, UVMF_*',
+  args: { va: vaddr, val: pte, flags: ulong },
+  run: (context, { va, val, flags }) => updateVa(context, va, val, flags),
+});
+
+export const update_va_mapping_otherdomain = hypercall({
+  name: 'update_va_mapping_otherdomain',
+  nr: 22,
+  doc: 'xen.h HYPERVISOR_update_va_mapping_otherdomain',
+  args: { va: vaddr, val: pte, flags: ulong, domid },
+  run(context, { va, val, flags, domid: owner }) {
+    checkOwner(context, owner);
+    return updateVa(context, va, val, flags);
+  },
+});
+

@@ -1,0 +1,166 @@
+/** sched_op and set_timer_op (xen/common/sched/core.c). */
+import { hex } from '../../abi/decoded';
+import { enumOf, pointer, port, u32, u64, ulong } from '../../abi/layout';
+import {
+  SCHEDOP,
+  SHUTDOWN,
+  sched_pin_override,
+  sched_poll,
+  sched_remote_shutdown,
+  sched_shutdown,
+  sched_watchdog,
+} from '../../abi/sched';
+import type { CallContext } from '../context';
+import { shutdown } from '../domain';
+import { isPending } from '../events';
+import { family, fail, hypercall, opsOf } from '../hypercall';
+import type { ShutdownReason } from '../state';
+import { setRunState, setUpcallMask, upcallMasked, upcallPending } from '../vcpu';
+
+const args = { cmd: enumOf(u32, SCHEDOP, 'sched_op'), arg: pointer() };
+const op = opsOf('sched_op', args);
+
+const REASONS: readonly ShutdownReason[] = ['poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft_reset'];
+/** Ports that one poll may name. */
+const MAX_POLLED = 128;
+
+function block({ core, vcpu }: CallContext): number {
+  // An event that came meanwhile is not slept through.
+  if (!(upcallPending(core, vcpu) && !upcallMasked(core, vcpu))) setRunState(core, vcpu, 'blocked');
+  return 0;
+}
+
+function yieldProcessor({ core, vcpu }: CallContext): number {
+  vcpu.state.yielded = true;
+  setRunState(core, vcpu, 'runnable');
+  return 0;
+}
+
+export const sched_op = family({
+  name: 'sched_op',
+  nr: 29,
+  doc: 'sched.h',
+  args,
+  cmd: ({ cmd }) => cmd,
+  pointer: ({ arg }) => arg,
+  ops: [
+    op({ name: 'yield', cmd: SCHEDOP.SCHEDOP_yield, run: yieldProcessor }),
+    op({
+      name: 'block',
+      cmd: SCHEDOP.SCHEDOP_block,
+      doc: 'unmasks events and waits for one',
+      run(context) {
+        setUpcallMask(context.core, context.vcpu, false);
+        return block(context);
+      },
+    }),
+    op({
+      name: 'shutdown',
+      cmd: SCHEDOP.SCHEDOP_shutdown,
+      struct: sched_shutdown,
+      run({ core, domain, vcpu }, { reason }) {
+        const name = REASONS[reason];
+        if (name === undefined) return fail('EINVAL', `shutdown reason ${reason} is beyond ${SHUTDOWN.SHUTDOWN_soft_reset}`);
+        const text = name === 'crash' ? `the guest's kernel gave up, at rip ${hex(vcpu.cpu.get('rip'))}` : '';
+        shutdown(core, domain, name, text);
+        return 0;
+      },
+    }),
+    op({
+      name: 'poll',
+      cmd: SCHEDOP.SCHEDOP_poll,
+      struct: sched_poll,
+      run({ core, domain, vcpu, guest }, { ports, nr_ports, timeout }) {
+        if (nr_ports > MAX_POLLED) return fail('EINVAL', `${nr_ports} ports to poll: at most ${MAX_POLLED}`);
+        const list: number[] = [];
+        for (let i = 0; i < nr_ports; i++) list.push(guest.read(port, ports + BigInt(i * 4), `port ${i}`));
+        for (const p of list) {
+          if (domain.state.ports[p] === undefined) return fail('EINVAL', `port ${p} does not exist`);
+        }
+        if (upcallPending(core, vcpu) && !upcallMasked(core, vcpu)) return 0;
+        if (list.some((p) => isPending(core, domain, p))) return 0;
+        vcpu.state.pollPorts = list;
+        vcpu.state.pollTimeout = timeout === 0n ? undefined : timeout;
+        setRunState(core, vcpu, 'blocked');
+        return 0;
+      },
+    }),
+    op({
+      name: 'remote_shutdown',
+      cmd: SCHEDOP.SCHEDOP_remote_shutdown,
+      struct: sched_remote_shutdown,
+      refuse: ['EPERM', 'an unprivileged domain may not shut another one down'],
+    }),
+    op({
+      name: 'shutdown_code',
+      cmd: SCHEDOP.SCHEDOP_shutdown_code,
+      struct: sched_shutdown,
+      doc: 'says why a shutdown will come, without one',
+      run({ domain, core }, { reason }) {
+        const name = REASONS[reason];
+        if (name === undefined) return fail('EINVAL', `shutdown reason ${reason} does not exist`);
+        core.log.info(`d${domain.id}: will shut down: ${name}`);
+        return 0;
+      },
+    }),
+    op({ name: 'watchdog', cmd: SCHEDOP.SCHEDOP_watchdog, struct: sched_watchdog }),
+    op({
+      name: 'pin_override',
+      cmd: SCHEDOP.SCHEDOP_pin_override,
+      struct: sched_pin_override,
+      refuse: ['EPERM', 'only the hardware domain may pin itself'],
+    }),
+  ],
+});
+
+const compatArgs = { cmd: enumOf(u32, SCHEDOP, 'sched_op'), arg: ulong };
+const compatOp = opsOf('sched_op_compat', compatArgs);
+
+/** Before interface version 0x00030101: yield, block and shutdown, the reason in a register. */
+export const sched_op_compat = family({
+  name: 'sched_op_compat',
+  nr: 6,
+  doc: 'sched.h (before 3.1): the argument is the shutdown reason itself',
+  args: compatArgs,
+  cmd: ({ cmd }) => cmd,
+  ops: [
+    compatOp({ name: 'yield', cmd: SCHEDOP.SCHEDOP_yield, run: yieldProcessor }),
+    compatOp({
+      name: 'block',
+      cmd: SCHEDOP.SCHEDOP_block,
+      run(context) {
+        setUpcallMask(context.core, context.vcpu, false);
+        return block(context);
+      },
+    }),
+    compatOp({
+      name: 'shutdown',
+      cmd: SCHEDOP.SCHEDOP_shutdown,
+      run({ core, domain }, _none, { arg }) {
+        const name = REASONS[Number(arg & 0xffn)];
+        if (name === undefined) return fail('EINVAL', `shutdown reason ${arg} does not exist`);
+        shutdown(core, domain, name, '');
+        return 0;
+      },
+    }),
+  ],
+});
+
+/** Farther away than this cannot be meant: an old Linux wrapped round (do_set_timer_op). */
+const FAR = 1n << 50n;
+const HUNDRED_MS = 100_000_000n;
+
+export const set_timer_op = hypercall({
+  name: 'set_timer_op',
+  nr: 15,
+  doc: 'xen.h HYPERVISOR_set_timer_op: absolute system time in ns, 0 stops',
+  args: { timeout: u64 },
+  run({ core, vcpu }, { timeout }) {
+    const now = core.now();
+    const signed = BigInt.asIntN(64, timeout);
+    if (timeout === 0n) vcpu.state.singleshot = undefined;
+    else if (signed < 0n || signed - now > FAR) vcpu.state.singleshot = now + HUNDRED_MS;
+    else vcpu.state.singleshot = timeout;
+    return 0;
+  },
+});

@@ -1,0 +1,271 @@
+/** Trap table, callbacks, return from traps, stacks and segment bases (xen/arch/x86/pv/{callback,iret,misc-hypercalls}.c). */
+import { hex } from '../../abi/decoded';
+import { enumOf, pointer, u32, ulong, vaddr } from '../../abi/layout';
+import {
+  CALLBACKF_mask_events,
+  CALLBACKOP,
+  CALLBACKTYPE,
+  SEGBASE,
+  VGCF_in_syscall,
+  XENNMI,
+  callback_register,
+  callback_unregister,
+  iret_context,
+  trap_info,
+  xennmi_callback,
+} from '../../abi/traps';
+import { guestVa, isCanonical } from '../../base/branded';
+import { EFLAGS } from '../bounce';
+import type { CallContext } from '../context';
+import { getDebugRegister, setDebugRegister } from '../debugregs';
+import { crash } from '../domain';
+import { family, fail, hypercall, opsOf } from '../hypercall';
+import { loadSegmentBase } from '../segments';
+import { setTaskSwitched } from '../privileged';
+import { setUpcallMask, toggleMode } from '../vcpu';
+
+const canonical = (va: bigint, what: string): void => {
+  if (!isCanonical(guestVa(va))) fail('EINVAL', `${what} ${hex(va)} is not canonical`);
+};
+
+const TRAP_ENTRIES = 257;
+
+export const set_trap_table = hypercall({
+  name: 'set_trap_table',
+  nr: 0,
+  doc: 'xen.h HYPERVISOR_set_trap_table; arch-x86/xen.h struct trap_info',
+  args: { traps: pointer(trap_info) },
+  captures: ({ traps }) => (traps === 0n ? [] : [{ address: traps, length: trap_info.size * 8 }]),
+  run({ vcpu, guest }, { traps }) {
+    const table = vcpu.state.traps;
+    if (traps === 0n) {
+      for (const entry of table) Object.assign(entry, { cs: 0, flags: 0, address: 0n });
+      return 0;
+    }
+    // The list ends with an address of 0; more entries than vectors cannot be meant.
+    for (let i = 0; i < TRAP_ENTRIES; i++) {
+      const entry = guest.read(trap_info, traps + BigInt(i * trap_info.size), `trap entry ${i}`);
+      if (entry.address === 0n) return 0;
+      canonical(entry.address, `handler of vector ${entry.vector}`);
+      const slot = table[entry.vector];
+      if (slot !== undefined) Object.assign(slot, { cs: entry.cs | 3, flags: entry.flags, address: entry.address });
+    }
+    return fail('EINVAL', `the list at ${hex(traps)} has no end within ${TRAP_ENTRIES} entries`);
+  },
+});
+
+type Register = (context: CallContext, address: bigint, maskEvents: boolean) => void;
+
+const callbacks: Readonly<Partial<Record<number, Register>>> = {
+  [CALLBACKTYPE.CALLBACKTYPE_event]: ({ vcpu }, address) => {
+    // An event upcall always masks further ones.
+    vcpu.state.event = { address, maskEvents: true };
+  },
+  [CALLBACKTYPE.CALLBACKTYPE_failsafe]: ({ vcpu }, address, maskEvents) => {
+    vcpu.state.failsafe = { address, maskEvents };
+  },
+  [CALLBACKTYPE.CALLBACKTYPE_syscall]: ({ vcpu }, address, maskEvents) => {
+    vcpu.state.syscall = { address, maskEvents };
+  },
+  // For 32-bit programs, which this processor does not run; Xen takes them, and so Linux insists.
+  [CALLBACKTYPE.CALLBACKTYPE_sysenter]: () => undefined,
+  [CALLBACKTYPE.CALLBACKTYPE_syscall32]: () => undefined,
+  [CALLBACKTYPE.CALLBACKTYPE_nmi]: ({ vcpu }, address) => {
+    vcpu.state.nmi = address;
+  },
+};
+
+export const set_callbacks = hypercall({
+  name: 'set_callbacks',
+  nr: 4,
+  doc: 'xen.h HYPERVISOR_set_callbacks (legacy; callback_op replaces it)',
+  args: { event_address: vaddr, failsafe_address: vaddr, syscall_address: vaddr },
+  run({ vcpu: { state } }, { event_address, failsafe_address, syscall_address }) {
+    canonical(event_address, 'event callback');
+    canonical(failsafe_address, 'failsafe callback');
+    canonical(syscall_address, 'syscall callback');
+    state.event = { address: event_address, maskEvents: true };
+    state.failsafe = { address: failsafe_address, maskEvents: false };
+    state.syscall = { address: syscall_address, maskEvents: false };
+    return 0;
+  },
+});
+
+const callbackArgs = { cmd: enumOf(u32, CALLBACKOP, 'callback_op'), arg: pointer() };
+const callbackOp = opsOf('callback_op', callbackArgs);
+
+export const callback_op = family({
+  name: 'callback_op',
+  nr: 30,
+  doc: 'callback.h',
+  args: callbackArgs,
+  cmd: ({ cmd }) => cmd,
+  pointer: ({ arg }) => arg,
+  ops: [
+    callbackOp({
+      name: 'register',
+      cmd: CALLBACKOP.CALLBACKOP_register,
+      struct: callback_register,
+      run(context, { type, flags, address }) {
+        const register = callbacks[type];
+        canonical(address, 'callback');
+        if (register === undefined) return fail('ENOSYS', `there is no callback of type ${type}`);
+        register(context, address, (flags & CALLBACKF_mask_events) !== 0);
+        return 0;
+      },
+    }),
+    callbackOp({
+      name: 'unregister',
+      cmd: CALLBACKOP.CALLBACKOP_unregister,
+      struct: callback_unregister,
+      run(context, { type }) {
+        if (type === CALLBACKTYPE.CALLBACKTYPE_nmi) {
+          context.vcpu.state.nmi = 0n;
+          return 0;
+        }
+        if (callbacks[type] === undefined) return fail('ENOSYS', `there is no callback of type ${type}`);
+        return fail('EINVAL', `a callback of type ${type} cannot be unregistered, only replaced`);
+      },
+    }),
+  ],
+});
+
+const nmiArgs = { cmd: enumOf(u32, XENNMI, 'nmi_op'), arg: pointer() };
+const nmiOp = opsOf('nmi_op', nmiArgs);
+
+export const nmi_op = family({
+  name: 'nmi_op',
+  nr: 28,
+  doc: 'nmi.h',
+  args: nmiArgs,
+  cmd: ({ cmd }) => cmd,
+  pointer: ({ arg }) => arg,
+  ops: [
+    nmiOp({
+      name: 'register_callback',
+      cmd: XENNMI.XENNMI_register_callback,
+      struct: xennmi_callback,
+      run({ vcpu }, { handler_address }) {
+        canonical(handler_address, 'NMI callback');
+        vcpu.state.nmi = handler_address;
+        return 0;
+      },
+    }),
+    nmiOp({
+      name: 'unregister_callback',
+      cmd: XENNMI.XENNMI_unregister_callback,
+      run({ vcpu }) {
+        vcpu.state.nmi = 0n;
+        return 0;
+      },
+    }),
+  ],
+});
+
+export const iret = hypercall({
+  name: 'iret',
+  nr: 23,
+  doc: 'arch-x86/xen-x86_64.h struct iret_context, at the top of the stack',
+  args: {},
+  run({ core, domain, vcpu, guest }) {
+    const { cpu, state } = vcpu;
+    const saved = guest.read(iret_context, cpu.get('rsp'), 'iret frame');
+    const toUser = (saved.cs & 3n) === 3n;
+    if (toUser) {
+      if (state.userTable === undefined) {
+        crash(core, domain, `vCPU ${vcpu.id}: iret to guest user at ${hex(saved.rip)} without a user base table`);
+        return 0;
+      }
+      toggleMode(vcpu);
+    }
+    // Ring 3 is as privileged as a guest gets.
+    cpu.set('cs', (saved.cs & 0xffffn) | 3n);
+    cpu.set('ss', (saved.ss & 0xffffn) | 3n);
+    cpu.set('rip', saved.rip);
+    cpu.set('rsp', saved.rsp);
+    cpu.rflags = (saved.rflags & ~(EFLAGS.IOPL | EFLAGS.NT | EFLAGS.VM) & 0x3f_ffffn) | EFLAGS.IF | 2n;
+    if ((saved.flags & VGCF_in_syscall) === 0n) {
+      cpu.set('rcx', saved.rcx);
+      cpu.set('r11', saved.r11);
+    } else {
+      cpu.set('rcx', saved.rip);
+      cpu.set('r11', cpu.rflags);
+    }
+    setUpcallMask(core, vcpu, (saved.rflags & EFLAGS.IF) === 0n);
+    state.nmiMasked = false;
+    return saved.rax;
+  },
+});
+
+export const stack_switch = hypercall({
+  name: 'stack_switch',
+  nr: 3,
+  doc: 'xen.h HYPERVISOR_stack_switch: kernel stack for entries from guest user',
+  args: { ss: ulong, esp: vaddr },
+  run({ vcpu }, { ss, esp }) {
+    vcpu.state.kernelSs = ss | 3n;
+    vcpu.state.kernelSp = esp;
+    return 0;
+  },
+});
+
+export const set_segment_base = hypercall({
+  name: 'set_segment_base',
+  nr: 25,
+  doc: 'arch-x86/xen-x86_64.h SEGBASE_*',
+  args: { which: enumOf(u32, SEGBASE, 'SEGBASE'), base: vaddr },
+  run({ core, vcpu }, { which, base }) {
+    const { cpu, state } = vcpu;
+    if (which === SEGBASE.SEGBASE_GS_USER_SEL) {
+      // Errors do not fail the call: an unusable selector gives a null base, as on real Xen.
+      state.shadowGs = loadSegmentBase(core, vcpu, Number(base & 0xffffn));
+      return 0;
+    }
+    const set: Readonly<Partial<Record<number, () => void>>> = {
+      [SEGBASE.SEGBASE_FS]: () => cpu.set('fs_base', base),
+      [SEGBASE.SEGBASE_GS_USER]: () => {
+        state.shadowGs = base;
+      },
+      [SEGBASE.SEGBASE_GS_KERNEL]: () => cpu.set('gs_base', base),
+    };
+    const act = set[which];
+    if (act === undefined) return fail('EINVAL', `segment base ${which} does not exist`);
+    canonical(base, 'segment base');
+    act();
+    return 0;
+  },
+});
+
+export const fpu_taskswitch = hypercall({
+  name: 'fpu_taskswitch',
+  nr: 5,
+  doc: 'xen.h HYPERVISOR_fpu_taskswitch: CR0.TS as the guest sees it',
+  args: { set: u32 },
+  run({ vcpu }, { set }) {
+    setTaskSwitched(vcpu, set !== 0);
+    return 0;
+  },
+});
+
+export const set_debugreg = hypercall({
+  name: 'set_debugreg',
+  nr: 8,
+  doc: 'xen.h HYPERVISOR_set_debugreg',
+  args: { reg: u32, value: ulong },
+  run({ vcpu }, { reg, value }) {
+    const refusal = setDebugRegister(vcpu, reg, value);
+    if (refusal !== undefined) throw refusal;
+    return 0;
+  },
+});
+
+export const get_debugreg = hypercall({
+  name: 'get_debugreg',
+  nr: 9,
+  doc: 'xen.h HYPERVISOR_get_debugreg',
+  args: { reg: u32 },
+  run({ vcpu }, { reg }) {
+    return getDebugRegister(vcpu, reg) ?? fail('ENODEV', `there is no debug register ${reg}`);
+  },
+});
+
