@@ -14,7 +14,7 @@ const root = join(bundleFolder, '..');
 export const samplesFolder = join(root, 'media', 'samples');
 
 let interpreter: WebAssembly.Module | undefined;
-const interpreterModule = (): WebAssembly.Module =>
+export const interpreterModule = (): WebAssembly.Module =>
   (interpreter ??= new WebAssembly.Module(readFileSync(join(bundleFolder, 'interpret.wasm'))));
 
 /** `paced`: idle virtual time takes wall time, as for a person at the console; otherwise it is skipped. */

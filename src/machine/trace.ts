@@ -20,6 +20,8 @@ const AT = {
 const RANGE_HEADER = 10;
 
 export interface Trace extends TraceSink {
+  /** Always on; the bench turns it off to see what it costs. */
+  enabled: boolean;
   /** Sequence number of the next record; records [first, next) can be read. */
   readonly first: () => number;
   readonly next: () => number;
@@ -81,11 +83,13 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
     };
   };
 
-  return {
+  const sink: Trace = {
+    enabled: true,
     first: () => Math.max(0, next - capacity),
     next: () => next,
 
     hypercall(vcpu, call) {
+      if (!sink.enabled) return;
       const slot = next % capacity;
       const at = slot * TRACE_RECORD_SIZE;
       view.setBigUint64(at + AT.retired, clock.retired(), true);
@@ -167,6 +171,7 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
       traps = new Map(state.traps);
     },
   };
+  return sink;
 }
 
 const structuredCopy = (m: ReadonlyMap<string, Count>): Map<string, Count> => new Map([...m].map(([k, v]) => [k, { ...v }]));
