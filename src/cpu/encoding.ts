@@ -185,12 +185,13 @@ export function parseEncoding(text: string): Encoding {
     at++;
   }
   const bytes: number[] = [];
-  let plus = false;
+  const plusAt: number[] = [];
   for (; at < words.length && isHexByte(words[at] ?? ''); at++) {
     const w = words[at] ?? '';
-    if (w.endsWith('+') && parseInt(w, 16) < 0xc0) plus = true;
     bytes.push(parseInt(w, 16));
+    if (w.endsWith('+')) plusAt.push(bytes.length);
   }
+  const count = bytes.length;
   let map: OpcodeMap = 0;
   if (bytes[0] === 0x0f) {
     bytes.shift();
@@ -199,6 +200,8 @@ export function parseEncoding(text: string): Encoding {
     if (map > 1) bytes.shift();
   }
   const opcode = bytes.shift() ?? bad(text, 'no opcode');
+  // On the opcode itself, or on a fixed ModRM byte ('d8 c0+').
+  const plus = plusAt.includes(count - bytes.length);
   const fixed = bytes.shift();
   if (bytes.length > 0) return bad(text, 'too many opcode bytes');
 

@@ -153,8 +153,8 @@ export const system: readonly Instruction[] = [
   ),
   {
     mnemonic: 'prefetchw',
-    doc: 'SDM 2B PREFETCHW: a hint, with or without CPUID’s announcement; all of 0F 0D',
-    encodings: ['0f 0d /r rmv,rv'],
+    doc: 'APM 3 PREFETCH/W: a hint, announced or not; #UD with a register, as AMD has it (Intel: a NOP)',
+    encodings: ['0f 0d /r m,rv'],
     semantics: nothing,
   },
   ...each(
