@@ -57,7 +57,7 @@ function serveStdio(host: Host): Serving {
 /** Any number of clients, one after the other or at once, each with a machine of its own. */
 async function listen(host: Host, where: { port: number; host: string } | { path: string }): Promise<Serving> {
   const clients = new Set<() => Promise<void>>();
-  const server: Server = createServer((socket) => {
+  const server: Server = createServer({ noDelay: true }, (socket) => {
     const client = serveStreams(host, socket, socket);
     const end = async (): Promise<void> => {
       await client.stop();

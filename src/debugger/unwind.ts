@@ -73,10 +73,20 @@ const indirectCalls: readonly { readonly length: number; modrm(byte: number): bo
   { length: 7, modrm: (m) => m === 0x94 },
 ];
 
+const LONGEST_CALL = 7;
+const SHORTEST_CALL = 2;
+
 /** Whether the code before `address` is a call, and whereto if it is a direct one (SDM vol. 2A CALL). */
 async function callBefore(read: ReadMemory, address: bigint): Promise<{ readonly target?: bigint } | undefined> {
-  const before = await read(address - 7n, 7);
-  if (before.length < 7) return undefined;
+  const before = new Uint8Array(LONGEST_CALL);
+  for (let length = LONGEST_CALL; ; length--) {
+    // The function may be the first in its page, and nothing mapped before it.
+    if (length < SHORTEST_CALL) return undefined;
+    const bytes = await read(address - BigInt(length), length);
+    if (bytes.length < length) continue;
+    before.set(bytes, LONGEST_CALL - length);
+    break;
+  }
   if (before[2] === 0xe8) {
     const displacement = BigInt.asIntN(32, bytesToNumber(before.subarray(3)));
     return { target: BigInt.asUintN(64, address + displacement) };
