@@ -8,9 +8,9 @@ import { undoX86Filter } from './x86-filter';
 
 // The .xz container (The .xz File Format 1.2.1) around LZMA2 data.
 //
-// The LZMA2 decoder is xz-decompress (xz-embedded as WebAssembly). Its build knows neither the x86 filter that
-// every x86 kernel is compressed with nor the CRC-64 that `xz` writes by default. So each block is handed to
-// it in a container of its own, with LZMA2 alone and no check; the filter and the check are done here.
+// The LZMA2 decoder is xz-decompress (xz-embedded as WebAssembly). Its build does not know the x86 filter that
+// every x86 kernel is compressed with. So each block is handed to it in a container of its own, with LZMA2 alone;
+// the filter is undone here, and with it the check, which is over what the filter was given.
 
 const MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
 const FOOTER_MAGIC = [0x59, 0x5a];
