@@ -31,7 +31,7 @@ function defineHandler(t: Routines, form: Form, helperNumber: (name: string) => 
   const ref = t.builder.declare(`form${form.number}`, { params: ['i32', 'i32'], results: ['i32'] });
   const r = new Recorder();
   execute(form, asOps(irOps(r)), asSource(recordSource(r)));
-  const lowering = lowerHandler(t.functions, helperNumber, form.ends);
+  const lowering = lowerHandler(t, helperNumber, form.ends);
   const e = new Emitter(2, lowering);
   prologue(e, form.ends);
   const body = e.function(r.body, (end) => lowering.finish(end));

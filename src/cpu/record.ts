@@ -2,8 +2,8 @@ import type { Width } from './ops';
 
 /**
  * The decoded record: what the interpreter's handlers read instead of instruction bytes. A block is a run of
- * records in linear memory, one an instruction; the run loop calls `table[handler](cpu, record)` one after
- * another until a handler returns non-zero.
+ * records in linear memory, one an instruction; the run loop calls `table[handler](cpu, record)`, and each
+ * handler goes on to the next record's by a tail call until the block ends.
  *
  * Registers are named by the *byte offset of the operand in the vCPU state* (state.ts), so `ah` is rax's
  * offset + 1 and the x87/MMX register mm3 is fpr3's offset. Whatever depends only on the instruction's address is

@@ -75,6 +75,8 @@ const FIELDS: readonly FieldSpec[] = [
   ...plumbing('i32', 'pending'),
   /** SSE exception flags gathered by the instruction at hand and not yet settled into MXCSR. */
   ...plumbing('i32', 'fp_flags'),
+  /** The record whose handler left the block other than by its end. */
+  ...plumbing('i32', 'record'),
   /** RECORD.flags of the instruction that calls a helper. */
   ...plumbing('i32', 'record_flags'),
   /** Written by other threads: leave with EXIT.KICK at the next block boundary. */
@@ -103,7 +105,7 @@ export type FieldName =
   | 'ldt' | 'gdt_limit' | 'ldt_limit' | 'cpl'
   | 'mxcsr' | 'fcw' | 'fsw' | 'ftw' | 'fop'
   | 'exit_reason' | 'exit_vector' | 'exit_error' | 'tlb' | 'skip_break' | 'index'
-  | 'pending' | 'fp_flags' | 'record_flags' | 'kick' | 'scratch0' | 'scratch1'; // prettier-ignore
+  | 'pending' | 'fp_flags' | 'record' | 'record_flags' | 'kick' | 'scratch0' | 'scratch1'; // prettier-ignore
 
 function lay(specs: readonly FieldSpec[]): { fields: Field[]; size: number } {
   let offset = 0;

@@ -64,6 +64,10 @@ export class Emitter {
     this.code.byte(0x11).u32(type).u32(0);
     return this;
   }
+  returnCallIndirect(type: number): this {
+    this.code.byte(0x13).u32(type).u32(0);
+    return this;
+  }
   return(): this {
     this.code.byte(0x0f);
     return this;

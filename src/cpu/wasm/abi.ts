@@ -3,7 +3,10 @@
  * decoded record (record.ts).
  */
 
-/** Bits that a handler returns; 0: go on with the next record. */
+/**
+ * Bits that a handler returns. Handlers call one another (tail calls) from record to record; one returns to the
+ * run loop when its block ends (END alone), or with state.record telling where and other bits why.
+ */
 export const RC = {
   /** Retired, and the block ends: state.next is the address to go on from. */
   END: 1,

@@ -1,5 +1,5 @@
 import type { Seg } from '../ops';
-import { RECORD, RECORD_FLAG } from '../record';
+import { RECORD, RECORD_FLAG, RECORD_SIZE } from '../record';
 import { FIELD, offsetOf, type FieldName } from '../state';
 import type { Emitter, Lowering } from '../ir/emitter';
 import type { Node, Special } from '../ir/nodes';
@@ -50,7 +50,7 @@ export function lowerRoutine(functions: Functions, handlerType: number): Lowerin
 }
 
 export interface HandlerLowering extends Lowering {
-  /** What the handler returns at its end. */
+  /** How the handler ends when nothing happened: on to the next record, or out of the block. */
   finish(e: Emitter): void;
 }
 
@@ -58,14 +58,20 @@ export interface HandlerLowering extends Lowering {
  * Lowering for interpreter handlers `(vcpu, record) → RC bits`. `ends`: the form ends its block, so
  * state.next is kept (set from the record first) and the handler returns END.
  */
-export function lowerHandler(functions: Functions, helperNumber: (name: string) => number, ends: boolean): HandlerLowering {
+export function lowerHandler(
+  { functions, handlerType }: { readonly functions: Functions; readonly handlerType: number },
+  helperNumber: (name: string) => number,
+  ends: boolean,
+): HandlerLowering {
   const f = (name: string): number => functionIndex(functions, name);
   /** Local that gathers LEAVE and EXIT. */
   let leave = -1;
   let nextWritten = false;
 
   const leaveLocal = (e: Emitter): number => (leave < 0 ? (leave = e.newLocal('i32')) : leave);
-  const fault = (e: Emitter): void => void e.i32(RC.FAULT).return();
+  /** Tells the run loop where it left. */
+  const here = (e: Emitter): Emitter => e.getLocal(CPU).getLocal(REC).memory('i32.store', offsetOf('record'));
+  const fault = (e: Emitter): void => void here(e).i32(RC.FAULT).return();
   const field = (e: Emitter, name: FieldName): void => void e.getLocal(CPU).memory('i32.load', offsetOf(name));
 
   const recordNext = (e: Emitter): void => void e.getLocal(REC).memory('i64.load', RECORD.next);
@@ -239,11 +245,19 @@ export function lowerHandler(functions: Functions, helperNumber: (name: string) 
       lower(e, act, args, result);
     },
     finish(e) {
-      if (leave < 0) e.i32(ends ? RC.END : 0);
-      else {
-        e.getLocal(leave);
+      if (leave >= 0) {
+        e.getLocal(leave).if();
+        here(e).getLocal(leave);
         if (ends) e.i32(RC.END).op('i32.or');
+        e.return().end();
       }
+      if (ends) {
+        e.i32(RC.END);
+        return;
+      }
+      // On to the next record's handler, by a tail call: the processor predicts each handler's jump by itself.
+      e.getLocal(CPU).getLocal(REC).i32(RECORD_SIZE).op('i32.add');
+      e.getLocal(REC).memory('i32.load16_u', RECORD_SIZE + RECORD.handler).returnCallIndirect(handlerType);
     },
   };
 }

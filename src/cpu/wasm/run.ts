@@ -90,16 +90,8 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         const begin = r.read(first);
         setField(r, 'icount', r.n('i64.add', start, r.n('i64.sub', n, r.i64(1))));
 
-        const record = r.local('i32', begin);
-        const rc = r.local('i32');
-        r.loop(
-          () => {
-            const handler = r.load('i32.load16_u', r.read(record), RECORD.handler);
-            r.assign(rc, r.call('dispatch', [cpu, r.read(record), handler], 'i32'));
-            return r.n('i32.eqz', r.read(rc));
-          },
-          () => r.assign(record, r.n('i32.add', r.read(record), r.i32(RECORD_SIZE))),
-        );
+        const handler = r.load('i32.load16_u', begin, RECORD.handler);
+        const result = r.call('dispatch', [cpu, begin, handler], 'i32');
 
         const singleStep = (): void => {
           r.if(stepping, () => {
@@ -109,7 +101,6 @@ export function defineRun(t: Routines, endOfBlock: number): void {
             r.return(r.i32(EXIT.EXCEPTION));
           });
         };
-        const result = r.read(rc);
         r.if(r.n('i32.eq', result, r.i32(RC.END)), () => {
           setField(r, 'icount', r.n('i64.add', start, n));
           setField(r, 'rip', i64(r, 'next'));
@@ -117,7 +108,7 @@ export function defineRun(t: Routines, endOfBlock: number): void {
           r.continue(top);
         });
 
-        const here = r.read(record);
+        const here = field(r, 'record');
         const done = r.bool(r.n('i32.div_u', r.n('i32.sub', here, begin), r.i32(RECORD_SIZE)));
         const next = r.load('i64.load', here, RECORD.next);
         setField(r, 'pending', r.i32(0));
