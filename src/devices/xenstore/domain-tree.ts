@@ -7,9 +7,9 @@ import { domainPath } from './paths';
 import { MAY, NOBODY, type Permission } from './permissions';
 import type { XenstoreCore } from './server';
 
-/** xl draws one at random; here it is a function of the domain's number. Version 4 in form (RFC 9562 §5.4). */
+/** xl draws one at random; here it is the domain's number, as XENVER_guest_handle has it, the same on every run. */
 export const domainUuid = (domain: number): string =>
-  `00000000-0000-4000-8000-${domain.toString(16).padStart(12, '0')}`;
+  `00000000-0000-0000-0000-${domain.toString(16).padStart(12, '0')}`;
 
 /** Nodes that only domain 0 writes and the guest reads; and those that are the guest's own. */
 export const readOnly = (domain: number): Permission[] => [...NOBODY, { domain, may: MAY.READ }];

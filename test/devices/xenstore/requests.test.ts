@@ -15,6 +15,7 @@ describe('devices: xenstore requests', () => {
   it('has what xl writes about a domain, with its permissions', () => {
     const { guest, devices } = start();
     assert.equal(guest.ask(XS.READ, 'name\0'), 'guest-1');
+    assert.equal(guest.ask(XS.READ, 'vm\0'), '/vm/00000000-0000-0000-0000-000000000001');
     assert.equal(guest.ask(XS.READ, 'domid\0'), '1');
     assert.equal(guest.ask(XS.READ, '/local/domain/1/memory/target\0'), '16384');
     assert.equal(guest.ask(XS.READ, 'cpu/1/availability\0'), 'online');
