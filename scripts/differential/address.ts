@@ -25,6 +25,7 @@ export function chooseAddress(r: Random, t: Test, bytes: number, aligned: boolea
   if (kind < 96) return BigInt(snap(DATA + (DATA_PAGES + 2) * PAGE + r.below(PAGE)));
   // NULL and its neighbours are never mapped.
   if (kind < 97) return BigInt(snap(r.below(PAGE)));
+  if (size > WINDOW) return 0x1234_5678_9abc_def0n;
   return r.pick(NONCANONICAL) + BigInt(aligned ? 0 : r.below(16));
 }
 

@@ -18,6 +18,8 @@ const ESTIMATE_BOUND = 3 * 2 ** -12;
 const HARNESS_FLAGS = RFLAGS.RF | RFLAGS.TF;
 const FLAG_BITS = { cf: RFLAGS.CF, pf: RFLAGS.PF, af: RFLAGS.AF, zf: RFLAGS.ZF, sf: RFLAGS.SF, of: RFLAGS.OF } as const;
 
+const FSW_ES = 0x80;
+
 const hex = (v: bigint | number, digits = 0): string => `0x${v.toString(16).padStart(digits, '0')}`;
 const bytesHex = (b: Uint8Array): string => `0x${Buffer.from(b).reverse().toString('hex')}`;
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
@@ -73,7 +75,9 @@ export function differences(form: Form, test: Test, expected: Result, actual: Re
     const error = page && isKernel(r.cr2) ? r.error | 1 : r.error;
     return `exception ${r.vector} error ${hex(error)}${page ? ` address ${hex(r.cr2)}` : ''}`;
   };
-  if (outcome(expected) !== outcome(actual)) {
+  // Which of CMPS' operands is looked up first is the processor's choice (AMD's differs between REPE CMPSB and the rest).
+  const either = form.mnemonic.startsWith('cmps') && expected.faulted && actual.faulted;
+  if (outcome(expected) !== outcome(actual) && !either) {
     out.push({ what: 'outcome', expected: outcome(expected), actual: outcome(actual) });
   }
   const e = expected.regs;
@@ -92,8 +96,8 @@ export function differences(form: Form, test: Test, expected: Result, actual: Re
     out.push({ what: `xmm${n}`, expected: bytesHex(x), actual: bytesHex(y) });
   }
   for (const f of ['fcw', 'fsw', 'ftw'] as const) check(f, e.fx16(FX[f]), a.fx16(FX[f]));
-  if (form.instruction.unit === 'fpu') {
-    check('fop', e.fx16(FX.fop), a.fx16(FX.fop));
+  // AMD processors save the error pointers only while an exception is pending (APM 2 §11.4.4).
+  if (form.instruction.unit === 'fpu' && (e.fx16(FX.fsw) & FSW_ES) !== 0) {
     check('fip', e.fx64(FX.fip), a.fx64(FX.fip));
     check('fdp', e.fx64(FX.fdp), a.fx64(FX.fdp));
   }

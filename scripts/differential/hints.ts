@@ -67,14 +67,12 @@ const exchange: Hint = (f, t, r) => {
   t.regs.setGpr(RDX, v);
 };
 
-/** No AC (it would make this process's own accesses fault), no TF. */
+/** No AC (it would make this process's own accesses fault), no TF, and neither NT nor ID, which sigreturn does not reset. */
 const flagsOnStack: Hint = (_f, t) => {
-  for (let i = 0; i < t.data.length; i++) {
-    const v = t.data[i] ?? 0;
-    t.data[i] = v & ~0x05;
-  }
-  const inside = DATA + t.dataOffset + 64;
-  t.regs.setGpr(RSP, BigInt(inside));
+  const at = 64;
+  t.data[at + 1] = (t.data[at + 1] ?? 0) & ~0x41;
+  t.data[at + 2] = (t.data[at + 2] ?? 0) & ~0x24;
+  t.regs.setGpr(RSP, BigInt(DATA + t.dataOffset + at));
 };
 
 /** Near targets in the code page, more often than not. */

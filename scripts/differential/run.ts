@@ -98,7 +98,10 @@ function main(): number {
     const expected = oracle.run(batch.map((j) => j.test));
     batch.forEach(({ form, test }, i) => {
       const e = expected[i];
-      if (!e) return;
+      if (!e) {
+        say(`no answer from the oracle: ${report(test, form, [])}\n`);
+        return;
+      }
       for (const { name, tier } of tiers) {
         let text: string;
         try {

@@ -70,6 +70,7 @@ function restore(o: Ops, m: Operand, wide: boolean): void {
   enter(o, m);
   const load = (w: 8 | 16 | 32 | 64, offset: number): Value => o.load(w, at(o, m, offset), m.seg);
   load(8, IMAGE.last);
+  load(8, 0);
   const mxcsr = load(32, IMAGE.mxcsr);
   o.if(o.and(mxcsr, o.k(~MXCSR_MASK >>> 0)), () => o.raise(VECTOR.GP, o.k(0)));
   const [fcw, fsw, ftw, fop] = [

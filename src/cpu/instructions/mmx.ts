@@ -1,5 +1,5 @@
 import type { Context, Instruction } from '../instruction';
-import type { Operand, Ops, Value } from '../ops';
+import type { Operand, Ops } from '../ops';
 import { checkPending, enterMmx, leaveMmx } from './mmx-state';
 import { shuffleLowWords } from './sse-shuffle';
 
@@ -52,23 +52,18 @@ const move = (mnemonic: string, ...encodings: readonly string[]): Instruction =>
 });
 
 /**
- * Stores the bytes of `v` whose mask byte has its top bit set, to DS:rDI or under an override. A fault, which
- * only selected bytes raise, leaves memory unchanged.
+ * Stores the bytes of `v` whose mask byte has its top bit set, to DS:rDI or under an override. The whole operand
+ * is checked for a write, whatever the mask, which the manual leaves to the implementation: as AMD's (measured).
  */
 function storeMasked(o: Ops, c: Context, bytes: number, v: Operand, mask: Operand): void {
   const rdi = o.get('rdi');
   const base = o.add(c.aw === 32 ? o.zx(32, rdi) : rdi, c.segBase(o));
   const selected = o.bitmask(8, mask.getx());
   const x = v.getx();
-  const forSelected = (act: (at: Value, i: number) => void): void => {
-    for (let i = 0; i < bytes; i++) {
-      o.if(o.and(selected, o.k(1 << i)), () => {
-        act(o.add(base, o.k(i)), i);
-      });
-    }
-  };
-  forSelected((at) => o.probeWrite(1, at));
-  forSelected((at, i) => o.store(8, at, o.lane(8, x, i)));
+  o.probeWrite(bytes, base);
+  for (let i = 0; i < bytes; i++) {
+    o.if(o.and(selected, o.k(1 << i)), () => o.store(8, o.add(base, o.k(i)), o.lane(8, x, i)));
+  }
 }
 
 export const mmx: readonly Instruction[] = [
@@ -136,8 +131,9 @@ export const mmx: readonly Instruction[] = [
     encodings: ['np 0f f7 /r mm,mmr; aw'],
     unit: 'mmx',
     semantics(o, c, v, mask) {
-      storeMasked(o, c, 8, v, mask);
+      // The transition happens even where the store faults: measured.
       enterMmx(o);
+      storeMasked(o, c, 8, v, mask);
     },
   },
   {

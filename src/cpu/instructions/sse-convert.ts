@@ -105,9 +105,10 @@ export const sseConvert: readonly Instruction[] = [
     unit: 'sse',
     semantics(o, _c, dst, src) {
       checkPending(o);
-      const r = lanes(o, n, from, to, run, src.getx(), o.kx(0n, 0n));
+      const v = src.getx();
+      // The transition happens even where the conversion raises #XM: measured.
       enterMmx(o);
-      dst.setx(r);
+      dst.setx(lanes(o, n, from, to, run, v, o.kx(0n, 0n)));
     },
   })),
   ...each(FROM_MM, ({ name, encoding, n, from, to, run }) => ({
@@ -117,10 +118,10 @@ export const sseConvert: readonly Instruction[] = [
     unit: 'sse',
     semantics(o, _c, dst, src) {
       if (src.kind === 'mm') checkPending(o);
-      // CVTPI2PS leaves the upper half alone; CVTPI2PD writes all of it.
-      const r = lanes(o, n, from, to, run, src.getx(), dst.getx());
+      const v = src.getx();
       if (src.kind === 'mm') enterMmx(o);
-      dst.setx(r);
+      // CVTPI2PS leaves the upper half alone; CVTPI2PD writes all of it.
+      dst.setx(lanes(o, n, from, to, run, v, dst.getx()));
     },
   })),
   scalar('cvtss2sd', 'f3 0f 5a /r x64,xm32', (o, _c, src) => o.fpConvert(32, 64, src.get())),

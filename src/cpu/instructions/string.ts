@@ -72,7 +72,7 @@ const elements: readonly { name: string; byte: string; run: Element }[] = [
     name: 'cmps',
     byte: 'a6',
     run(o, c) {
-      // Where both would fault, the destination does, as on AMD processors (measured).
+      // Where both would fault, the destination does, as mostly on AMD processors (measured).
       const b = o.load(c.w, destination(o, c));
       const r = compare(o, c.w, o.load(c.w, source(o, c)), b);
       advance(o, c, stride(o, c), 'rsi', 'rdi');
