@@ -1,4 +1,4 @@
-import { pvKernel, VIRT_BASE } from '../../test/support/elf-builder';
+import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/support/elf-builder';
 
 // Guests of a few instructions, for timing one thing each. They run for ever; the bench counts.
 
@@ -7,11 +7,19 @@ const hex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [
 /** A page-aligned entry, and room above it for data. */
 const ENTRY = VIRT_BASE + 0x10_0000n;
 const SPACE = 0x4_0000;
+/** XEN_ELFNOTE_VIRT_BASE, elfnote.h */
+const NOTE_VIRT_BASE = 3;
 
 const guest = (code: string): Uint8Array => {
   const data = new Uint8Array(SPACE);
   data.set(hex(code));
-  return pvKernel({ entry: ENTRY, segments: [{ vaddr: ENTRY, paddr: 0x10_0000n, flags: 7, memsz: BigInt(SPACE), data }] });
+  return pvKernel({
+    entry: ENTRY,
+    segments: [
+      { vaddr: ENTRY, paddr: 0x10_0000n, flags: 7, memsz: BigInt(SPACE), data },
+      noteSegment(pvNotes(xenNote(NOTE_VIRT_BASE, VIRT_BASE))),
+    ],
+  });
 };
 
 /*

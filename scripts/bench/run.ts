@@ -12,7 +12,9 @@ import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
 import { memoryAndBranches, nullHypercall, NULL_ROUND } from './guests';
 
-const { values } = parseArgs({ options: { json: { type: 'string' }, runs: { type: 'string', default: '5' } } });
+const { values } = parseArgs({
+  options: { json: { type: 'string' }, runs: { type: 'string', default: '5' } },
+});
 const RUNS = Number(values.runs);
 
 interface Figure {
@@ -27,7 +29,8 @@ const figures: Figure[] = [];
 
 const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
 const sorted = (of: readonly number[]): number[] => [...of].sort((a, b) => a - b);
-const quantile = (of: readonly number[], q: number): number => sorted(of)[Math.min(of.length - 1, Math.floor(q * of.length))] ?? NaN;
+const quantile = (of: readonly number[], q: number): number =>
+  sorted(of)[Math.min(of.length - 1, Math.floor(q * of.length))] ?? NaN;
 
 function report(name: string, unit: string, samples: readonly number[], goal?: string): void {
   const figure: Figure = {
@@ -41,13 +44,29 @@ function report(name: string, unit: string, samples: readonly number[], goal?: s
   figures.push(figure);
   const number = (n: number): string => (n >= 100 ? n.toFixed(0) : n.toPrecision(3));
   const text = `${number(figure.median)} ${unit}`.padStart(16);
-  process.stdout.write(`${name.padEnd(52)}${text}   [${number(figure.least)} … ${number(figure.most)}]${goal === undefined ? '' : `   goal ${goal}`}\n`);
+  process.stdout.write(
+    `${name.padEnd(52)}${text}   [${number(figure.least)} … ${number(figure.most)}]${goal === undefined ? '' : `   goal ${goal}`}\n`,
+  );
 }
 
 const machineFor = (kernel: Uint8Array, traceRecords?: number): Promise<Machine> =>
   assembleMachine(
-    { domains: [{ name: 'bench', kernel: { name: 'bench.elf', bytes: kernel }, cmdline: '', memory: 32 << 20, vcpus: 1 }] },
-    { interpreter: interpreterModule(), log: () => undefined, ...(traceRecords === undefined ? {} : { traceRecords }) },
+    {
+      domains: [
+        {
+          name: 'bench',
+          kernel: { name: 'bench.elf', bytes: kernel },
+          cmdline: '',
+          memory: 32 << 20,
+          vcpus: 1,
+        },
+      ],
+    },
+    {
+      interpreter: interpreterModule(),
+      log: () => undefined,
+      ...(traceRecords === undefined ? {} : { traceRecords }),
+    },
   );
 
 /** Milliseconds that `instructions` take. */
@@ -55,7 +74,10 @@ function timed(machine: Machine, instructions: bigint): number {
   const session = machine.run({});
   const started = milliseconds();
   const end = session.slice(instructions, true);
-  if (end.kind !== 'slice') throw new Error(`the bench guest ended: ${JSON.stringify(end, (_k, v: unknown) => (typeof v === 'bigint' ? v.toString() : undefined))}`);
+  if (end.kind !== 'slice')
+    throw new Error(
+      `the bench guest ended: ${JSON.stringify(end, (_k, v: unknown) => (typeof v === 'bigint' ? v.toString() : undefined))}`,
+    );
   return milliseconds() - started;
 }
 
@@ -126,7 +148,9 @@ async function start(): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  process.stdout.write(`${cpus()[0]?.model ?? '?'} × ${cpus().length}, Node ${process.version}; median of ${RUNS} [least … most]\n\n`);
+  process.stdout.write(
+    `${cpus()[0]?.model ?? '?'} × ${cpus().length}, Node ${process.version}; median of ${RUNS} [least … most]\n\n`,
+  );
   for (const figure of [start, interpreterSpeed, nullHypercalls, steps]) await figure();
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
 }

@@ -29,12 +29,24 @@ interface OptionSpec {
 export const OPTIONS = {
   ramdisk: { type: 'string', value: 'F', help: 'initial ramdisk (module) for the kernel' },
   cmdline: { type: 'string', value: 'S', help: "the guest's command line" },
-  memory: { type: 'string', value: '256M', help: 'guest memory: bytes with suffix K, M, G; a bare number is MiB' },
+  memory: {
+    type: 'string',
+    value: '256M',
+    help: 'guest memory: bytes with suffix K, M, G; a bare number is MiB',
+  },
   vcpus: { type: 'string', value: 'N', help: 'number of virtual CPUs' },
-  config: { type: 'string', value: 'F.cfg', help: 'take kernel, ramdisk, memory, … from an xl.cfg file; options given here win' },
+  config: {
+    type: 'string',
+    value: 'F.cfg',
+    help: 'take kernel, ramdisk, memory, … from an xl.cfg file; options given here win',
+  },
   until: { type: 'string', value: 'TEXT', help: 'end the run, status 0, when TEXT appears on the console' },
   input: { type: 'string', value: 'F', help: 'feed the bytes of F to the console as the guest reads them' },
-  'max-instructions': { type: 'string', value: 'N', help: 'end the run, status 3, after N guest instructions' },
+  'max-instructions': {
+    type: 'string',
+    value: 'N',
+    help: 'end the run, status 3, after N guest instructions',
+  },
   timeout: { type: 'string', value: 'S', help: 'end the run, status 3, after S seconds of wall time' },
   json: { type: 'string', value: 'F', help: 'write a summary of the run to F (- for standard output)' },
   quiet: { type: 'boolean', help: 'no hypervisor messages on standard error' },
@@ -48,11 +60,25 @@ export type OptionName = keyof typeof OPTIONS;
 
 const optionSpec = (name: OptionName): OptionSpec => OPTIONS[name];
 
-export const COMMANDS: Readonly<Record<string, { readonly positional: string; readonly help: string; readonly machine: boolean }>> = {
-  run: { positional: '[IMAGE]', help: 'boot IMAGE (ELF or bzImage, a Xen PV kernel) with its console on the terminal', machine: true },
+export const COMMANDS: Readonly<
+  Record<string, { readonly positional: string; readonly help: string; readonly machine: boolean }>
+> = {
+  run: {
+    positional: '[IMAGE]',
+    help: 'boot IMAGE (ELF or bzImage, a Xen PV kernel) with its console on the terminal',
+    machine: true,
+  },
   trace: { positional: '[IMAGE]', help: 'the same, printing every hypercall as it happens', machine: true },
-  dap: { positional: '', help: 'the debug adapter, on standard input and output unless --port or --pipe', machine: false },
-  demo: { positional: '', help: 'the bundled sample guest: break on a hypercall, look, step, go on', machine: false },
+  dap: {
+    positional: '',
+    help: 'the debug adapter, on standard input and output unless --port or --pipe',
+    machine: false,
+  },
+  demo: {
+    positional: '',
+    help: 'the bundled sample guest: break on a hypercall, look, step, go on',
+    machine: false,
+  },
 };
 
 export interface CommandLine {
@@ -87,19 +113,26 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | 'help' 
       ),
     });
   } catch (e) {
-    throw new UsageError(`${command}: ${e instanceof Error ? (e.message.split('. ')[0] ?? e.message) : String(e)}`);
+    throw new UsageError(
+      `${command}: ${e instanceof Error ? (e.message.split('. ')[0] ?? e.message) : String(e)}`,
+    );
   }
   if (parsed.values['help'] === true) return 'help';
   const [image, ...extra] = parsed.positionals;
   if (extra.length > 0 || (image !== undefined && spec.positional === '')) {
     throw new UsageError(`${command}: unexpected argument '${extra[0] ?? image ?? ''}'`);
   }
-  return { command, values: parsed.values as CommandLine['values'], ...(image === undefined ? {} : { image }) };
+  return {
+    command,
+    values: parsed.values,
+    ...(image === undefined ? {} : { image }),
+  };
 }
 
 export function usage(): string {
   const lines = ['Usage: hyperstep COMMAND [IMAGE] [options]', '', 'Commands:'];
-  for (const [name, c] of Object.entries(COMMANDS)) lines.push(`  ${`${name} ${c.positional}`.padEnd(26)} ${c.help}`);
+  for (const [name, c] of Object.entries(COMMANDS))
+    lines.push(`  ${`${name} ${c.positional}`.padEnd(26)} ${c.help}`);
   lines.push('', 'Options:');
   for (const name of Object.keys(OPTIONS) as OptionName[]) {
     const o = optionSpec(name);
@@ -107,7 +140,9 @@ export function usage(): string {
     lines.push(`  ${flag.padEnd(26)} ${o.help}${o.only && name !== 'help' ? ` (${o.only.join(', ')})` : ''}`);
   }
   lines.push('', 'With no IMAGE and no --config, the bundled sample guest runs.');
-  lines.push('Exit status: 0 poweroff or --until seen; 1 guest crash or refused boot; 2 usage; 3 a limit ended it.');
+  lines.push(
+    'Exit status: 0 poweroff or --until seen; 1 guest crash or refused boot; 2 usage; 3 a limit ended it.',
+  );
   return lines.join('\n');
 }
 

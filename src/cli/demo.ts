@@ -31,7 +31,13 @@ export async function demo(host: CliHost): Promise<void> {
 
 async function session(client: InlineClient): Promise<void> {
   title(`boot the sample guest, break on ${STOP_AT}`);
-  await client.request('initialize', { adapterID: 'hyperstep', clientID: 'demo', linesStartAt1: true, columnsStartAt1: true, pathFormat: 'path' });
+  await client.request('initialize', {
+    adapterID: 'hyperstep',
+    clientID: 'demo',
+    linesStartAt1: true,
+    columnsStartAt1: true,
+    pathFormat: 'path',
+  });
   const launched = client.request('launch', {});
   await client.event('initialized');
   await client.request('setFunctionBreakpoints', { breakpoints: [{ name: STOP_AT }] });
@@ -46,7 +52,9 @@ async function session(client: InlineClient): Promise<void> {
     await client.request('stepIn', { threadId, granularity: 'instruction' });
     await client.event('stopped');
     const [frame] = await stack(client, threadId, 1);
-    out(`  ${frame?.instructionPointerReference ?? ''}  ${await instructionAt(client, frame)}   in ${frame?.name ?? '?'}`);
+    out(
+      `  ${frame?.instructionPointerReference ?? ''}  ${await instructionAt(client, frame)}   in ${frame?.name ?? '?'}`,
+    );
   }
 
   title('go on to the end');
@@ -71,15 +79,31 @@ async function stopped(client: InlineClient, event: 'stopped'): Promise<number> 
   return body.threadId ?? 1;
 }
 
-const stack = async (client: InlineClient, threadId: number, levels = 20): Promise<DebugProtocol.StackFrame[]> =>
-  (await client.request<DebugProtocol.StackTraceResponse['body']>('stackTrace', { threadId, startFrame: 0, levels })).stackFrames;
+const stack = async (
+  client: InlineClient,
+  threadId: number,
+  levels = 20,
+): Promise<DebugProtocol.StackFrame[]> =>
+  (
+    await client.request<DebugProtocol.StackTraceResponse['body']>('stackTrace', {
+      threadId,
+      startFrame: 0,
+      levels,
+    })
+  ).stackFrames;
 
-async function instructionAt(client: InlineClient, frame: DebugProtocol.StackFrame | undefined): Promise<string> {
+async function instructionAt(
+  client: InlineClient,
+  frame: DebugProtocol.StackFrame | undefined,
+): Promise<string> {
   if (frame?.instructionPointerReference === undefined) return '';
-  const { instructions } = await client.request<NonNullable<DebugProtocol.DisassembleResponse['body']>>('disassemble', {
-    memoryReference: frame.instructionPointerReference,
-    instructionCount: 1,
-  });
+  const { instructions } = await client.request<NonNullable<DebugProtocol.DisassembleResponse['body']>>(
+    'disassemble',
+    {
+      memoryReference: frame.instructionPointerReference,
+      instructionCount: 1,
+    },
+  );
   return instructions[0]?.instruction ?? '';
 }
 
@@ -95,7 +119,9 @@ async function show(client: InlineClient, threadId: number): Promise<void> {
   title('arguments');
   const [top] = frames;
   if (top === undefined) return;
-  const { scopes } = await client.request<DebugProtocol.ScopesResponse['body']>('scopes', { frameId: top.id });
+  const { scopes } = await client.request<DebugProtocol.ScopesResponse['body']>('scopes', {
+    frameId: top.id,
+  });
   const scope = scopes.find((s) => /hypercall/i.test(s.name)) ?? scopes[0];
   if (scope !== undefined) await tree(client, scope.variablesReference, 1);
 
@@ -104,7 +130,9 @@ async function show(client: InlineClient, threadId: number): Promise<void> {
 }
 
 async function tree(client: InlineClient, variablesReference: number, depth: number): Promise<void> {
-  const { variables } = await client.request<DebugProtocol.VariablesResponse['body']>('variables', { variablesReference });
+  const { variables } = await client.request<DebugProtocol.VariablesResponse['body']>('variables', {
+    variablesReference,
+  });
   for (const v of variables) {
     out(`${'  '.repeat(depth)}${v.name} = ${v.value}`);
     if (v.variablesReference !== 0 && depth < 4) await tree(client, v.variablesReference, depth + 1);

@@ -4,7 +4,16 @@ import { serveDap } from '../dap/server';
 import { LaunchError, resolveLaunch, type MachineArguments } from '../debugger/launch';
 import { formatRecord, formatSummary } from '../machine/format';
 import type { MachineConfig, Target } from '../machine/target';
-import { STATUS, UsageError, parseCommandLine, parseCount, usage, type CommandLine, type OptionName, type Status } from './arguments';
+import {
+  STATUS,
+  UsageError,
+  parseCommandLine,
+  parseCount,
+  usage,
+  type CommandLine,
+  type OptionName,
+  type Status,
+} from './arguments';
 import { demo } from './demo';
 import { drainTrace, ndjson } from './records';
 import { runToEnd, type RunLimits, type RunSummary } from './run';
@@ -104,7 +113,8 @@ async function inputOf(path: string): Promise<Uint8Array> {
 async function machineCommand(line: CommandLine, host: CliHost, shows: 'console' | 'trace'): Promise<Status> {
   const limits = limitsOf(line);
   const format = text(line, 'format') ?? 'text';
-  if (format !== 'text' && format !== 'ndjson') throw new UsageError(`--format is text or ndjson, not '${format}'`);
+  if (format !== 'text' && format !== 'ndjson')
+    throw new UsageError(`--format is text or ndjson, not '${format}'`);
   const inputFile = text(line, 'input');
   const input = inputFile === undefined ? undefined : await inputOf(inputFile);
   const launch = await resolveLaunch(machineArguments(line), { readFile, sampleGuest: host.sampleGuest });
@@ -118,7 +128,10 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   // Live text may not mix with what a program reads: the console, the trace, or the summary has standard output.
   const out = jsonTo === '-' || shows === 'trace' ? process.stderr : process.stdout;
   const terminal = openTerminal(keyboard, out);
-  const records = shows === 'trace' && line.values.summary !== true ? drainTrace(target, format === 'text' ? formatRecord : ndjson, process.stdout) : undefined;
+  const records =
+    shows === 'trace' && line.values.summary !== true
+      ? drainTrace(target, format === 'text' ? formatRecord : ndjson, process.stdout)
+      : undefined;
   let summary: RunSummary;
   try {
     if (input !== undefined) for (const d of await target.domains()) await target.consoleInput(d.id, input);
@@ -130,7 +143,8 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       stopWhenIdle: keyboard === undefined,
       ...(records === undefined ? {} : { afterSlice: records }),
     });
-    if (shows === 'trace' && line.values.summary === true) process.stdout.write(`${formatSummary(await target.traceSummary())}\n`);
+    if (shows === 'trace' && line.values.summary === true)
+      process.stdout.write(`${formatSummary(await target.traceSummary())}\n`);
   } finally {
     terminal.restore();
     await target.dispose();

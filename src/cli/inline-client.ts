@@ -13,9 +13,9 @@ export interface InlineClient {
 
 export function inlineClient(host: Host): InlineClient {
   const session = new Session(host, () => undefined);
-  const waiting = new Map<number, { resolve(body: unknown): void; reject(e: Error): void }>();
+  const waiting = new Map<number, { resolve: (body: unknown) => void; reject: (e: Error) => void }>();
   const arrived: DebugProtocol.Event[] = [];
-  let expected: { name: string; resolve(body: unknown): void } | undefined;
+  let expected: { name: string; resolve: (body: unknown) => void } | undefined;
   let output: (category: string, text: string) => void = () => undefined;
   let seq = 1;
 
@@ -45,7 +45,12 @@ export function inlineClient(host: Host): InlineClient {
     request: <T>(command: string, args: object = {}) =>
       new Promise<T>((resolve, reject) => {
         waiting.set(seq, { resolve: resolve as (body: unknown) => void, reject });
-        session.handleMessage({ seq: seq++, type: 'request', command, arguments: args } as DebugProtocol.Request);
+        session.handleMessage({
+          seq: seq++,
+          type: 'request',
+          command,
+          arguments: args,
+        } as DebugProtocol.Request);
       }),
     event: <T>(name: string) =>
       new Promise<T>((resolve) => {

@@ -2,7 +2,9 @@ import type { Target, TraceRecord } from '../machine/target';
 
 /** One record as a line of JSON; 64-bit numbers as hexadecimal text, since JSON has no exact ones. */
 export const ndjson = (record: TraceRecord): string =>
-  JSON.stringify(record, (_key, value: unknown) => (typeof value === 'bigint' ? `0x${value.toString(16)}` : value));
+  JSON.stringify(record, (_key, value: unknown) =>
+    typeof value === 'bigint' ? `0x${value.toString(16)}` : value,
+  );
 
 /** Records read from the machine at a time. */
 const BATCH = 4096;
@@ -17,7 +19,10 @@ export function drainTrace(
   return async () => {
     for (;;) {
       const { first, next, records } = await target.trace(seen, BATCH);
-      if (first > seen) process.stderr.write(`hyperstep: ${(first - seen).toString()} records were overwritten before they were printed\n`);
+      if (first > seen)
+        process.stderr.write(
+          `hyperstep: ${(first - seen).toString()} records were overwritten before they were printed\n`,
+        );
       seen = next;
       if (records.length === 0) return;
       const more = out.write(records.map((r) => `${format(r)}\n`).join(''));

@@ -39,34 +39,40 @@ export interface RunOptions {
 }
 
 /** Boots the machine and runs it to its end or a limit. */
-export async function runToEnd({ target, limits, terminal, afterSlice, stopWhenIdle, clock }: RunOptions): Promise<RunSummary> {
+export async function runToEnd({
+  target,
+  limits,
+  terminal,
+  afterSlice,
+  stopWhenIdle,
+  clock,
+}: RunOptions): Promise<RunSummary> {
   const started = clock();
-  let seen = limits.until === undefined;
+  // What callbacks set while a slice runs.
+  const happened = { seen: limits.until === undefined, interrupted: false, timedOut: false };
   let tail = '';
   const wanted = limits.until ?? '';
-  let interrupted = false;
-  let timedOut = false;
 
   const offConsole = target.onConsole((_domain, data) => {
     terminal.write(data);
-    if (seen) return;
+    if (happened.seen) return;
     tail += Buffer.from(data).toString('latin1');
     if (tail.includes(Buffer.from(wanted, 'utf8').toString('latin1'))) {
-      seen = true;
+      happened.seen = true;
       target.pause();
     }
     tail = tail.slice(-Math.max(wanted.length * 4, 256));
   });
   terminal.onInput((data) => void target.consoleInput(1, data));
   terminal.onQuit(() => {
-    interrupted = true;
+    happened.interrupted = true;
     target.pause();
   });
   const timer =
     limits.timeout === undefined
       ? undefined
       : setTimeout(() => {
-          timedOut = true;
+          happened.timedOut = true;
           target.pause();
         }, limits.timeout);
 
@@ -75,14 +81,25 @@ export async function runToEnd({ target, limits, terminal, afterSlice, stopWhenI
       const now = await target.now();
       const left = limits.maxInstructions === undefined ? undefined : limits.maxInstructions - now.retired;
       if (left !== undefined && left <= 0n) {
-        return { ended: 'max-instructions', status: STATUS.LIMIT, message: `stopped after ${now.retired.toString()} instructions` };
+        return {
+          ended: 'max-instructions',
+          status: STATUS.LIMIT,
+          message: `stopped after ${now.retired.toString()} instructions`,
+        };
       }
       const instructions = left === undefined || left > SLICE ? SLICE : left;
       const stop = await target.run({ instructions, stopWhenIdle } satisfies RunUntil);
       await afterSlice?.();
-      if (limits.until !== undefined && seen) return { ended: 'until', status: STATUS.OK, message: `'${wanted}' seen on the console` };
-      if (timedOut) return { ended: 'timeout', status: STATUS.LIMIT, message: `stopped after ${(limits.timeout ?? 0) / 1000} s` };
-      if (interrupted) return { ended: 'interrupted', status: STATUS.LIMIT, message: 'stopped from the keyboard' };
+      if (limits.until !== undefined && happened.seen)
+        return { ended: 'until', status: STATUS.OK, message: `'${wanted}' seen on the console` };
+      if (happened.timedOut)
+        return {
+          ended: 'timeout',
+          status: STATUS.LIMIT,
+          message: `stopped after ${(limits.timeout ?? 0) / 1000} s`,
+        };
+      if (happened.interrupted)
+        return { ended: 'interrupted', status: STATUS.LIMIT, message: 'stopped from the keyboard' };
       const end = endOf(stop);
       if (end !== undefined) return end;
     }
@@ -106,7 +123,11 @@ export async function runToEnd({ target, limits, terminal, afterSlice, stopWhenI
 function endOf({ reason }: Stop): Pick<RunSummary, 'ended' | 'status' | 'message'> | undefined {
   if (reason.kind === 'crash') return { ended: 'crash', status: STATUS.GUEST, message: reason.text };
   if (reason.kind === 'idle') {
-    return { ended: 'idle', status: STATUS.LIMIT, message: 'the guest waits for input, and there is no more' };
+    return {
+      ended: 'idle',
+      status: STATUS.LIMIT,
+      message: 'the guest waits for input, and there is no more',
+    };
   }
   if (reason.kind === 'shutdown') {
     const clean = reason.reason === 'poweroff' || reason.reason === 'reboot';

@@ -54,4 +54,4 @@ export function openTerminal(stdin: NodeJS.ReadStream | undefined, stdout: NodeJ
   };
 }
 
-const isTty = (s: NodeJS.ReadStream | ReadStream | WriteStream): boolean => s.isTTY === true;
+const isTty = (s: NodeJS.ReadStream | ReadStream | WriteStream): boolean => s.isTTY;

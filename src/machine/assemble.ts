@@ -73,7 +73,10 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
     cpu.beforeStore(mfn);
   });
   const clock = createClock(() => cpu.vcpus.reduce((sum, v) => sum + v.get('icount'), 0n));
-  const ring = memory.bytes.subarray(memory.layout.reserve, memory.layout.reserve + memory.layout.reserveSize);
+  const ring = memory.bytes.subarray(
+    memory.layout.reserve,
+    memory.layout.reserve + memory.layout.reserveSize,
+  );
   const trace = createTrace(ring, clock, (vcpu, call) => hv.get().namesOf(vcpu, call));
   const hypervisor = createHypervisor({
     cpu,

@@ -64,7 +64,8 @@ function tokens(text: string): Token[] {
     const [all, number, name, quoted, double, single, operator] = match;
     const start = at - all.trimStart().length;
     if (number !== undefined) found.push({ kind: 'number', text: number, at: start });
-    else if (name !== undefined || quoted !== undefined) found.push({ kind: 'name', text: name ?? quoted ?? '', at: start });
+    else if (name !== undefined || quoted !== undefined)
+      found.push({ kind: 'name', text: name ?? quoted ?? '', at: start });
     else if (operator !== undefined) found.push({ kind: 'operator', text: operator, at: start });
     else found.push({ kind: 'text', text: double ?? single ?? '', at: start });
   }
@@ -131,7 +132,8 @@ export function parseExpression(text: string): Expression {
       if (isOperator('.')) {
         take();
         const member = take();
-        if (member.kind !== 'name') throw new ExpressionError(`a member's name expected after '.'`, member.at);
+        if (member.kind !== 'name')
+          throw new ExpressionError(`a member's name expected after '.'`, member.at);
         of = { kind: 'member', at, of, name: member.text };
       } else if (isOperator('[')) {
         take();
@@ -153,7 +155,9 @@ export function parseExpression(text: string): Expression {
       return inner;
     }
     throw new ExpressionError(
-      token.kind === 'end' ? 'the expression ends where a value is expected' : `a value expected before '${token.text}'`,
+      token.kind === 'end'
+        ? 'the expression ends where a value is expected'
+        : `a value expected before '${token.text}'`,
       at,
     );
   };
@@ -216,7 +220,8 @@ const isUnresolved = (value: Value | Unresolved): value is Unresolved =>
 export function toNumber(value: Value, at = 0): bigint {
   if (typeof value === 'bigint') return value;
   if (typeof value === 'string') throw new ExpressionError(`"${value}" is a text, a number is needed`, at);
-  if (value.value === undefined) throw new ExpressionError(`${value.name} (${value.type}) is not a number`, at);
+  if (value.value === undefined)
+    throw new ExpressionError(`${value.name} (${value.type}) is not a number`, at);
   return value.value;
 }
 
@@ -232,7 +237,9 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
     if (scope.memory === undefined) throw new ExpressionError('memory cannot be read here', at);
     return scope.memory(unsigned(address), bytes);
   };
-  const evaluators: { [K in Expression['kind']]: (e: Extract<Expression, { kind: K }>) => Value | Unresolved } = {
+  const evaluators: {
+    [K in Expression['kind']]: (e: Extract<Expression, { kind: K }>) => Value | Unresolved;
+  } = {
     literal: (e) => e.value,
     name: (e) => scope.name(e.name) ?? { unresolved: e.name, at: e.at },
     member: (e) => {
@@ -254,7 +261,8 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
       const found =
         children.find(({ name }) => name === `[${index}]` || name === `${index}`) ??
         (index >= 0n && index < BigInt(children.length) ? children[Number(index)] : undefined);
-      if (found === undefined) throw new ExpressionError(`index ${index} is not among ${children.length} elements`, e.at);
+      if (found === undefined)
+        throw new ExpressionError(`index ${index} is not among ${children.length} elements`, e.at);
       return found;
     },
     unary: (e) => {
@@ -264,13 +272,15 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
     binary: (e) => {
       if (e.operator === '&&') return bool(truth(known(e.left)) && truth(known(e.right)));
       if (e.operator === '||') return bool(truth(known(e.left)) || truth(known(e.right)));
-      if (e.operator === '==' || e.operator === '!=') return bool(equal(any(e.left), any(e.right)) === (e.operator === '=='));
+      if (e.operator === '==' || e.operator === '!=')
+        return bool(equal(any(e.left), any(e.right)) === (e.operator === '=='));
       const result = arithmetic[e.operator]?.(number(e.left), number(e.right));
       if (result === undefined) throw new ExpressionError('division by zero', e.at);
       return result;
     },
   };
-  const any = (e: Expression): Value | Unresolved => (evaluators[e.kind] as (e: Expression) => Value | Unresolved)(e);
+  const any = (e: Expression): Value | Unresolved =>
+    (evaluators[e.kind] as (e: Expression) => Value | Unresolved)(e);
   return known(expression);
 }
 

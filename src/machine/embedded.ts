@@ -3,7 +3,18 @@ import { createHasher, canonicalText } from './hash';
 import { frameInfo, readMemory, tableEntries, walk, writeMemory } from './inspect';
 import type { Machine, MachineSnapshot, StopAt } from './machine';
 import { readRegisters, writeRegister } from './registers';
-import type { AddressSpace, DomainView, Mark, MachineConfig, Moment, Stop, StopPoint, Target, VcpuRef, VcpuView } from './target';
+import type {
+  AddressSpace,
+  DomainView,
+  Mark,
+  MachineConfig,
+  Moment,
+  Stop,
+  StopPoint,
+  Target,
+  VcpuRef,
+  VcpuView,
+} from './target';
 import { PAGE_SIZE } from '../cpu/types';
 
 /** What the embedded machine needs of the place it runs in. */
@@ -33,7 +44,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   let disposed = false;
   /** Settles when something happens that an idle machine waits for. */
   let wake: () => void = () => undefined;
-  let woken = false;
+  const state = { woken: false };
 
   const start = async (): Promise<Machine> => {
     const machine = await host.assemble(config, (text) => {
@@ -48,7 +59,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   let machine = await start();
 
   const rouse = (): void => {
-    woken = true;
+    state.woken = true;
     wake();
   };
   const moment = (): Moment => ({ retired: machine.clock.retired(), time: machine.clock.now() });
@@ -56,10 +67,13 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   const describe = (stop: StopAt): Stop => ({ reason: stop.reason, at: moment(), vcpu: refOf(stop.vcpu) });
   const find = (ref: VcpuRef): GuestVcpu => {
     const v = machine.hypervisor.domains.get(ref.domain)?.vcpus[ref.vcpu];
-    if (v === undefined) throw new RangeError(`there is no vCPU d${ref.domain.toString()}v${ref.vcpu.toString()}`);
+    if (v === undefined)
+      throw new RangeError(`there is no vCPU d${ref.domain.toString()}v${ref.vcpu.toString()}`);
     return v;
   };
-  const place = (space: AddressSpace): { vcpu: GuestVcpu | undefined; domain: GuestVcpu['domain'] | undefined } => {
+  const place = (
+    space: AddressSpace,
+  ): { vcpu: GuestVcpu | undefined; domain: GuestVcpu['domain'] | undefined } => {
     if (space.kind === 'virtual') {
       const vcpu = find(space.vcpu);
       return { vcpu, domain: vcpu.domain };
@@ -71,7 +85,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   };
 
   const idle = async (until: bigint | undefined): Promise<void> => {
-    woken = false;
+    state.woken = false;
     const woke = new Promise<void>((resolve) => (wake = resolve));
     if (until === undefined) {
       await woke;
@@ -80,7 +94,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     if (host.sleep === undefined) return;
     const slept = await host.sleep(until - machine.clock.now(), woke);
     const now = machine.clock.now() + slept;
-    machine.clock.skipTo(now < until && woken ? now : until);
+    machine.clock.skipTo(now < until && state.woken ? now : until);
     machine.hypervisor.expireTimers();
   };
 
@@ -96,16 +110,14 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     now: () => Promise.resolve(moment()),
     domains: () =>
       Promise.resolve(
-        [...machine.hypervisor.domains.values()].map(
-          (d): DomainView => ({
-            id: d.id,
-            name: d.name,
-            frames: d.state.totalPages,
-            vcpus: d.vcpus.map(vcpuView),
-            consolePorts: 1,
-            ...(d.state.shutdown === undefined ? {} : { shutdown: d.state.shutdown }),
-          }),
-        ),
+        [...machine.hypervisor.domains.values()].map((d): DomainView => ({
+          id: d.id,
+          name: d.name,
+          frames: d.state.totalPages,
+          vcpus: d.vcpus.map(vcpuView),
+          consolePorts: 1,
+          ...(d.state.shutdown === undefined ? {} : { shutdown: d.state.shutdown }),
+        })),
       ),
 
     setStops: async (given) => {
@@ -208,7 +220,8 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     traceSummary: () => Promise.resolve(machine.trace.summary()),
 
     consoleInput: async (domain, data) => {
-      if (!machine.hypervisor.domains.has(domain)) throw new RangeError(`there is no domain ${domain.toString()}`);
+      if (!machine.hypervisor.domains.has(domain))
+        throw new RangeError(`there is no domain ${domain.toString()}`);
       machine.input(domain, data);
       rouse();
       return Promise.resolve();
@@ -239,7 +252,13 @@ function hashOf(machine: Machine): string {
   const h = createHasher();
   for (const v of cpu.vcpus) h.bytes(v.saveState());
   const { mem } = cpu;
-  h.words(new Uint32Array(mem.bytes.buffer, mem.bytes.byteOffset + mem.framesBase, (mem.frameCount * PAGE_SIZE) / 4));
+  h.words(
+    new Uint32Array(
+      mem.bytes.buffer,
+      mem.bytes.byteOffset + mem.framesBase,
+      (mem.frameCount * PAGE_SIZE) / 4,
+    ),
+  );
   h.text(canonicalText(hypervisor.save()));
   h.text(canonicalText(devices.save()));
   h.text(canonicalText(clock.save()));

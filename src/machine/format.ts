@@ -16,7 +16,8 @@ export function formatValue(v: DecodedValue): string {
 }
 
 /** `event_channel_op.bind_virq` */
-export const callName = (call: HypercallView): string => (call.op === undefined ? call.name : `${call.name}.${call.op}`);
+export const callName = (call: HypercallView): string =>
+  call.op === undefined ? call.name : `${call.name}.${call.op}`;
 
 /** strace's manner: `name(arg=…) = result (EINVAL: reason)`; the result only when there is one. */
 export function formatCall(call: HypercallView): string {
@@ -36,12 +37,16 @@ export const hex = (n: bigint | number): string => `0x${n.toString(16)}`;
 
 /** A table of counts, most frequent first. */
 export function formatSummary(s: TraceSummary): string {
-  const lines = [`${s.total.toString()} hypercalls of ${s.calls.length.toString()} kinds`, `${'calls'.padStart(9)} ${'refused'.padStart(8)}  hypercall`];
+  const lines = [
+    `${s.total.toString()} hypercalls of ${s.calls.length.toString()} kinds`,
+    `${'calls'.padStart(9)} ${'refused'.padStart(8)}  hypercall`,
+  ];
   const row = (count: number, refused: number, name: string): string =>
     `${count.toString().padStart(9)} ${(refused === 0 ? '' : refused.toString()).padStart(8)}  ${name}`;
   for (const c of [...s.calls].sort((a, b) => b.count - a.count)) {
     lines.push(row(c.count, c.refused, c.name));
-    for (const op of [...c.ops].sort((a, b) => b.count - a.count)) lines.push(row(op.count, op.refused, `  .${op.name}`));
+    for (const op of [...c.ops].sort((a, b) => b.count - a.count))
+      lines.push(row(op.count, op.refused, `  .${op.name}`));
   }
   if (s.traps.length > 0) {
     lines.push('', `${'times'.padStart(9)}  trapped work`);
@@ -54,11 +59,18 @@ export function formatSummary(s: TraceSummary): string {
 export function formatWalk(w: Walk): string {
   const lines = [`walk of ${hex(w.address)}`];
   for (const l of w.levels) {
-    const target = l.mfn === undefined ? 'not present' : `mfn ${hex(l.mfn)}${l.pfn === undefined ? '' : ` (pfn ${hex(l.pfn)})`}`;
+    const target =
+      l.mfn === undefined
+        ? 'not present'
+        : `mfn ${hex(l.mfn)}${l.pfn === undefined ? '' : ` (pfn ${hex(l.pfn)})`}`;
     lines.push(
       `  L${l.level.toString()} table mfn ${hex(l.tableMfn)}[${l.index.toString()}] = ${hex(l.entry)} → ${target} ${l.flags.join(' ')}${l.frame === undefined ? '' : ` — ${l.frame}`}`,
     );
   }
-  lines.push(w.machineAddress === undefined ? `  no translation: ${w.problem ?? 'not present'}` : `  machine address ${hex(w.machineAddress)}`);
+  lines.push(
+    w.machineAddress === undefined
+      ? `  no translation: ${w.problem ?? 'not present'}`
+      : `  machine address ${hex(w.machineAddress)}`,
+  );
   return lines.join('\n');
 }

@@ -29,7 +29,12 @@ export function createHasher(): Hasher {
     bytes(data) {
       let i = 0;
       for (; i + 4 <= data.length; i += 4) {
-        word((data[i] ?? 0) | ((data[i + 1] ?? 0) << 8) | ((data[i + 2] ?? 0) << 16) | ((data[i + 3] ?? 0) << 24));
+        word(
+          (data[i] ?? 0) |
+            ((data[i + 1] ?? 0) << 8) |
+            ((data[i + 2] ?? 0) << 16) |
+            ((data[i + 3] ?? 0) << 24),
+        );
       }
       for (; i < data.length; i++) word(data[i] ?? 0);
       word(data.length);
@@ -63,7 +68,10 @@ export function canonicalText(value: unknown): string {
     return `bytes:${h.digest()}`;
   }
   if (Array.isArray(value)) return `[${value.map(canonicalText).join(',')}]`;
-  const entries = value instanceof Map ? [...value.entries()].map(([k, v]) => [String(k), v as unknown] as const) : Object.entries(value);
+  const entries =
+    value instanceof Map
+      ? [...value.entries()].map(([k, v]) => [String(k), v as unknown] as const)
+      : Object.entries(value);
   return `{${entries
     .sort(([x], [y]) => (x < y ? -1 : x > y ? 1 : 0))
     .map(([k, v]) => `${k}:${canonicalText(v)}`)

@@ -43,7 +43,9 @@ function pfnIndex(hypervisor: Hypervisor): (mfn: number) => number | undefined {
 export function frameInfo(hypervisor: Hypervisor, mfn: number): FrameInfo {
   const { frames } = hypervisor;
   if (!Number.isInteger(mfn) || mfn < 0 || mfn >= frames.count) {
-    throw new RangeError(`mfn 0x${mfn.toString(16)} is not among the machine's 0x${frames.count.toString(16)} frames`);
+    throw new RangeError(
+      `mfn 0x${mfn.toString(16)} is not among the machine's 0x${frames.count.toString(16)} frames`,
+    );
   }
   return {
     mfn,
@@ -126,11 +128,17 @@ export function writeMemory(
   let done = 0;
   for (const p of pages(hypervisor, vcpu, domain, space, address, data.length)) {
     const owner = hypervisor.frames.owner[p.mfn] ?? DOMID.INVALID;
-    if (!hypervisor.domains.has(owner) || (domain !== undefined && space !== 'machine' && owner !== domain.id)) break;
+    if (
+      !hypervisor.domains.has(owner) ||
+      (domain !== undefined && space !== 'machine' && owner !== domain.id)
+    )
+      break;
     // A page table written behind the hypervisor's back would break the counts that keep guests apart.
     const type = FRAME_TYPE_NAMES[hypervisor.frames.type[p.mfn] ?? 0] ?? 'none';
     if (!(type === 'none' || type === 'writable' || type === 'shared')) {
-      throw new RangeError(`mfn 0x${p.mfn.toString(16)} is in use as ${type}: only the guest's hypercalls may change it`);
+      throw new RangeError(
+        `mfn 0x${p.mfn.toString(16)} is in use as ${type}: only the guest's hypercalls may change it`,
+      );
     }
     hypervisor.memory.write(p.mfn, p.offset, data.subarray(done, done + p.length));
     done += p.length;
@@ -141,11 +149,17 @@ export function writeMemory(
 export function walk(hypervisor: Hypervisor, vcpu: GuestVcpu, address: bigint): Walk {
   const va = BigInt.asUintN(64, address);
   const levels: WalkLevel[] = [];
-  if (canonical(va) !== va) return { address: va, levels, machineAddress: undefined, problem: 'the address is not canonical' };
+  if (canonical(va) !== va)
+    return { address: va, levels, machineAddress: undefined, problem: 'the address is not canonical' };
   let tableMfn = Number((vcpu.cpu.get('cr3') & ADDRESS_MASK) >> 12n);
   for (const level of [4, 3, 2, 1] as const) {
     if (tableMfn >= hypervisor.frames.count) {
-      return { address: va, levels, machineAddress: undefined, problem: `L${level.toString()} table mfn 0x${tableMfn.toString(16)} is beyond the machine's memory` };
+      return {
+        address: va,
+        levels,
+        machineAddress: undefined,
+        problem: `L${level.toString()} table mfn 0x${tableMfn.toString(16)} is beyond the machine's memory`,
+      };
     }
     const index = Number((va >> shiftOf(level)) & 511n);
     const entry = hypervisor.memory.read64(tableMfn, index);
@@ -159,10 +173,16 @@ export function walk(hypervisor: Hypervisor, vcpu: GuestVcpu, address: bigint): 
       flags: pteFlags(entry, level),
       mfn,
       pfn: mfn === undefined ? undefined : pfnOf(hypervisor, mfn),
-      frame: mfn === undefined || mfn >= hypervisor.frames.count ? undefined : hypervisor.frames.describe(mfn),
+      frame:
+        mfn === undefined || mfn >= hypervisor.frames.count ? undefined : hypervisor.frames.describe(mfn),
     });
     if (mfn === undefined) {
-      return { address: va, levels, machineAddress: undefined, problem: `L${level.toString()} entry ${index.toString()} is not present` };
+      return {
+        address: va,
+        levels,
+        machineAddress: undefined,
+        problem: `L${level.toString()} entry ${index.toString()} is not present`,
+      };
     }
     const large = level > 1 && level < 4 && (entry & FLAG.PS) !== 0n;
     if (level === 1 || large) {
@@ -184,7 +204,9 @@ export function tableEntries(hypervisor: Hypervisor, vcpu: GuestVcpu, path: read
     const level = 4 - depth;
     const entry = memory.read64(tableMfn, index);
     if (level === 1 || (entry & FLAG.P) === 0n || (level < 4 && (entry & FLAG.PS) !== 0n)) {
-      throw new RangeError(`L${level.toString()} entry ${index.toString()} (0x${entry.toString(16)}) leads to no table`);
+      throw new RangeError(
+        `L${level.toString()} entry ${index.toString()} (0x${entry.toString(16)}) leads to no table`,
+      );
     }
     virtualBase |= BigInt(index) << shiftOf(level);
     tableMfn = Number((entry & ADDRESS_MASK) >> 12n);

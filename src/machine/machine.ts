@@ -104,7 +104,9 @@ export function createMachine(parts: MachineParts): Machine {
     return v;
   };
   const runnable = (v: GuestVcpu): boolean =>
-    v.domain.state.shutdown === undefined && v.state.online && (v.state.run === 'running' || v.state.run === 'runnable');
+    v.domain.state.shutdown === undefined &&
+    v.state.online &&
+    (v.state.run === 'running' || v.state.run === 'runnable');
 
   /** The vCPU to run: the current one while its quantum lasts, else the next runnable in order. */
   function pick(): GuestVcpu | undefined {
@@ -127,7 +129,11 @@ export function createMachine(parts: MachineParts): Machine {
 
   /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
   function takeInput(): void {
-    for (let e = inputLog[inputsTaken]; e !== undefined && e.retired <= clock.retired() && e.time <= clock.now(); e = inputLog[inputsTaken]) {
+    for (
+      let e = inputLog[inputsTaken];
+      e !== undefined && e.retired <= clock.retired() && e.time <= clock.now();
+      e = inputLog[inputsTaken]
+    ) {
       devices.console.input(e.domain, e.data);
       inputsTaken++;
       hypervisor.drainBackend();
@@ -144,7 +150,8 @@ export function createMachine(parts: MachineParts): Machine {
 
   function run(until: RunUntil): RunSession {
     const watched = until.vcpu;
-    const counts = (v: GuestVcpu): boolean => watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);
+    const counts = (v: GuestVcpu): boolean =>
+      watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);
     let remaining = until.instructions;
     let detour: Detour | undefined;
     let skipCurrent = until.skipCurrent ?? true;
@@ -157,7 +164,10 @@ export function createMachine(parts: MachineParts): Machine {
     };
     applyBreakpoints();
 
-    const stop = (reason: StopReason, vcpu: GuestVcpu): SliceEnd => ({ kind: 'stop', stop: { reason, vcpu } });
+    const stop = (reason: StopReason, vcpu: GuestVcpu): SliceEnd => ({
+      kind: 'stop',
+      stop: { reason, vcpu },
+    });
 
     /** Whether the vCPU stands where this run wants to end. */
     function arrived(v: GuestVcpu): StopReason | undefined {
@@ -173,7 +183,12 @@ export function createMachine(parts: MachineParts): Machine {
     /** An instruction breakpoint at rip: whose? undefined: nobody's, go past it. */
     function atBreakpoint(v: GuestVcpu): StopReason | undefined {
       const rip = v.cpu.get('rip');
-      if (detour !== undefined && v === detour.vcpu && rip === detour.rip && v.cpu.get('rsp') === detour.rsp) {
+      if (
+        detour !== undefined &&
+        v === detour.vcpu &&
+        rip === detour.rip &&
+        v.cpu.get('rsp') === detour.rsp
+      ) {
         detour = undefined;
         applyBreakpoints();
         const reason = arrived(v);
@@ -197,7 +212,7 @@ export function createMachine(parts: MachineParts): Machine {
         }
         takeInput();
         const held = current();
-        let outcome: Outcome = 'run';
+        let outcome: Outcome;
         let v: GuestVcpu | undefined;
         if (held.state.held !== undefined) {
           v = held;
@@ -209,13 +224,13 @@ export function createMachine(parts: MachineParts): Machine {
           if (done !== undefined) return stop(done, before);
           v = pick();
           if (v === undefined) {
-            const gone = vcpus().every((x) => x.domain.state.shutdown !== undefined) ? shutdownOf(current()) : undefined;
+            const gone = vcpus().every((x) => x.domain.state.shutdown !== undefined)
+              ? shutdownOf(current())
+              : undefined;
             if (gone !== undefined) return stop(gone, current());
             const idle = idleUntil();
-            if (!skipIdle || idle === undefined) {
-              if (idle === undefined || idle > clock.now()) return { kind: 'idle', until: idle };
-            }
-            if (idle !== undefined) clock.skipTo(idle);
+            if (idle === undefined || (!skipIdle && idle > clock.now())) return { kind: 'idle', until: idle };
+            clock.skipTo(idle);
             hypervisor.expireTimers();
             hypervisor.drainBackend();
             continue;
@@ -252,7 +267,13 @@ export function createMachine(parts: MachineParts): Machine {
       const rsp = v.cpu.get('rsp');
       const delivered = hypervisor.deliverPending(v);
       if (delivered !== 'run') return delivered;
-      if (stepping && detour === undefined && until.skipUpcalls !== false && counts(v) && v.cpu.get('rip') !== rip) {
+      if (
+        stepping &&
+        detour === undefined &&
+        until.skipUpcalls !== false &&
+        counts(v) &&
+        v.cpu.get('rip') !== rip
+      ) {
         detour = { vcpu: v, rip, rsp };
         applyBreakpoints();
       }
@@ -261,7 +282,8 @@ export function createMachine(parts: MachineParts): Machine {
       const deadline = hypervisor.nextDeadline();
       if (deadline !== undefined) limit = min(limit, max(1n, deadline - clock.now()));
       const input = nextInput();
-      if (input !== undefined) limit = min(limit, max(1n, max(input.retired - clock.retired(), input.time - clock.now())));
+      if (input !== undefined)
+        limit = min(limit, max(1n, max(input.retired - clock.retired(), input.time - clock.now())));
       const counting = detour === undefined && counts(v);
       if (counting && until.outside !== undefined) limit = 1n;
       if (counting && remaining !== undefined) limit = min(limit, remaining);

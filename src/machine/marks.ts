@@ -85,7 +85,8 @@ export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void
         return;
       }
       const wanted = new Set<number>();
-      for (const m of marks) for (let mfn = 0; mfn < mem.frameCount; mfn++) wanted.add(key(mfn, versionOf(m.versions, mfn)));
+      for (const m of marks)
+        for (let mfn = 0; mfn < mem.frameCount; mfn++) wanted.add(key(mfn, versionOf(m.versions, mfn)));
       for (const k of saved.keys()) if (!wanted.has(k)) saved.delete(k);
     },
 

@@ -1,5 +1,16 @@
 /** Page-table entry bits, SDM Vol. 3 tables 4-15 to 4-20; AVL bits as Xen uses them for PV guests. */
-export const FLAG = { P: 1n, RW: 2n, US: 4n, PWT: 8n, PCD: 16n, A: 32n, D: 64n, PS: 128n, G: 256n, NX: 1n << 63n } as const;
+export const FLAG = {
+  P: 1n,
+  RW: 2n,
+  US: 4n,
+  PWT: 8n,
+  PCD: 16n,
+  A: 32n,
+  D: 64n,
+  PS: 128n,
+  G: 256n,
+  NX: 1n << 63n,
+} as const;
 
 const NAMES: readonly (readonly [bigint, string])[] = [
   [FLAG.P, 'P'],

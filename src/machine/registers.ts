@@ -12,8 +12,12 @@ interface RegisterSpec {
   readonly writable: boolean;
 }
 
-const row = (group: Register['group'], bits: number, writable: boolean, ...fields: readonly FieldName[]): RegisterSpec[] =>
-  fields.map((field) => ({ name: field, group, bits, field, writable }));
+const row = (
+  group: Register['group'],
+  bits: number,
+  writable: boolean,
+  ...fields: readonly FieldName[]
+): RegisterSpec[] => fields.map((field) => ({ name: field, group, bits, field, writable }));
 
 const numbered = (prefix: 'xmm' | 'fpr', n: number): FieldName[] =>
   Array.from({ length: n }, (_, i) => `${prefix}${i.toString()}` as FieldName);
@@ -54,7 +58,13 @@ function read(vcpu: Vcpu, spec: RegisterSpec): Uint8Array {
 }
 
 export const readRegisters = (vcpu: Vcpu): Register[] =>
-  TABLE.map((spec) => ({ name: spec.name, group: spec.group, bits: spec.bits, writable: spec.writable, bytes: read(vcpu, spec) }));
+  TABLE.map((spec) => ({
+    name: spec.name,
+    group: spec.group,
+    bits: spec.bits,
+    writable: spec.writable,
+    bytes: read(vcpu, spec),
+  }));
 
 /** Flags a person may change; the others belong to the hypervisor (IOPL, IF, VM …), bit 1 is always one. */
 const WRITABLE_FLAGS = 0x0025_0dd5n;
@@ -63,8 +73,10 @@ const WRITABLE_FLAGS = 0x0025_0dd5n;
 export function writeRegister(vcpu: Vcpu, name: string, bytes: Uint8Array): void {
   const spec = BY_NAME.get(name);
   if (spec === undefined) throw new RangeError(`there is no register '${name}'`);
-  if (!spec.writable) throw new RangeError(`${name} belongs to the hypervisor: it cannot be set from outside`);
-  if (bytes.length !== spec.bits / 8) throw new RangeError(`${name} has ${spec.bits.toString()} bits, not ${(bytes.length * 8).toString()}`);
+  if (!spec.writable)
+    throw new RangeError(`${name} belongs to the hypervisor: it cannot be set from outside`);
+  if (bytes.length !== spec.bits / 8)
+    throw new RangeError(`${name} has ${spec.bits.toString()} bits, not ${(bytes.length * 8).toString()}`);
   let value = 0n;
   for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] ?? 0);
   if (name === 'rflags') vcpu.rflags = (vcpu.rflags & ~WRITABLE_FLAGS) | (value & WRITABLE_FLAGS);

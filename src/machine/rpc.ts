@@ -63,7 +63,8 @@ export function serveTarget(port: Port, create: (config: MachineConfig) => Promi
         port.post({ kind: 'reply', id, value } satisfies Reply);
       },
       (e: unknown) => {
-        const error = e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };
+        const error =
+          e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };
         port.post({ kind: 'reply', id, error } satisfies Reply);
       },
     );
@@ -90,8 +91,10 @@ export function serveTarget(port: Port, create: (config: MachineConfig) => Promi
     }
     answer(message.id, async () => {
       if (machine === undefined) throw new Error(`${message.method}: there is no machine yet`);
-      const method = machine[message.method] as (...args: readonly unknown[]) => Promise<unknown>;
-      const value = await method.apply(machine, [...message.args]);
+      const methods = machine as unknown as Readonly<
+        Record<Method, (...args: readonly unknown[]) => Promise<unknown>>
+      >;
+      const value = await methods[message.method](...message.args);
       if (message.method === 'dispose') target = undefined;
       return value;
     });
@@ -99,7 +102,11 @@ export function serveTarget(port: Port, create: (config: MachineConfig) => Promi
 }
 
 /** The adapter's side: a `Target` that lives at the other end of `port`. `failed` settles when the worker dies. */
-export async function connectTarget(port: Port, config: MachineConfig, failed: Promise<Error>): Promise<Target> {
+export async function connectTarget(
+  port: Port,
+  config: MachineConfig,
+  failed: Promise<Error>,
+): Promise<Target> {
   const waiting = new Map<number, { resolve(value: unknown): void; reject(e: Error): void }>();
   const consoleListeners = new Set<(domain: number, data: Uint8Array) => void>();
   const logListeners = new Set<(text: string) => void>();

@@ -29,7 +29,11 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
   let conditions: ReadonlyMap<number, Expression> = new Map();
   let pending: StopReason | undefined;
 
-  const holds = (id: number, view: () => HypercallView | undefined, extra: Readonly<Record<string, bigint | string>>): boolean => {
+  const holds = (
+    id: number,
+    view: () => HypercallView | undefined,
+    extra: Readonly<Record<string, bigint | string>>,
+  ): boolean => {
     const condition = conditions.get(id);
     if (condition === undefined) return true;
     return conditionHolds(condition, {
@@ -62,7 +66,9 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
     extra: Readonly<Record<string, bigint | string>> = {},
     view: () => HypercallView | undefined = () => undefined,
   ): boolean => {
-    const ids = (events.get(filter) ?? []).filter((e) => holds(e.id, view, { ...where(vcpu), ...extra })).map((e) => e.id);
+    const ids = (events.get(filter) ?? [])
+      .filter((e) => holds(e.id, view, { ...where(vcpu), ...extra }))
+      .map((e) => e.id);
     if (ids.length === 0) return false;
     pending = { kind: 'event', ids, text };
     return true;
@@ -72,18 +78,34 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
     hypercallEntry(vcpu, call) {
       const found = matching(entries, vcpu, call);
       if (found.length === 0) return false;
-      pending = { kind: 'hypercall', ids: found.map((s) => s.id), when: 'entry', call: hypervisor().view(vcpu, call) };
+      pending = {
+        kind: 'hypercall',
+        ids: found.map((s) => s.id),
+        when: 'entry',
+        call: hypervisor().view(vcpu, call),
+      };
       return true;
     },
     hypercallReturn(vcpu, call) {
       const found = matching(returns, vcpu, call);
       if (found.length > 0) {
-        pending = { kind: 'hypercall', ids: found.map((s) => s.id), when: 'return', call: hypervisor().view(vcpu, call) };
+        pending = {
+          kind: 'hypercall',
+          ids: found.map((s) => s.id),
+          when: 'return',
+          call: hypervisor().view(vcpu, call),
+        };
         return true;
       }
       if (call.reason === undefined || !events.has('hypercall-failed')) return false;
       const view = hypervisor().view(vcpu, call);
-      return event('hypercall-failed', vcpu, `${view.name}${view.op === undefined ? '' : `.${view.op}`} failed: ${view.errno ?? ''}: ${call.reason}`, {}, () => view);
+      return event(
+        'hypercall-failed',
+        vcpu,
+        `${view.name}${view.op === undefined ? '' : `.${view.op}`} failed: ${view.errno ?? ''}: ${call.reason}`,
+        {},
+        () => view,
+      );
     },
     fault: (vcpu, fault) =>
       events.has('guest-fault') &&
@@ -92,8 +114,10 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
         error: BigInt(fault.error ?? 0),
         address: fault.address ?? 0n,
       }),
-    privileged: (vcpu, mnemonic, text) => events.has('privileged-op') && event('privileged-op', vcpu, text, { mnemonic }),
-    upcall: (vcpu) => events.has('event-upcall') && event('event-upcall', vcpu, `event upcall on ${vcpuName(vcpu)}`),
+    privileged: (vcpu, mnemonic, text) =>
+      events.has('privileged-op') && event('privileged-op', vcpu, text, { mnemonic }),
+    upcall: (vcpu) =>
+      events.has('event-upcall') && event('event-upcall', vcpu, `event upcall on ${vcpuName(vcpu)}`),
     shutdown(domain, reason: ShutdownReason, text) {
       const [vcpu] = domain.vcpus;
       if (reason === 'crash') {
@@ -109,7 +133,8 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
     set(points) {
       const parsed = new Map<number, Expression>();
       for (const p of points) {
-        if (p.kind !== 'instruction' && p.condition !== undefined) parsed.set(p.id, parseExpression(p.condition));
+        if (p.kind !== 'instruction' && p.condition !== undefined)
+          parsed.set(p.id, parseExpression(p.condition));
       }
       conditions = parsed;
       instructions = points.filter((p) => p.kind === 'instruction');
@@ -124,7 +149,9 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
     },
     addresses: () => [...new Set(instructions.map((p) => p.address))],
     at: (address, domain) =>
-      instructions.filter((p) => p.address === address && (p.domain === undefined || p.domain === domain)).map((p) => p.id),
+      instructions
+        .filter((p) => p.address === address && (p.domain === undefined || p.domain === domain))
+        .map((p) => p.id),
     observer,
     take() {
       const taken = pending;

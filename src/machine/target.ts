@@ -90,7 +90,12 @@ export interface DecodedValue {
 export type StopReason =
   | { readonly kind: 'entry' | 'step' | 'pause' | 'address' }
   | { readonly kind: 'instruction' | 'event'; readonly ids: readonly number[]; readonly text?: string }
-  | { readonly kind: 'hypercall'; readonly ids: readonly number[]; readonly when: 'entry' | 'return'; readonly call: HypercallView }
+  | {
+      readonly kind: 'hypercall';
+      readonly ids: readonly number[];
+      readonly when: 'entry' | 'return';
+      readonly call: HypercallView;
+    }
   | { readonly kind: 'crash'; readonly text: string }
   | { readonly kind: 'shutdown'; readonly reason: ShutdownReason; readonly text: string }
   /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
@@ -168,7 +173,11 @@ export interface HypercallInfo {
   readonly nr: number;
   readonly status: 'implemented' | 'refused' | 'unimplemented';
   readonly doc: string;
-  readonly ops: readonly { readonly name: string; readonly cmd: number; readonly status: 'implemented' | 'refused' | 'unimplemented' }[];
+  readonly ops: readonly {
+    readonly name: string;
+    readonly cmd: number;
+    readonly status: 'implemented' | 'refused' | 'unimplemented';
+  }[];
   readonly args: readonly string[];
 }
 
@@ -186,7 +195,12 @@ export interface TraceRecord {
 
 export interface TraceSummary {
   readonly total: number;
-  readonly calls: readonly { readonly name: string; readonly count: number; readonly refused: number; readonly ops: readonly { readonly name: string; readonly count: number; readonly refused: number }[] }[];
+  readonly calls: readonly {
+    readonly name: string;
+    readonly count: number;
+    readonly refused: number;
+    readonly ops: readonly { readonly name: string; readonly count: number; readonly refused: number }[];
+  }[];
   readonly traps: readonly { readonly name: string; readonly count: number }[];
 }
 
@@ -258,7 +272,10 @@ export interface Target {
   currentHypercall(vcpu: VcpuRef): Promise<HypercallView | undefined>;
   /** vCPU state that the hypervisor keeps: trap table, callbacks, upcall mask, pending events, timers … */
   hypervisorState(vcpu: VcpuRef): Promise<readonly DecodedValue[]>;
-  trace(from: number, count: number): Promise<{ readonly first: number; readonly next: number; readonly records: readonly TraceRecord[] }>;
+  trace(
+    from: number,
+    count: number,
+  ): Promise<{ readonly first: number; readonly next: number; readonly records: readonly TraceRecord[] }>;
   traceSummary(): Promise<TraceSummary>;
 
   /** Bytes typed at a domain's console: logged with the moment they were taken (input log). */

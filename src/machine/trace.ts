@@ -49,7 +49,8 @@ type Names = (vcpu: GuestVcpu, call: Call) => readonly string[];
 /** @param memory the ring's bytes, a multiple of the record size, in the machine's shared memory */
 export function createTrace(memory: Uint8Array, clock: MachineClock, names: Names): Trace {
   const capacity = Math.floor(memory.length / TRACE_RECORD_SIZE);
-  if (capacity === 0) throw new RangeError(`a trace ring of ${memory.length.toString()} bytes holds no record`);
+  if (capacity === 0)
+    throw new RangeError(`a trace ring of ${memory.length.toString()} bytes holds no record`);
   const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
   const reasons: (string | undefined)[] = new Array<string | undefined>(capacity);
   let next = 0;
@@ -69,7 +70,10 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
     let p = at + AT.captured;
     for (let i = 0; i < view.getUint8(at + AT.ranges); i++) {
       const length = view.getUint16(p + 8, true);
-      captured.push({ address: view.getBigUint64(p, true), bytes: memory.slice(p + RANGE_HEADER, p + RANGE_HEADER + length) });
+      captured.push({
+        address: view.getBigUint64(p, true),
+        bytes: memory.slice(p + RANGE_HEADER, p + RANGE_HEADER + length),
+      });
       p += RANGE_HEADER + length;
     }
     return {
@@ -129,7 +133,9 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
 
     read(hypervisor, seq) {
       if (seq < Math.max(0, next - capacity) || seq >= next) {
-        throw new RangeError(`trace record ${seq.toString()} is not in [${Math.max(0, next - capacity).toString()}, ${next.toString()})`);
+        throw new RangeError(
+          `trace record ${seq.toString()} is not in [${Math.max(0, next - capacity).toString()}, ${next.toString()})`,
+        );
       }
       const slot = seq % capacity;
       const at = slot * TRACE_RECORD_SIZE;
@@ -174,4 +180,5 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
   return sink;
 }
 
-const structuredCopy = (m: ReadonlyMap<string, Count>): Map<string, Count> => new Map([...m].map(([k, v]) => [k, { ...v }]));
+const structuredCopy = (m: ReadonlyMap<string, Count>): Map<string, Count> =>
+  new Map([...m].map(([k, v]) => [k, { ...v }]));
