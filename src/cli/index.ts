@@ -23,7 +23,7 @@ import { openTerminal } from './terminal';
 export interface CliHost {
   readonly version: string;
   createTarget(config: MachineConfig, paced: boolean): Promise<Target>;
-  sampleGuest(): Promise<{ name: string; bytes: Uint8Array }>;
+  readonly sampleGuest: () => Promise<{ name: string; bytes: Uint8Array }>;
   /** The adapter's host, for serving it. */
   dapHost(): Host;
 }

@@ -44,7 +44,6 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   let disposed = false;
   /** Settles when something happens that an idle machine waits for. */
   let wake: () => void = () => undefined;
-  const state = { woken: false };
 
   const start = async (): Promise<Machine> => {
     const machine = await host.assemble(config, (text) => {
@@ -59,7 +58,6 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   let machine = await start();
 
   const rouse = (): void => {
-    state.woken = true;
     wake();
   };
   const moment = (): Moment => ({ retired: machine.clock.retired(), time: machine.clock.now() });
@@ -85,16 +83,16 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   };
 
   const idle = async (until: bigint | undefined): Promise<void> => {
-    state.woken = false;
     const woke = new Promise<void>((resolve) => (wake = resolve));
     if (until === undefined) {
       await woke;
       return;
     }
     if (host.sleep === undefined) return;
-    const slept = await host.sleep(until - machine.clock.now(), woke);
-    const now = machine.clock.now() + slept;
-    machine.clock.skipTo(now < until && state.woken ? now : until);
+    const asked = until - machine.clock.now();
+    const slept = await host.sleep(asked, woke);
+    // What woke it early happens at the virtual time that has passed by then.
+    machine.clock.skipTo(until - asked + (slept < asked ? slept : asked));
     machine.hypervisor.expireTimers();
   };
 
