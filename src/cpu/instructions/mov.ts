@@ -45,7 +45,8 @@ export const mov: readonly Instruction[] = [
   {
     mnemonic: 'movsxd',
     doc: 'SDM 2B MOVSX/MOVSXD',
-    encodings: ['63 /r r16,rm16; w16', '63 /r r32,rm32; w32', '63 /r r64,rm32; w64'],
+    // With a 66 prefix AMD processors read 32 bits of memory all the same (measured); the manuals say 16.
+    encodings: ['63 /r r16,rm32; w16', '63 /r r32,rm32; w32', '63 /r r64,rm32; w64'],
     semantics(o, { w }, dst, src) {
       dst.set(o.zx(w, src.gets()));
     },

@@ -245,6 +245,11 @@ function defineSlowPaths(t: Routines): void {
     bytes: r.n('i32.and', packed, r.i32(255)),
     seg: r.n('i32.shr_u', packed, r.i32(8)),
   });
+  /** The whole access has to be canonical before any of it is looked up: returns 0 from the routine otherwise. */
+  const checkLast = (r: Recorder, cpu: Node, va: Node, bytes: Node, seg: Node): void => {
+    const last = r.n('i64.add', va, r.bool(r.n('i32.sub', bytes, r.i32(1))));
+    r.if(r.call('canonical_fault', [cpu, last, seg], 'i32'), () => r.return(r.i32(0)));
+  };
   /** Bytes of the access that lie in its first page. */
   const firstPart = (r: Recorder, va: Node): Node =>
     r.n('i32.sub', r.i32(4096), r.n('i32.and', r.wrap(va), r.i32(4095)));
@@ -266,6 +271,7 @@ function defineSlowPaths(t: Routines): void {
   for (const [name, access] of [['slow_read', ACCESS.READ], ['slow_rmw', ACCESS.WRITE]] as const) {
     t.define(name, ['i32', 'i64', 'i32'], ['i32'], (r, cpu, va, packed) => {
       const { bytes, seg } = unpack(r, packed);
+      checkLast(r, cpu, va, bytes, seg);
       const host = r.call('resolve', [cpu, va, seg, r.i32(access)], 'i32');
       r.if(r.n('i32.eqz', host), () => r.return(r.i32(0)));
       const part = firstPart(r, va);
@@ -291,6 +297,7 @@ function defineSlowPaths(t: Routines): void {
     const { bytes, seg } = unpack(r, packed);
     const buffer = scratch(r, 'scratch0');
     const write = r.i32(ACCESS.WRITE);
+    checkLast(r, cpu, va, bytes, seg);
     const host = r.call('resolve', [cpu, va, seg, write], 'i32');
     r.if(r.n('i32.eqz', host), () => r.return(r.i32(0)));
     const part = firstPart(r, va);
@@ -310,6 +317,7 @@ function defineSlowPaths(t: Routines): void {
   t.define('slow_probe', ['i32', 'i64', 'i32', 'i32'], ['i32'], (r, cpu, va, packed, bytes) => {
     const seg = r.n('i32.shr_u', packed, r.i32(8));
     const write = r.i32(ACCESS.WRITE);
+    checkLast(r, cpu, va, bytes, seg);
     r.if(r.n('i32.eqz', r.call('resolve', [cpu, va, seg, write], 'i32')), () => r.return(r.i32(0)));
     r.if(r.n('i32.gt_u', bytes, firstPart(r, va)), () =>
       r.return(r.call('resolve', [cpu, nextPage(r, va), seg, write], 'i32')),
