@@ -40,11 +40,12 @@ function registerPlaces(): RegisterPlaces {
   return { gpr, xmm: vector('xmm', 16), mm: vector('fpr', 8) };
 }
 
-/** For each form, which register file r1 and r2 name; and whether the immediate is relative. */
+/** For each form, which register file r1 and r2 name; and what becomes of the immediate. */
 interface FormPlaces {
   readonly r1: Uint16Array;
   readonly r2: Uint16Array;
   readonly relative: boolean;
+  readonly moffs: boolean;
   readonly ends: boolean;
 }
 
@@ -53,7 +54,8 @@ function placesOf(form: Form, files: RegisterPlaces): FormPlaces {
     const kind = form.operands.find((o) => o.from === from)?.kind;
     return kind === 'xmm' ? files.xmm : kind === 'mm' ? files.mm : files.gpr;
   };
-  return { r1: file('r1'), r2: file('r2'), relative: form.immediate.relative, ends: form.ends };
+  const { relative, moffs } = form.immediate;
+  return { r1: file('r1'), r2: file('r2'), relative, moffs, ends: form.ends };
 }
 
 /**
@@ -193,7 +195,10 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     bytes[at + RECORD.shift] = d.shift;
     bytes[at + RECORD.number] = d.number;
     const dispHigh = d.disp >> 31;
-    if (d.base === RIP_BASE) {
+    if (place.moffs) {
+      i32[w + (RECORD.disp >> 2)] = d.immLo;
+      i32[w + (RECORD.disp >> 2) + 1] = d.immHi;
+    } else if (d.base === RIP_BASE) {
       const sum = (lo >>> 0) + (d.disp >>> 0);
       i32[w + (RECORD.disp >> 2)] = sum | 0;
       i32[w + (RECORD.disp >> 2) + 1] = hi + dispHigh + (sum > 0xffffffff ? 1 : 0);

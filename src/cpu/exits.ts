@@ -21,7 +21,8 @@ export const EXIT = {
   WATCH: 6,
   /** Another side asked to stop at the next block boundary (Atomics flag, see cpu.ts). */
   KICK: 7,
-  /** Something declared but not implemented was executed at CPL 0; exit_info = form number. rip is at it. */
+  /** Something declared but not implemented was executed (at CPL 0, or a far transfer that changes the mode). Not
+   *  retired; rip is at it. */
   UNIMPLEMENTED: 8,
 } as const;
 export type Exit = (typeof EXIT)[keyof typeof EXIT];

@@ -1,6 +1,7 @@
-import type { Exit } from './exits';
+import { EXIT, type Exit } from './exits';
 import { composeRflags, splitRflags } from './flags';
 import type { MachineMemory } from './memory';
+import { UNIMPLEMENTED } from './ops';
 import { PTE, WALK } from './paging';
 import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, type FieldName } from './state';
 import { PAGE_SIZE, type Access, type Translation, type Untranslated, type Vcpu } from './types';
@@ -98,7 +99,9 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       set('pending', 0n);
       const reason = engine.run();
       set('skip_break', 0n);
-      return reason;
+      if (reason !== EXIT.EXCEPTION || get('exit_vector') !== BigInt(UNIMPLEMENTED)) return reason;
+      set('exit_reason', BigInt(EXIT.UNIMPLEMENTED));
+      return EXIT.UNIMPLEMENTED;
     },
     selectTlb: (which) => set('tlb', BigInt(tlb + which * TLB_SET_BYTES)),
     flushTlb(which) {

@@ -44,7 +44,7 @@ export function disassemble(bytes: Uint8Array, at: number, end: number, ip = 0n)
   try {
     const known = isHint(bytes, at) || [...instruction.cpuidFeatures()].every((f) => FEATURES.has(f));
     if (instruction.isInvalid || !known) return { length: 0, mnemonic: '(bad)', text: '(bad)' };
-    const name = iced.Mnemonic[instruction.mnemonic] ?? '?';
+    const name = iced.Mnemonic[instruction.mnemonic];
     return { length: instruction.length, mnemonic: normalize(name), text: formatter.format(instruction) };
   } finally {
     instruction.free();

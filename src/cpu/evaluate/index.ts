@@ -32,7 +32,7 @@ export function evaluateOne(machine: Machine, vcpu: Vcpu): Exit {
     const o = evaluateOps(vcpu, machine.hooks, memory, outcome);
     execute(form, asOps(o), asSource(decodedSource(o, form, d, next)));
   } catch (e) {
-    if (e instanceof GuestFault) return leave(vcpu, e, d);
+    if (e instanceof GuestFault) return leave(vcpu, e);
     throw e;
   }
   vcpu.set('rip', vcpu.get('next'));
@@ -56,10 +56,9 @@ export function evaluateUntil(machine: Machine, vcpu: Vcpu, limit: bigint): Exit
 
 const NO_ERROR_CODE = 0xffffffff;
 
-function leave(vcpu: Vcpu, fault: GuestFault, d: Decoded): Exit {
+function leave(vcpu: Vcpu, fault: GuestFault): Exit {
   if (fault.vector === UNIMPLEMENTED) {
     vcpu.setInt('exit_reason', EXIT.UNIMPLEMENTED);
-    vcpu.setInt('exit_info', d.form);
     return EXIT.UNIMPLEMENTED;
   }
   vcpu.setInt('exit_reason', EXIT.EXCEPTION);
