@@ -1,5 +1,5 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { Event, Handles } from '@vscode/debugadapter';
+import { Event } from '@vscode/debugadapter';
 import { pathToFileURL } from 'node:url';
 import type { Breakpoints } from '../debugger/breakpoints';
 import { createBreakpoints } from '../debugger/breakpoints';
@@ -8,6 +8,8 @@ import type { Frame } from '../debugger/unwind';
 import type { Variable } from '../debugger/variables';
 import type { VcpuRef } from '../machine/target';
 import { RequestError } from './errors';
+import type { Handles } from './handles';
+import { createHandles } from './handles';
 import type { Host } from './host';
 import type { Machine } from './machine';
 
@@ -62,9 +64,8 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
       memory: false,
     },
     machine: undefined,
-    frames: new Handles<FrameHandle>(),
-    // Apart from frame ids, so that one passed for the other is noticed.
-    containers: new Handles<Container>(1_000_000),
+    frames: createHandles<FrameHandle>(),
+    containers: createHandles<Container>(),
     configured: false,
     closing: false,
     send,
@@ -113,6 +114,6 @@ export function sourceOf(context: Context, symbols: SymbolIndex, file: string): 
 }
 
 export function resetHandles(context: Context): void {
-  context.frames.reset();
-  context.containers.reset();
+  context.frames.clear();
+  context.containers.clear();
 }

@@ -1,3 +1,4 @@
+import { lineTable } from '../guest/dwarf/line';
 import { ImageError } from '../guest/error';
 import { loadImage } from '../guest/image';
 import { kernelSymbols } from '../guest/symbols';
@@ -26,7 +27,8 @@ export async function guestSymbols(kernel: { readonly name: string; readonly byt
   try {
     const image = await loadImage(kernel.bytes, kernel.name);
     const { table } = kernelSymbols(image);
-    return { ...noSymbols, ...namesOf(table) };
+    const lines = lineTable(image.elf, (address) => table.at(address)?.address);
+    return { ...namesOf(table), line: (address) => lines.at(address), code: (file, line) => lines.code(file, line), files: lines.files };
   } catch (error) {
     if (error instanceof ImageError) return noSymbols;
     throw error;

@@ -101,6 +101,7 @@ const matches = (bytes: Uint8Array, pattern: readonly number[], at = 0): boolean
   pattern.every((value, index) => bytes[at + index] === value);
 const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
 const PUSH_RBP = [0x55];
+const SYSCALL = [0x0f, 0x05];
 /** Both encodings of `mov rbp, rsp`. */
 const MOV_RBP_RSP: readonly (readonly number[])[] = [
   [0x48, 0x89, 0xe5],
@@ -186,7 +187,10 @@ export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame
   const read = memoryOf(unwinding);
   const rip = registers.need('rip');
   const top = { address: rip, stack: registers.need('rsp'), base: registers.need('rbp') };
-  let frame: Frame = { kind: 'code', ...top, symbol: symbols.at(rip), line: symbols.line(rip), found: 'registers' };
+  // On return from a hypercall rip is past the SYSCALL, perhaps on the next line already.
+  const inCall = call?.result !== undefined && matches(await read(rip - 2n, 2), SYSCALL);
+  const line = symbols.line(inCall ? rip - 2n : rip);
+  let frame: Frame = { kind: 'code', ...top, symbol: symbols.at(rip), line, found: 'registers' };
   const frames: Frame[] = [];
   if (call !== undefined) frames.push({ ...frame, kind: 'boundary', line: undefined, call });
   for (let depth = 0; ; depth++) {

@@ -1,9 +1,9 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { callName } from '../../debugger/calls';
-import { formatLocation, sameVcpu, vcpuName, virtual } from '../../debugger/locations';
+import { formatLocation, vcpuName, virtual } from '../../debugger/locations';
 import type { Frame } from '../../debugger/unwind';
 import { frameName } from '../../debugger/unwind';
-import type { Context } from '../context';
+import type { Context, FrameHandle } from '../context';
 import { needMachine, needStopped, needThread, sourceOf, toClientLine } from '../context';
 import { RequestError } from '../errors';
 import { exceptionAt } from '../halting';
@@ -105,10 +105,8 @@ const source = handler('source', maybe({}), () => {
 export const stack = [threads, stackTrace, exceptionInfo, modules, loadedSources, source];
 
 /** Which stopped vCPU a frame belongs to, and whether the registers are its own. */
-export function needFrame(context: Context, frameId: number): ReturnType<Context['frames']['get']> {
-  const found = (context.frames.get(frameId) as ReturnType<Context['frames']['get']> | undefined) ?? undefined;
+export function needFrame(context: Context, frameId: number): FrameHandle {
+  const found = context.frames.get(frameId);
   if (found === undefined) throw new RequestError(`there is no frame ${frameId}; the machine has run since`, { show: false });
   return found;
 }
-
-export const isCurrent = (machine: Machine, vcpu: VcpuRef): boolean => sameVcpu(machine.current(), vcpu);

@@ -57,7 +57,7 @@ export function toProtocolVariable(context: Context, variable: Variable, parent:
 }
 
 function needContainer(context: Context, reference: number): Container {
-  const found = context.containers.get(reference) as Container | undefined;
+  const found = context.containers.get(reference);
   if (found === undefined) {
     throw new RequestError(`there are no variables ${reference}; the machine has run since`, { show: false });
   }
