@@ -18,7 +18,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   abi: { values: ['base'], core: true, deterministic: true },
   guest: {
     values: ['base', 'abi'],
-    packages: ['fflate', 'fzstd', 'lz4js', 'xz-decompress'],
+    packages: ['fflate', 'fzstd', 'xz-decompress'],
     core: true,
     deterministic: true,
   },
