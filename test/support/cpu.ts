@@ -131,14 +131,14 @@ function trial(backend: Backend, text: string, code: readonly number[]): Trial {
   machine.put(Number(CODE), [...code, 0x90]);
 
   const apply = (state: State): void => {
-    for (const [name, value] of Object.entries(state)) {
+    for (const [name, value] of Object.entries(state) as [string, bigint | number][]) {
       if (name === 'mem') {
         for (const [at, hex] of Object.entries(state.mem ?? {})) machine.put(Number(at), bytesOf(hex));
       } else if (isFlag(name)) {
         const bit = 1n << BigInt(FLAGS[name]);
         v.rflags = value ? v.rflags | bit : v.rflags & ~bit;
-      } else if (name === 'rflags') v.rflags = BigInt(value as bigint);
-      else v.set(name as FieldName, BigInt.asUintN(64, BigInt(value as bigint)));
+      } else if (name === 'rflags') v.rflags = BigInt(value);
+      else v.set(name as FieldName, BigInt.asUintN(64, BigInt(value)));
     }
   };
   const hex = (n: bigint): string => `0x${n.toString(16)}`;

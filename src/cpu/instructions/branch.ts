@@ -15,9 +15,12 @@ export function branchTo(o: Ops, target: Value): void {
   o.set('next', target);
 }
 
-/** 48-bit linear addresses: bits 63–47 all equal. */
-export function checkCanonical(o: Ops, target: Value): void {
-  o.if(o.xor(o.sar(o.shl(target, o.k(16)), o.k(16)), target), () => o.raise(VECTOR.GP, o.k(0)));
+/** 48-bit linear addresses: bits 63–47 all equal. `first` is what may fault before the target does. */
+export function checkCanonical(o: Ops, target: Value, first?: () => void): void {
+  o.if(o.xor(o.sar(o.shl(target, o.k(16)), o.k(16)), target), () => {
+    first?.();
+    o.raise(VECTOR.GP, o.k(0));
+  });
 }
 
 export const branch: readonly Instruction[] = [
@@ -50,8 +53,7 @@ export const branch: readonly Instruction[] = [
     semantics(o, _c, target) {
       const to = target.get();
       // A fault of the push comes before that of the target, as on AMD processors (measured).
-      o.probeWrite(8, o.sub(o.get('rsp'), o.k(8)), 'ss');
-      checkCanonical(o, to);
+      checkCanonical(o, to, () => o.probeWrite(8, o.sub(o.get('rsp'), o.k(8)), 'ss'));
       pushValue(o, 64, o.get('next'));
       o.set('next', to);
     },

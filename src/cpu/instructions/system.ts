@@ -119,18 +119,25 @@ export const system: readonly Instruction[] = [
       o.helper('cpuid');
     },
   },
-  {
-    mnemonic: 'rdtsc',
-    doc: 'SDM 2B RDTSC: #GP(0) if CR4.TSD and CPL > 0',
-    encodings: ['0f 31 ; ends'],
-    semantics(o) {
-      const TSD = 4;
-      o.if(o.and(o.get('cr4'), o.k(TSD)), () => o.if(o.get('cpl'), () => o.raise(VECTOR.GP, o.k(0))));
-      const t = o.helper('rdtsc');
-      o.set('rax', o.zx(32, t));
-      o.set('rdx', o.shr(t, o.k(32)));
-    },
-  },
+  ...each(
+    [
+      { name: 'rdtsc', encoding: '0f 31 ; ends' },
+      { name: 'rdtscp', encoding: '0f 01 f9 ; ends' },
+    ],
+    ({ name, encoding }) => ({
+      mnemonic: name,
+      doc: `SDM 2B ${name.toUpperCase()}: #GP(0) if CR4.TSD and CPL > 0`,
+      encodings: [encoding],
+      semantics(o) {
+        const TSD = 4;
+        o.if(o.and(o.get('cr4'), o.k(TSD)), () => o.if(o.get('cpl'), () => o.raise(VECTOR.GP, o.k(0))));
+        const t = o.helper('rdtsc');
+        o.set('rax', o.zx(32, t));
+        o.set('rdx', o.shr(t, o.k(32)));
+        if (name === 'rdtscp') o.set('rcx', o.zx(32, o.get('tsc_aux')));
+      },
+    }),
+  ),
   { mnemonic: 'nop', doc: 'SDM 2B NOP', encodings: ['90 ; nob'], semantics: nothing },
   { mnemonic: 'pause', doc: 'SDM 2B PAUSE', encodings: ['f3 90 ; nob'], semantics: nothing },
   {
