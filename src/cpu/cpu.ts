@@ -1,5 +1,4 @@
 import { codeCache, type CodeCache } from './code-cache';
-import { nativeCpuid, type CpuidLeaf } from './cpuid';
 import { EXIT, type Exit } from './exits';
 import { GuestFault } from './fault';
 import { HELPERS } from './helpers/index';
@@ -24,8 +23,6 @@ export interface InterpretingCpu extends Cpu {
   readonly code: CodeCache;
   /** Address, in linear memory, of the word that makes vCPU `index` leave with EXIT.KICK while it is non-zero. */
   kickWord(index: number): number;
-  /** CPUID as the processor itself would answer. */
-  readonly cpuid: (leaf: number, subleaf: number) => CpuidLeaf;
 }
 
 const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend'] as const;
@@ -252,7 +249,6 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
     },
     setBreakpoints: (addresses) => code.setBreakpoints(addresses),
     skipBreakpoint: (v) => v.setInt('skip_break', 1),
-    cpuid: nativeCpuid,
     kickWord: (index) => (layout.vcpus[index] ?? 0) + offsetOf('kick'),
   };
 }

@@ -25,8 +25,8 @@ export const PF = { P: 1, W: 2, U: 4, RSVD: 8, ID: 16 } as const;
 
 const CR0_WP = 1n << 16n;
 const EFER_NXE = 1n << 11n;
-/** MAXPHYADDR that CPUID announces: bits 51:46 of an entry are reserved. */
-export const PHYSICAL_BITS = 46;
+/** MAXPHYADDR that CPUID announces (processor.ts): bits 51:40 of an entry are reserved. */
+export const PHYSICAL_BITS = 40;
 const RESERVED_ADDRESS = PTE.ADDRESS & ~((1n << BigInt(PHYSICAL_BITS)) - 1n);
 
 /**

@@ -1,3 +1,4 @@
+import { PHYSICAL_BITS } from './paging';
 import type { Hooks } from './types';
 
 /**
@@ -25,7 +26,7 @@ const SIGNATURE = 0x0000_0f58;
 const VENDOR = 'AuthenticAMD';
 const BRAND = 'Hyperstep virtual x86-64 processor'.padEnd(48, '\0');
 /** Width of machine addresses and of linear addresses in bits. */
-const ADDRESS_SIZES = 40 | (48 << 8);
+const ADDRESS_SIZES = PHYSICAL_BITS | (48 << 8);
 
 const vendorLeaf = (highest: number): Result => leaf(highest, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4));
 const brandLeaf = (part: number): Result =>

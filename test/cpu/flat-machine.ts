@@ -1,4 +1,4 @@
-import { nativeCpuid } from '../../src/cpu/cpuid';
+import { processorCpuid } from '../../src/cpu/processor';
 import { createCpu, type InterpretingCpu } from '../../src/cpu/cpu';
 import { createMemory } from '../../src/cpu/memory';
 import type { Hooks } from '../../src/cpu/types';
@@ -50,7 +50,7 @@ export function flatMachine(hooks: Partial<Hooks> = {}, frames = 512): FlatMachi
     memory: mem,
     interpreter: interpreterModule(),
     hooks: {
-      cpuid: (_, leaf, subleaf) => nativeCpuid(leaf, subleaf),
+      cpuid: (_, leaf, subleaf) => processorCpuid(leaf, subleaf),
       tsc: (v) => v.get('icount'),
       cow: () => undefined,
       watch: () => true,

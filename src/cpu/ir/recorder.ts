@@ -1,3 +1,4 @@
+import type { FieldName } from '../state';
 import { opInfo, type ValType } from '../wasm/opcodes';
 import { bitLength, foldConstants, rangeOf, simplify } from './fold';
 import type { Block, Local, LoopLabel, Node, Read, Special, Statement } from './nodes';
@@ -90,7 +91,7 @@ export class Recorder {
     return result;
   }
 
-  get(field: import('../state').FieldName, type: ValType, bits?: number): Node {
+  get(field: FieldName, type: ValType, bits?: number): Node {
     return this.let({ op: 'get', field }, type, bits);
   }
   /** Memory that other statements may change. */
