@@ -9,6 +9,8 @@ export interface CallContext {
   readonly domain: Domain;
   readonly vcpu: GuestVcpu;
   readonly guest: GuestMemory;
+  /** Why something did not happen although the call succeeds: kept with the call, as a refusal's reason is. */
+  note(reason: string): void;
 }
 
 /**

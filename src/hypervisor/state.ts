@@ -33,7 +33,9 @@ export interface Call {
   readonly depth: number;
   /** Set once the handler has run. */
   result?: bigint;
-  /** Why it failed. */
+  /** The name of the error it was refused with. */
+  errno?: string;
+  /** Why it failed, or why it did less than asked. */
   reason?: string;
   /** Guest memory behind the arguments as it stood at entry. */
   captured: CapturedRange[];

@@ -1,0 +1,94 @@
+/**
+ * The invariants of the frame table, checked against a scan of everything that refers to frames. What must hold:
+ * a frame's counts are exactly the uses that can be found, no frame is both writable and a table of any kind,
+ * and no table maps a frame of another owner.
+ */
+import { hex } from '../abi/decoded';
+import { DOMID } from '../abi/domains';
+import { PTE, pteFrame } from '../abi/mmu';
+import type { Core } from './core';
+import { FRAME_FLAG, FRAME_TYPE, FRAME_TYPE_NAMES, FREE } from './frames';
+import { isGuestSlot, isTable } from './pagetypes';
+import type { FrameType } from './frames';
+
+/** @returns what is wrong, in words; empty when all is well */
+export function checkFrames(core: Core): string[] {
+  const { frames, memory } = core;
+  const wrong: string[] = [];
+  const refs = new Uint32Array(frames.count);
+  const types = new Uint32Array(frames.count);
+  const say = (mfn: number, text: string): void => {
+    if (wrong.length < 100) wrong.push(`${frames.describe(mfn)}: ${text}`);
+  };
+  const use = (mfn: number, type: FrameType | undefined, by: string, owner: number): void => {
+    if (mfn >= frames.count) {
+      if (wrong.length < 100) wrong.push(`${by} names mfn ${hex(mfn)}, beyond the last frame`);
+      return;
+    }
+    refs[mfn] = (refs[mfn] ?? 0) + 1;
+    if (frames.owner[mfn] !== owner) say(mfn, `${by} of d${owner} maps it`);
+    if (type === undefined) return;
+    types[mfn] = (types[mfn] ?? 0) + 1;
+    if (frames.type[mfn] !== type) say(mfn, `${by} uses it as ${FRAME_TYPE_NAMES[type]}`);
+  };
+
+  for (let mfn = 0; mfn < frames.count; mfn++) {
+    const flags = frames.flags[mfn] ?? 0;
+    const owner = frames.owner[mfn] ?? FREE;
+    if (owner === FREE || owner === DOMID.XEN) {
+      if ((frames.typeCount[mfn] ?? 0) !== 0) say(mfn, 'it has a type count, but no guest has it');
+      continue;
+    }
+    if ((flags & FRAME_FLAG.ALLOCATED) !== 0) refs[mfn] = (refs[mfn] ?? 0) + 1;
+    if ((flags & FRAME_FLAG.LENT) !== 0) types[mfn] = (types[mfn] ?? 0) + 1;
+    if ((flags & FRAME_FLAG.PINNED) !== 0) {
+      refs[mfn] = (refs[mfn] ?? 0) + 1;
+      types[mfn] = (types[mfn] ?? 0) + 1;
+    }
+    const type = (frames.type[mfn] ?? 0) as FrameType;
+    if (!isTable(type) || (frames.typeCount[mfn] ?? 0) === 0) continue;
+    if ((flags & FRAME_FLAG.VALIDATED) === 0) say(mfn, 'it is a table in use, but was not checked');
+    for (let i = 0; i < 512; i++) {
+      if (type === FRAME_TYPE.l4 && !isGuestSlot(i)) continue;
+      const entry = memory.read64(mfn, i);
+      if ((entry & PTE.PRESENT) === 0n) continue;
+      const target = pteFrame(entry);
+      if (type !== FRAME_TYPE.l1 && target === mfn) {
+        if ((entry & PTE.RW) !== 0n) say(mfn, `entry ${i} maps the table itself writable`);
+        continue;
+      }
+      const as = type === FRAME_TYPE.l1 ? ((entry & PTE.RW) !== 0n ? FRAME_TYPE.writable : undefined) : ((type - 1) as FrameType);
+      use(target, as, `entry ${i} of ${frames.describe(mfn)}`, owner);
+    }
+  }
+  for (const domain of core.domains.values()) {
+    for (const v of domain.vcpus) {
+      const { kernelTable, userTable, gdtFrames, ldtPages, infoRegistered, infoFrame, initialised } = v.state;
+      if (initialised) use(kernelTable, FRAME_TYPE.l4, `vCPU ${v.id}'s kernel base`, domain.id);
+      if (userTable !== undefined) use(userTable, FRAME_TYPE.l4, `vCPU ${v.id}'s user base`, domain.id);
+      for (const mfn of gdtFrames) use(mfn, FRAME_TYPE.segdesc, `vCPU ${v.id}'s GDT`, domain.id);
+      for (const { mfn } of ldtPages) use(mfn, FRAME_TYPE.segdesc, `vCPU ${v.id}'s LDT`, domain.id);
+      if (infoRegistered) use(infoFrame, FRAME_TYPE.writable, `vCPU ${v.id}'s vcpu_info`, domain.id);
+    }
+    if (domain.state.totalPages > domain.state.maxPages) {
+      wrong.push(`d${domain.id} has ${domain.state.totalPages} frames of at most ${domain.state.maxPages}`);
+    }
+  }
+  for (const map of core.backend.maps) {
+    use(map.mfn, map.writable ? FRAME_TYPE.writable : undefined, `grant ${map.ref} mapped by d0`, map.domain);
+  }
+
+  const owned = new Map<number, number>();
+  for (let mfn = 0; mfn < frames.count; mfn++) {
+    const owner = frames.owner[mfn] ?? FREE;
+    if (owner === FREE || owner === DOMID.XEN) continue;
+    if (((frames.flags[mfn] ?? 0) & FRAME_FLAG.LENT) === 0) owned.set(owner, (owned.get(owner) ?? 0) + 1);
+    if (refs[mfn] !== frames.refs[mfn]) say(mfn, `${refs[mfn] ?? 0} references can be found`);
+    if (types[mfn] !== frames.typeCount[mfn]) say(mfn, `${types[mfn] ?? 0} uses in its type can be found`);
+  }
+  for (const domain of core.domains.values()) {
+    const found = owned.get(domain.id) ?? 0;
+    if (found !== domain.state.totalPages) wrong.push(`d${domain.id} owns ${found} frames, its total says ${domain.state.totalPages}`);
+  }
+  return wrong;
+}

@@ -1,0 +1,284 @@
+/** memory_op (xen/common/memory.c, xen/arch/x86/mm.c arch_memory_op). */
+import { hex } from '../../abi/decoded';
+import { DOMID } from '../../abi/domains';
+import { enumOf, pointer, u32, type Fields, type Struct, type ValueOf } from '../../abi/layout';
+import {
+  E820_ENTRY_SIZE,
+  E820_RAM,
+  MEMOP_CMD_MASK,
+  MEMOP_EXTENT_SHIFT,
+  XENMEM,
+  e820Entry,
+  xen_add_to_physmap,
+  xen_add_to_physmap_batch,
+  xen_foreign_memory_map,
+  xen_machphys_mapping,
+  xen_machphys_mfn_list,
+  xen_mem_acquire_resource,
+  xen_memory_domain,
+  xen_memory_exchange,
+  xen_memory_map,
+  xen_memory_reservation,
+  xen_pod_target,
+  xen_remove_from_physmap,
+  xen_vnuma_topology_info,
+} from '../../abi/memory';
+import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from '../../abi/mmu';
+import { shared_info } from '../../abi/info';
+import type { CallContext } from '../context';
+import { family, fail, opsOf } from '../hypercall';
+import { allocateExtent, releaseFrame, stealFrames } from '../reservation';
+import { setMachineToPhysical } from '../physmap';
+
+const args = { cmd: enumOf(u32, XENMEM, 'memory_op'), arg: pointer() };
+const op = opsOf('memory_op', args);
+type Args = { readonly cmd: number };
+type Reservation = ValueOf<typeof xen_memory_reservation>;
+
+/** domu_max_order: extents of at most 2 MiB for a domain without devices. */
+const MAX_ORDER = 9;
+const MAX_EXTENTS = 0xffff_ffff >>> MEMOP_EXTENT_SHIFT;
+
+function own({ domain, core }: CallContext, id: number): void {
+  if (id === DOMID.SELF || id === domain.id) return;
+  if (id !== DOMID.DOM0 && !core.domains.has(id)) fail('ESRCH', `there is no domain ${id}`);
+  fail('EPERM', `d${domain.id} may not change or look at the memory of d${id}`);
+}
+
+/**
+ * The calls that work on extents do not fail: they return how many extents were done, starting at the number in
+ * the command's upper bits. Why it ended early goes to the log.
+ */
+function eachExtent(
+  context: CallContext,
+  a: Reservation,
+  { cmd }: Args,
+  what: string,
+  each: (at: bigint) => string | undefined,
+): number {
+  const start = cmd >>> MEMOP_EXTENT_SHIFT;
+  const stop = (why: string, done: number): number => {
+    context.note(`${what}: ${done} of ${a.nr_extents} extents done: ${why}`);
+    return done;
+  };
+  if (a.nr_extents > BigInt(MAX_EXTENTS)) return stop(`more than ${MAX_EXTENTS} extents`, start);
+  if (a.domid !== DOMID.SELF && a.domid !== context.domain.id) return stop(`domain ${a.domid} is another`, start);
+  if (a.extent_order > MAX_ORDER) return stop(`extents of 2^${a.extent_order} frames: at most 2^${MAX_ORDER}`, start);
+  const count = Number(a.nr_extents);
+  for (let i = start; i < count; i++) {
+    const why = each(a.extent_start + BigInt(i * 8));
+    if (why !== undefined) return stop(why, i);
+  }
+  return Math.max(start, count);
+}
+
+const reads = ({ guest }: CallContext, at: bigint): bigint | undefined => {
+  const bytes = guest.reader(at, 8);
+  return bytes === undefined ? undefined : new DataView(bytes.buffer).getBigUint64(0, true);
+};
+const writes = ({ guest }: CallContext, at: bigint, value: bigint): void => {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, value, true);
+  guest.copyOut(at, bytes, 'extent');
+};
+
+const ofDomain = (name: string, cmd: number, value: (context: CallContext) => number | bigint): ReturnType<typeof op> =>
+  op({
+    name,
+    cmd,
+    struct: xen_memory_domain,
+    run(context, { domid }) {
+      own(context, domid);
+      return value(context);
+    },
+  });
+
+const privileged = <F extends Fields>(name: string, cmd: number, struct?: Struct<F>): ReturnType<typeof op> =>
+  op({ name, cmd, ...(struct === undefined ? {} : { struct }), refuse: ['EPERM', 'for privileged domains only'] });
+const translatedOnly = <F extends Fields>(name: string, cmd: number, struct: Struct<F>): ReturnType<typeof op> =>
+  op({ name, cmd, struct, refuse: ['EACCES', 'a PV domain keeps its own physical map'] });
+
+export const memory_op = family({
+  name: 'memory_op',
+  nr: 12,
+  doc: 'memory.h',
+  args,
+  cmd: ({ cmd }) => cmd & MEMOP_CMD_MASK,
+  pointer: ({ arg }) => arg,
+  ops: [
+    op({
+      name: 'increase_reservation',
+      cmd: XENMEM.XENMEM_increase_reservation,
+      struct: xen_memory_reservation,
+      run: (context, a, c) =>
+        eachExtent(context, a, c, 'increase_reservation', (at) => {
+          const got = allocateExtent(context.core, context.domain, a.extent_order);
+          if (typeof got === 'string') return got;
+          if (a.extent_start !== 0n) writes(context, at, BigInt(got));
+          return undefined;
+        }),
+    }),
+    op({
+      name: 'decrease_reservation',
+      cmd: XENMEM.XENMEM_decrease_reservation,
+      struct: xen_memory_reservation,
+      run: (context, a, c) =>
+        eachExtent(context, a, c, 'decrease_reservation', (at) => {
+          const mfn = reads(context, at);
+          if (mfn === undefined) return `the extent at ${hex(at)} cannot be read`;
+          for (let j = 0; j < 2 ** a.extent_order; j++) {
+            const why = releaseFrame(context.core, context.domain, Number(mfn) + j);
+            if (why !== undefined) return why;
+          }
+          return undefined;
+        }),
+    }),
+    op({
+      name: 'populate_physmap',
+      cmd: XENMEM.XENMEM_populate_physmap,
+      struct: xen_memory_reservation,
+      run: (context, a, c) =>
+        eachExtent(context, a, c, 'populate_physmap', (at) => {
+          const pfn = reads(context, at);
+          if (pfn === undefined) return `the extent at ${hex(at)} cannot be read`;
+          const got = allocateExtent(context.core, context.domain, a.extent_order);
+          if (typeof got === 'string') return got;
+          for (let j = 0; j < 2 ** a.extent_order; j++) {
+            setMachineToPhysical(context.core, context.domain, got + j, pfn + BigInt(j));
+          }
+          writes(context, at, BigInt(got));
+          return undefined;
+        }),
+    }),
+    op({
+      name: 'exchange',
+      cmd: XENMEM.XENMEM_exchange,
+      struct: xen_memory_exchange,
+      out: ['nr_exchanged'],
+      run(context, a) {
+        exchange(context, a);
+        return 0;
+      },
+    }),
+    op({
+      name: 'maximum_ram_page',
+      cmd: XENMEM.XENMEM_maximum_ram_page,
+      run: ({ core }) => core.frames.count,
+    }),
+    ofDomain('current_reservation', XENMEM.XENMEM_current_reservation, ({ domain }) => domain.state.totalPages),
+    ofDomain('maximum_reservation', XENMEM.XENMEM_maximum_reservation, ({ domain }) => domain.state.maxPages),
+    ofDomain('maximum_gpfn', XENMEM.XENMEM_maximum_gpfn, ({ core, domain }) => {
+      const info = core.memory.view(domain.state.sharedInfo);
+      return info.getBigUint64(shared_info.offset.arch, true) - 1n;
+    }),
+    op({
+      name: 'memory_map',
+      cmd: XENMEM.XENMEM_memory_map,
+      struct: xen_memory_map,
+      out: ['nr_entries'],
+      run({ domain, guest }, a) {
+        // One entry of RAM, as the toolstack makes it for a domain without devices.
+        if (a.nr_entries === 0) return 0;
+        const entry = e820Entry(0n, BigInt(domain.state.maxPages) * 4096n, E820_RAM);
+        guest.copyOut(a.buffer, entry, `memory map entry, ${E820_ENTRY_SIZE} bytes`);
+        a.nr_entries = 1;
+        return 0;
+      },
+    }),
+    op({
+      name: 'machphys_mapping',
+      cmd: XENMEM.XENMEM_machphys_mapping,
+      run({ guest }, _none, { arg }) {
+        const max_mfn = (MACH2PHYS_VIRT_END - MACH2PHYS_VIRT_START) / 8n - 1n;
+        const mapping = { v_start: MACH2PHYS_VIRT_START, v_end: MACH2PHYS_VIRT_END, max_mfn };
+        guest.write(xen_machphys_mapping, arg, mapping, 'machphys_mapping');
+        return 0;
+      },
+    }),
+    op({
+      name: 'machphys_mfn_list',
+      cmd: XENMEM.XENMEM_machphys_mfn_list,
+      struct: xen_machphys_mfn_list,
+      out: ['nr_extents'],
+      run(context, a) {
+        const { m2pFrame, m2pFrames } = context.core.slots;
+        const extents = Math.min(Math.ceil(m2pFrames / 512), a.max_extents);
+        for (let i = 0; i < extents; i++) writes(context, a.extent_start + BigInt(i * 8), BigInt(m2pFrame + i * 512));
+        a.nr_extents = extents;
+        return 0;
+      },
+    }),
+    op({
+      name: 'machphys_compat_mfn_list',
+      cmd: XENMEM.XENMEM_machphys_compat_mfn_list,
+      struct: xen_machphys_mfn_list,
+      refuse: ['ENOSYS', 'for 32-bit guests'],
+    }),
+    translatedOnly('add_to_physmap', XENMEM.XENMEM_add_to_physmap, xen_add_to_physmap),
+    translatedOnly('add_to_physmap_batch', XENMEM.XENMEM_add_to_physmap_batch, xen_add_to_physmap_batch),
+    translatedOnly('remove_from_physmap', XENMEM.XENMEM_remove_from_physmap, xen_remove_from_physmap),
+    privileged('machine_memory_map', XENMEM.XENMEM_machine_memory_map, xen_memory_map),
+    privileged('set_memory_map', XENMEM.XENMEM_set_memory_map, xen_foreign_memory_map),
+    privileged('set_pod_target', XENMEM.XENMEM_set_pod_target, xen_pod_target),
+    privileged('get_pod_target', XENMEM.XENMEM_get_pod_target, xen_pod_target),
+    privileged('claim_pages', XENMEM.XENMEM_claim_pages, xen_memory_reservation),
+    privileged('paging_op', XENMEM.XENMEM_paging_op),
+    privileged('access_op', XENMEM.XENMEM_access_op),
+    privileged('sharing_op', XENMEM.XENMEM_sharing_op),
+    privileged('acquire_resource', XENMEM.XENMEM_acquire_resource, xen_mem_acquire_resource),
+    op({ name: 'get_sharing_freed_pages', cmd: XENMEM.XENMEM_get_sharing_freed_pages, run: () => 0 }),
+    op({ name: 'get_sharing_shared_pages', cmd: XENMEM.XENMEM_get_sharing_shared_pages, run: () => 0 }),
+    op({
+      name: 'get_vnumainfo',
+      cmd: XENMEM.XENMEM_get_vnumainfo,
+      struct: xen_vnuma_topology_info,
+      refuse: ['EOPNOTSUPP', 'the domain has no virtual NUMA topology'],
+    }),
+    op({ name: 'reserved_device_memory_map', cmd: XENMEM.XENMEM_reserved_device_memory_map }),
+  ],
+});
+
+/** Gives frames back and takes as many others, keeping the count: how a guest gets frames in a row. */
+function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>): void {
+  const { core, domain } = context;
+  const { in: from, out: to } = a;
+  if (a.nr_exchanged > from.nr_extents) fail('EINVAL', `${a.nr_exchanged} of ${from.nr_extents} extents are said to be done`);
+  if (from.nr_extents > BigInt(MAX_EXTENTS) || to.nr_extents > BigInt(MAX_EXTENTS)) {
+    fail('EINVAL', `${from.nr_extents} and ${to.nr_extents} extents: at most ${MAX_EXTENTS}`);
+  }
+  if (Math.max(from.extent_order, to.extent_order) > MAX_ORDER) {
+    fail('EPERM', `extents of 2^${Math.max(from.extent_order, to.extent_order)} frames: at most 2^${MAX_ORDER}`);
+  }
+  if (from.nr_extents << BigInt(from.extent_order) !== to.nr_extents << BigInt(to.extent_order)) {
+    fail('EINVAL', `${from.nr_extents} × 2^${from.extent_order} frames do not equal ${to.nr_extents} × 2^${to.extent_order}`);
+  }
+  if (from.domid !== to.domid) fail('EINVAL', `frames of d${from.domid} cannot be exchanged for frames of d${to.domid}`);
+  own(context, from.domid);
+  // A chunk is as many extents of the smaller kind as make one of the larger.
+  const order = Math.max(from.extent_order, to.extent_order);
+  const inPer = 2 ** (order - from.extent_order);
+  const outPer = 2 ** (order - to.extent_order);
+  const chunks = Number(from.nr_extents) / inPer;
+  for (let chunk = Math.floor(Number(a.nr_exchanged) / inPer); chunk < chunks; chunk++) {
+    const taken: number[] = [];
+    for (let i = 0; i < inPer; i++) {
+      const mfn = reads(context, from.extent_start + BigInt((chunk * inPer + i) * 8));
+      if (mfn === undefined) return fail('EFAULT', `input extent ${chunk * inPer + i} cannot be read`);
+      for (let j = 0; j < 2 ** from.extent_order; j++) taken.push(Number(mfn) + j);
+    }
+    const pfns: bigint[] = [];
+    for (let i = 0; i < outPer; i++) {
+      const pfn = reads(context, to.extent_start + BigInt((chunk * outPer + i) * 8));
+      if (pfn === undefined) return fail('EFAULT', `output extent ${chunk * outPer + i} cannot be read`);
+      pfns.push(pfn);
+    }
+    stealFrames(core, domain, taken, outPer, to.extent_order, (bases) => {
+      bases.forEach((base, i) => {
+        const pfn = pfns[i] ?? 0n;
+        for (let j = 0; j < 2 ** to.extent_order; j++) setMachineToPhysical(core, domain, base + j, pfn + BigInt(j));
+        writes(context, to.extent_start + BigInt((chunk * outPer + i) * 8), BigInt(base));
+      });
+    });
+    a.nr_exchanged = BigInt((chunk + 1) * inPer);
+  }
+}

@@ -1,0 +1,229 @@
+/** The hypervisor as the machine sees it: wiring only. */
+import type { DomainId } from '../base/branded';
+import { EXIT, type Exit } from '../cpu/exits';
+import type { Vcpu } from '../cpu/types';
+import { createBackendSide } from './backend-context';
+import { newBackendState } from './backend-ports';
+import { bounce, EFLAGS } from './bounce';
+import { buildDomain } from './builder/build';
+import type { Core } from './core';
+import { guestCpuid } from './cpuid';
+import { afterCall, callNames, capturedReader, enterHypercall, perform, viewCall } from './dispatch';
+import { crash } from './domain';
+import { createFrameTable } from './frames';
+import { HYPERCALLS } from './hypercalls/table';
+import { inspectVcpu } from './inspect';
+import { dropLdtPagesOf } from './ldt';
+import { createMachineMemory } from './memory';
+import { createPageTypes } from './pagetypes';
+import { forgetPhysical } from './physmap';
+import { performPrivileged } from './privileged';
+import { publishRunstate } from './runstate';
+import { restoreState, saveState } from './snapshot';
+import type { Held } from './state';
+import { expireTimers, nextDeadline } from './timers';
+import { deliverFault, handleException, handleInterrupt, inject, VECTOR } from './traps';
+import type { Domain, GuestVcpu, Hypervisor, HypervisorOptions, Outcome } from './types';
+import { setRunState, upcallMasked, upcallPending } from './vcpu';
+import { createXenSlots } from './xenslots';
+
+export function createHypervisor(options: HypervisorOptions): Hypervisor {
+  const core = createCore(options);
+  const backend = createBackendSide(core);
+
+  /** A defect of ours ends the domain, never the adapter. */
+  function guarded(v: GuestVcpu, what: string, act: () => Outcome): Outcome {
+    if (v.domain.state.shutdown !== undefined) return 'shutdown';
+    let outcome: Outcome;
+    try {
+      outcome = act();
+    } catch (error) {
+      const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+      core.log.error(`defect of the hypervisor in ${what}: ${error instanceof Error ? (error.stack ?? text) : text}`);
+      crash(core, v.domain, `the hypervisor failed in ${what}: ${text}`);
+      outcome = 'shutdown';
+    }
+    return v.domain.state.shutdown === undefined ? outcome : 'shutdown';
+  }
+
+  /** Back ends hear of a domain's end, and of its notifications, when the handler is through. */
+  function leaving(v: GuestVcpu, act: () => Outcome): Outcome {
+    const alive = v.domain.state.shutdown === undefined;
+    const outcome = act();
+    if (alive && v.domain.state.shutdown !== undefined) backend.domainGone(v.domain);
+    backend.drain();
+    return outcome;
+  }
+
+  const resumptions: { readonly [K in Held['kind']]: (v: GuestVcpu, held: Extract<Held, { kind: K }>) => Outcome } = {
+    'hypercall-entry': (v, held) => perform(core, v, held.call),
+    'hypercall-return': (v, held) => afterCall(core, v, held.call),
+    fault: (v, held) => deliverFault(core, v, held.fault),
+    privileged: (v) =>
+      performPrivileged(core, v) ??
+      inject(core, v, { vector: VECTOR.GP, error: 0, address: undefined, software: false }),
+    upcall: (v) => upcall(v),
+  };
+
+  function upcall(v: GuestVcpu): Outcome {
+    core.trace?.trap(v, 'event-upcall');
+    const { event } = v.state;
+    return bounce(core, v, { what: 'an event upcall', ...event }) ? 'run' : 'shutdown';
+  }
+
+  function deliver(v: GuestVcpu): Outcome {
+    const { state } = v;
+    if (state.held !== undefined) return 'hold';
+    if (!state.online || state.run === 'blocked' || state.run === 'offline') return 'deschedule';
+    if (state.nmiPending && !state.nmiMasked && state.nmi !== 0n) {
+      state.nmiPending = false;
+      state.nmiMasked = true;
+      core.trace?.trap(v, 'nmi');
+      if (!bounce(core, v, { what: 'an NMI', address: state.nmi, maskEvents: true })) return 'shutdown';
+    }
+    if (!upcallPending(core, v) || upcallMasked(core, v)) return 'run';
+    if (core.observer.upcall?.(v) === true) {
+      state.held = { kind: 'upcall' };
+      return 'hold';
+    }
+    return upcall(v);
+  }
+
+  return {
+    domains: core.domains,
+    frames: core.frames,
+    memory: core.memory,
+    hypercalls: HYPERCALLS,
+    backend: backend.context,
+    drainBackend: backend.drain,
+    buildDomain: (build, kernel) => {
+      const domain = buildDomain(core, build, kernel);
+      backend.domainMade(domain);
+      return domain;
+    },
+    handleExit: (v, exit) => {
+      const handler = EXITS[exit];
+      if (handler === undefined) return 'foreign';
+      return leaving(v, () => guarded(v, 'an exit', () => handler(core, v)));
+    },
+    resume: (v) => {
+      const { held } = v.state;
+      if (held === undefined) return 'run';
+      v.state.held = undefined;
+      const act = resumptions[held.kind] as (v: GuestVcpu, held: Held) => Outcome;
+      return leaving(v, () => guarded(v, 'going on from a stop', () => act(v, held)));
+    },
+    deliverPending: (v) => guarded(v, 'delivering events', () => deliver(v)),
+    scheduled: (v, running) => {
+      if (v.domain.state.shutdown !== undefined) return;
+      if (running && v.state.run === 'runnable') {
+        v.state.yielded = false;
+        setRunState(core, v, 'running');
+        publishRunstate(core, v);
+      } else if (!running && v.state.run === 'running') {
+        setRunState(core, v, 'runnable');
+      }
+    },
+    nextDeadline: () => nextDeadline(core),
+    expireTimers: () => expireTimers(core),
+    cpuid: (cpu, leaf, subleaf) => {
+      const v = vcpuFor(core, cpu);
+      return v === undefined ? options.cpuid(leaf, subleaf) : guestCpuid(core, v, leaf, subleaf);
+    },
+    tsc: () => core.now(),
+    view: (v, call) => {
+      const captured = capturedReader(call.captured);
+      return viewCall(call, (address, length) => captured(address, length) ?? liveReader(v, address, length));
+    },
+    namesOf: (v, call) => {
+      const captured = capturedReader(call.captured);
+      return callNames(call, (address, length) => captured(address, length) ?? liveReader(v, address, length));
+    },
+    currentCall: (v) => {
+      const { held } = v.state;
+      return held?.kind === 'hypercall-entry' || held?.kind === 'hypercall-return' ? held.call : undefined;
+    },
+    inspect: (v) => inspectVcpu(core, v),
+    crash: (domain, text) => {
+      crash(core, domain, text);
+      backend.domainGone(domain);
+    },
+    save: () => saveState(core),
+    restore: (snapshot) => restoreState(core, snapshot),
+  };
+}
+
+const vcpuFor = (core: Core, cpu: Vcpu): GuestVcpu | undefined => {
+  for (const domain of core.domains.values()) {
+    const found = domain.vcpus.find((v) => v.cpu === cpu);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+};
+
+/** What the captured part of a call lacks is read as it is now, when the vCPU is at hand. */
+function liveReader(v: GuestVcpu | undefined, address: bigint, length: number): Uint8Array | undefined {
+  if (v === undefined) return undefined;
+  const bytes = new Uint8Array(length);
+  return v.cpu.readLinear(address, bytes, 3) === length ? bytes : undefined;
+}
+
+function systemCall(core: Core, v: GuestVcpu): Outcome {
+  if (v.state.kernelMode) return enterHypercall(core, v);
+  const { cpu, state } = v;
+  cpu.set('rcx', cpu.get('rip'));
+  cpu.set('r11', cpu.rflags);
+  core.trace?.trap(v, 'syscall');
+  if (!bounce(core, v, { what: 'a system call', ...state.syscall })) return 'shutdown';
+  cpu.rflags &= ~EFLAGS.DF;
+  return 'run';
+}
+
+const EXITS: Readonly<Partial<Record<Exit, (core: Core, v: GuestVcpu) => Outcome>>> = {
+  [EXIT.SYSCALL]: systemCall,
+  [EXIT.EXCEPTION]: handleException,
+  [EXIT.INT]: handleInterrupt,
+};
+
+function createCore(options: HypervisorOptions): Core {
+  const { cpu, clock, log } = options;
+  const memory = createMachineMemory(cpu);
+  const domains = new Map<number, Domain>();
+  const warned = new Set<string>();
+  const freed = (mfn: number, owner: DomainId): void => {
+    // Nobody may reach the frame through an old translation once it is someone else's.
+    cpu.flushAllTlbs();
+    const domain = domains.get(owner);
+    if (domain === undefined) return;
+    domain.state.totalPages--;
+    forgetPhysical(core, domain, mfn);
+  };
+  const frames = createFrameTable(memory, freed);
+  const slots = createXenSlots(memory, frames);
+  const types = createPageTypes(memory, frames, {
+    fillXenSlots: (l4, domain) => slots.fill(l4, domain),
+    flush: () => cpu.flushAllTlbs(),
+    descriptorPageUnmapped: (_mfn, domain) => dropLdtPagesOf(core, domain),
+  });
+  const core: Core = {
+    cpu,
+    memory,
+    frames,
+    types,
+    slots,
+    domains,
+    backend: newBackendState(),
+    options,
+    log,
+    observer: options.observer ?? {},
+    trace: options.trace,
+    now: () => clock.now(),
+    warnOnce: (text) => {
+      if (warned.has(text)) return;
+      warned.add(text);
+      log.warn(text);
+    },
+  };
+  return core;
+}
+

@@ -1,0 +1,102 @@
+/** What the hypervisor keeps about a vCPU and its domain, as trees for people. */
+import { hex } from '../abi/decoded';
+import type { DecodedValue } from '../abi/decoded';
+import { VIRQ } from '../abi/events';
+import { shared_info, vcpu_info } from '../abi/info';
+import { VMASST_TYPE } from '../abi/mmu';
+import type { Core } from './core';
+import { describeChannel, isMasked, isPending } from './events';
+import { runstateOf } from './runstate';
+import { vcpu_runstate_info } from '../abi/vcpu';
+import { vectorName } from './traps';
+import type { GuestVcpu } from './types';
+import { upcallMasked, upcallPending } from './vcpu';
+
+const leaf = (name: string, type: string, text: string, value?: bigint): DecodedValue =>
+  value === undefined ? { name, type, text } : { name, type, text, value };
+const address = (name: string, value: bigint, suffix = ''): DecodedValue => ({
+  name,
+  type: 'vaddr',
+  text: value === 0n ? 'none' : `${hex(value)}${suffix}`,
+  value,
+  ...(value === 0n ? {} : { memory: { space: 'virtual' as const, address: value } }),
+});
+const flag = (name: string, value: boolean): DecodedValue => leaf(name, 'bool', value ? 'yes' : 'no', value ? 1n : 0n);
+const frame = (core: Core, name: string, mfn: number | undefined): DecodedValue =>
+  mfn === undefined ? leaf(name, 'mfn', 'none') : leaf(name, 'mfn', core.frames.describe(mfn), BigInt(mfn));
+const group = (name: string, text: string, children: readonly DecodedValue[]): DecodedValue => ({
+  name,
+  type: 'group',
+  text,
+  children,
+});
+const time = (name: string, ns: bigint | undefined): DecodedValue =>
+  ns === undefined ? leaf(name, 'ns', 'off') : leaf(name, 'ns', `${ns} ns`, ns);
+
+export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
+  const { state, domain } = v;
+  const traps = state.traps.flatMap((t, n) =>
+    t.address === 0n ? [] : [address(vectorName(n), t.address, ` DPL ${t.flags & 3}${(t.flags & 4) !== 0 ? ', masks events' : ''}`)],
+  );
+  const ports = domain.state.ports.flatMap((p, n) => {
+    if (p.channel.kind === 'free' || p.channel.kind === 'reserved') return [];
+    const marks = [isPending(core, domain, n) ? 'pending' : '', isMasked(core, domain, n) ? 'masked' : ''];
+    const text = [describeChannel(p.channel), `vCPU ${p.vcpu}`, ...marks.filter((m) => m !== '')].join(', ');
+    return [leaf(String(n), 'port', text, BigInt(n))];
+  });
+  const info = core.memory.view(state.infoFrame);
+  return [
+    leaf('mode', 'mode', state.kernelMode ? 'guest kernel' : 'guest user'),
+    leaf('state', 'runstate', state.online ? state.run : 'offline'),
+    group('base tables', '', [frame(core, 'kernel', state.kernelTable), frame(core, 'user', state.userTable)]),
+    group('trap table', `${traps.length} handlers`, traps),
+    group('callbacks', '', [
+      address('event', state.event.address),
+      address('failsafe', state.failsafe.address),
+      address('syscall', state.syscall.address, state.syscall.maskEvents ? ', masks events' : ''),
+      address('nmi', state.nmi),
+    ]),
+    group('events', `${upcallPending(core, v) ? 'upcall pending' : 'no upcall pending'}, ${upcallMasked(core, v) ? 'masked' : 'open'}`, [
+      flag('upcall pending', upcallPending(core, v)),
+      flag('upcall masked', upcallMasked(core, v)),
+      vcpu_info.decode('vcpu_info', vcpu_info.read(info, state.infoOffset), {}),
+    ]),
+    group('event channels', `${ports.length} in use`, ports),
+    group('timers', '', [
+      time('one-shot', state.singleshot),
+      time('periodic, every', state.period === 0n ? undefined : state.period),
+      time('poll until', state.pollTimeout),
+    ]),
+    group('descriptor tables', '', [
+      leaf('GDT entries', 'number', String(state.gdtEntries), BigInt(state.gdtEntries)),
+      ...state.gdtFrames.map((mfn, i) => frame(core, `GDT page ${i}`, mfn)),
+      address('LDT', state.ldtBase, `, ${state.ldtEntries} entries`),
+    ]),
+    group('segments and stack', '', [
+      address('kernel stack', state.kernelSp),
+      address(state.kernelMode ? 'GS base of the user' : 'GS base of the kernel', state.shadowGs),
+    ]),
+    group('virtual IRQs', '', virqs(v)),
+    leaf('VM assists', 'flags', assistNames(domain.state.vmAssist), domain.state.vmAssist),
+    vcpu_runstate_info.decode('run state', runstateOf(core, v), {}),
+    group('domain', `d${domain.id} ${domain.name}`, [
+      leaf('frames', 'number', `${domain.state.totalPages} of ${domain.state.maxPages}`, BigInt(domain.state.totalPages)),
+      frame(core, 'shared_info', domain.state.sharedInfo),
+      leaf('wallclock', 's', String(core.memory.view(domain.state.sharedInfo).getUint32(shared_info.offset.wc_sec, true))),
+      ...domain.state.grantFrames.map((mfn, i) => frame(core, `grant table frame ${i}`, mfn)),
+    ]),
+  ];
+}
+
+function virqs(v: GuestVcpu): DecodedValue[] {
+  const bound = { ...v.domain.state.globalVirqs, ...v.state.virqPorts };
+  return Object.entries(bound).map(([virq, port]) => {
+    const name = Object.entries(VIRQ).find(([, n]) => n === Number(virq))?.[0] ?? `VIRQ ${virq}`;
+    return leaf(name, 'port', `port ${port}`, BigInt(port));
+  });
+}
+
+function assistNames(bits: bigint): string {
+  const names = Object.entries(VMASST_TYPE).filter(([, n]) => ((bits >> BigInt(n)) & 1n) !== 0n);
+  return names.length === 0 ? 'none' : names.map(([name]) => name.replace('VMASST_TYPE_', '')).join(' ');
+}
