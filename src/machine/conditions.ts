@@ -48,7 +48,10 @@ interface Token {
 
 /** A name may be quoted by backquotes, for symbols like `memcpy.part.0`. */
 const tokenPattern =
-  /\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*)|([A-Za-z_$%][\w$]*)|`([^`]+)`|"([^"]*)"|'([^']*)'|(&&|\|\||==|!=|<=|>=|<<|>>|[-+*/%&|^~!<>()[\].]))/y;
+  /\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*)|([$%]?[A-Za-z_][\w$]*)|`([^`]+)`|"([^"]*)"|'([^']*)'|(&&|\|\||==|!=|<=|>=|<<|>>|[-+*/%&|^~!<>()[\].]))/y;
+
+const isOperand = (token: Token | undefined): boolean =>
+  token !== undefined && (token.kind !== 'operator' || token.text === ')' || token.text === ']');
 
 function tokens(text: string): Token[] {
   const found: Token[] = [];
@@ -63,7 +66,11 @@ function tokens(text: string): Token[] {
     at = tokenPattern.lastIndex;
     const [all, number, name, quoted, double, single, operator] = match;
     const start = at - all.trimStart().length;
-    if (number !== undefined) found.push({ kind: 'number', text: number, at: start });
+    if (name?.startsWith('%') === true && isOperand(found.at(-1))) {
+      // `7 %rax`: after a value it is the operator.
+      found.push({ kind: 'operator', text: '%', at: start });
+      at = start + 1;
+    } else if (number !== undefined) found.push({ kind: 'number', text: number, at: start });
     else if (name !== undefined || quoted !== undefined)
       found.push({ kind: 'name', text: name ?? quoted ?? '', at: start });
     else if (operator !== undefined) found.push({ kind: 'operator', text: operator, at: start });

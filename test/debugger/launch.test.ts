@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { LaunchError, parseMemory, resolveLaunch } from '../../src/debugger/launch';
+import type { LaunchFiles, MachineArguments } from '../../src/debugger/launch';
+
+const MIB = 2 ** 20;
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const files = (known: Record<string, string>): LaunchFiles => ({
+  readFile: (path) => {
+    const found = known[path];
+    return found === undefined ? Promise.reject(new Error(`no ${path}`)) : Promise.resolve(text(found));
+  },
+  sampleGuest: () => Promise.resolve({ name: 'sample.elf', bytes: text('sample') }),
+});
+const domain = async (args: MachineArguments, known: Record<string, string> = {}) => {
+  const { machine, warnings } = await resolveLaunch(args, files(known));
+  const [{ kernel, ramdisk, ...rest } = assert.fail('no domain')] = machine.domains;
+  const show = (one: { name: string; bytes: Uint8Array } | undefined): string =>
+    one === undefined ? '' : `${one.name}: ${new TextDecoder().decode(one.bytes)}`;
+  return { ...rest, kernel: show(kernel), ramdisk: show(ramdisk), warnings };
+};
+
+describe('launch arguments', () => {
+  it('without any: the sample', async () => {
+    assert.deepEqual(await domain({}), { name: 'sample', kernel: 'sample.elf: sample', ramdisk: '', cmdline: '', memory: 256 * MIB, vcpus: 1, warnings: [] });
+  });
+
+  it('memory: sizes with units, a bare number is MiB', () => {
+    const sizes: [string | number, number][] = [[64, 64 * MIB], ['64', 64 * MIB], ['256M', 256 * MIB], ['1 GiB', 2 ** 30], ['65536k', 64 * MIB], ['1g', 2 ** 30]];
+    for (const [given, bytes] of sizes) assert.equal(parseMemory(given), bytes, String(given));
+    for (const bad of ['', '-1', '1T', '1.5G', '0x100', 'M', 0, -5, NaN, '512K', '65G', '9'.repeat(15)]) {
+      assert.throws(() => parseMemory(bad), LaunchError, String(bad));
+    }
+  });
+
+  it('an xl.cfg, its paths beside it, arguments before it', async () => {
+    const known = {
+      '/cfg/guest.cfg': 'name = "web"\nkernel = "vmlinuz"\nramdisk = "/boot/initrd"\nmemory = 64\nvcpus = 2\nextra = "quiet"\nsdl = 1\n',
+      '/cfg/vmlinuz': 'K',
+      '/boot/initrd': 'R',
+      '/other': 'O',
+    };
+    const whole = await domain({ config: '/cfg/guest.cfg' }, known);
+    assert.deepEqual(whole, {
+      name: 'web', kernel: 'vmlinuz: K', ramdisk: 'initrd: R', cmdline: 'quiet', memory: 64 * MIB, vcpus: 2,
+      warnings: ['/cfg/guest.cfg:7:1: sdl has no effect here'],
+    }); // prettier-ignore
+    const some = await domain({ config: '/cfg/guest.cfg', kernel: '/other', memory: '1G' }, known);
+    assert.deepEqual([some.kernel, some.memory, some.vcpus], ['other: O', 2 ** 30, 2]);
+  });
+
+  it('names what cannot be', async () => {
+    const cases: [MachineArguments, Record<string, string>, RegExp][] = [
+      [{ kernel: '/k' }, {}, /^kernel: cannot read '\/k': no \/k$/],
+      [{ vcpus: 1.5 }, {}, /^vcpus: 1.5/],
+      [{ config: '/c' }, { '/c': 'memory = 64' }, /^config: \/c sets no kernel/],
+      [{ config: '/c' }, { '/c': 'kernel = ' }, /\/c.*1/],
+      [{ config: '/c' }, { '/c': 'kernel="x"\ntype="hvm"' }, /paravirtualized/],
+    ];
+    for (const [args, known, message] of cases) {
+      await assert.rejects(domain(args, known), (error) => error instanceof Error && message.test(error.message));
+    }
+  });
+});
