@@ -33,7 +33,7 @@ export function resetProcessor(v: GuestVcpu): void {
   cpu.setInt('cpl', 3);
   cpu.setInt('fcw', FCW);
   cpu.setInt('mxcsr', MXCSR);
-  cpu.setInt('ftw', 0xffff);
+  cpu.setInt('ftw', 0);
   cpu.set('dr6', 0xffff_0ff0n);
   cpu.set('dr7', 0x400n);
   state.cr4 = CR4;
