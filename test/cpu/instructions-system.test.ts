@@ -178,7 +178,6 @@ describe('system instructions at CPL 3', () => {
       for (const hex of [
         '0f 01 d0',
         '0f 34',
-        '0f 01 f9',
         'f3 0f ae c0',
         '0f 38 f0 03',
         '0f 01 c1',

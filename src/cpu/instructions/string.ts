@@ -26,6 +26,14 @@ function advance(o: Ops, c: Context, by: Value, ...registers: readonly Index[]):
 }
 
 /**
+ * A repetition can be interrupted between elements (SDM Vol. 2B REP); here it is, always after so many, which
+ * counts as a retired instruction: no guest can keep the processor inside one instruction for ever.
+ */
+const INTERRUPT_AFTER = 1 << 20;
+/** A condition as a mask. */
+const all = (o: Ops, bit: Value): Value => o.neg(bit);
+
+/**
  * Runs `element` once, or per repetition. It returns nothing, or for CMPS/SCAS a value that is zero when the
  * elements were equal: REPE goes on while it is, REPNE until it is.
  */
@@ -35,18 +43,21 @@ function repeat(o: Ops, c: Context, element: () => Value | undefined): void {
     return;
   }
   const left = (): Value => cut(o, c, o.get('rcx'));
-  const more = o.var(o.cmp('ne', left(), o.k(0)));
+  const more = o.var(all(o, o.cmp('ne', left(), o.k(0))));
+  const budget = o.var(o.k(INTERRUPT_AFTER));
   o.while(
-    () => more.get(),
+    () => o.cmp('ne', o.and(more.get(), budget.get()), o.k(0)),
     () => {
       const differ = element();
       const count = cut(o, c, o.sub(left(), o.k(1)));
       o.set('rcx', count);
-      const again = o.cmp('ne', count, o.k(0));
+      const again = all(o, o.cmp('ne', count, o.k(0)));
       if (differ === undefined) more.set(again);
-      else more.set(o.and(again, c.rep === 'rep' ? o.eqz(differ) : o.cmp('ne', differ, o.k(0))));
+      else more.set(o.and(again, all(o, c.rep === 'rep' ? o.eqz(differ) : o.cmp('ne', differ, o.k(0)))));
+      budget.set(o.sub(budget.get(), o.k(1)));
     },
   );
+  o.if(more.get(), () => o.set('next', o.get('rip')));
 }
 
 function compare(o: Ops, w: Width, a: Value, b: Value): Value {
@@ -120,7 +131,7 @@ export const string: readonly Instruction[] = elements.flatMap(({ name, byte, ru
   each(WIDTHS, ({ w, suffix }) => ({
     mnemonic: name + suffix,
     doc: `SDM 2 ${name.toUpperCase()}`,
-    encodings: [`${(parseInt(byte, 16) + (w === 8 ? 0 : 1)).toString(16)} ; rep aw w${w}`],
+    encodings: [`${(parseInt(byte, 16) + (w === 8 ? 0 : 1)).toString(16)} ; rep aw ends w${w}`],
     semantics: (o, c) => repeat(o, c, () => run(o, c)),
   })),
 );
