@@ -40,7 +40,9 @@ export class Routines {
     if (value !== undefined) r.return(value);
     const e = new Emitter(params.length, lowerRoutine(this.functions, this.handlerType));
     // Control does not reach the end of a function whose last statement returns.
-    this.builder.define(ref, e.function(r.body, (end) => void (results.length > 0 && end.code.byte(0x00))));
+    this.builder.define(ref, e.function(r.body, (end) => {
+      if (results.length > 0) end.code.byte(0x00);
+    }));
   }
 }
 
