@@ -1,4 +1,4 @@
-import type { Mfn } from '../base/branded';
+import { grantRef, type DomainId, type Mfn } from '../base/branded';
 import type { BackendContext } from '../hypervisor/backend';
 
 /**
@@ -19,6 +19,17 @@ export interface ByteRing {
 export interface RingPage {
   readonly context: BackendContext;
   readonly frame: Mfn;
+}
+
+/**
+ * Maps a ring that the domain builder granted under a reserved number (grant_table.h GNTTAB_RESERVED_*), as
+ * xenconsoled and xenstored do. As long as it is mapped, the guest can neither give the frame to somebody else
+ * nor make a page table of it. Throws when there is no such grant: then the builder did not do its part.
+ */
+export function mapRing(context: BackendContext, domain: DomainId, reserved: number): RingPage {
+  const granted = context.mapGrant(domain, grantRef(reserved), true);
+  if (!granted.ok) throw new Error(`domain ${domain} has no usable ring: ${granted.reason}`);
+  return { context, frame: granted.mapping.mfn };
 }
 
 /** Why nothing could be moved: the frame is gone, or the indices are more than the ring's size apart. */

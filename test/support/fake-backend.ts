@@ -4,6 +4,7 @@
  */
 import { eventPort, mfn, type DomainId, type EventPort, type Mfn } from '../../src/base/branded';
 import { domainId } from '../../src/base/branded';
+import { GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from '../../src/abi/grant';
 import { createLog, type Log } from '../../src/base/log';
 import { createDevices, type BackendSet } from '../../src/devices';
 import { xencons_interface } from '../../src/devices/console';
@@ -26,6 +27,7 @@ export interface FakeBackend extends BackendContext {
   readonly frames: Map<number, Uint8Array>;
   /** Grants that the guests made, by domain and reference. */
   readonly grants: Map<string, { mfn: Mfn; readOnly?: boolean }>;
+  /** Those that back ends have mapped, but for the two rings that they hold for good. */
   readonly mapped: GrantMapping[];
   /** Ports that guests allocated for domain 0. */
   readonly unbound: Set<string>;
@@ -73,6 +75,8 @@ export function createFakeBackend(): FakeBackend {
       const storeFrame = mfn(number * 16 + 2);
       frames.set(consoleFrame, new Uint8Array(4096));
       frames.set(storeFrame, new Uint8Array(4096));
+      grants.set(`${number}:${GNTTAB_RESERVED_CONSOLE}`, { mfn: consoleFrame });
+      grants.set(`${number}:${GNTTAB_RESERVED_XENSTORE}`, { mfn: storeFrame });
       const connections: DomainConnections = {
         domain,
         name: `guest-${number}`,
@@ -124,7 +128,7 @@ export function createFakeBackend(): FakeBackend {
       if (grant === undefined) return { ok: false, status: -3, reason: `no entry ${ref}` };
       if (writable && grant.readOnly === true) return { ok: false, status: -8, reason: 'read-only' };
       const mapping = { domain, ref, mfn: grant.mfn, writable };
-      mapped.push(mapping);
+      if (ref !== GNTTAB_RESERVED_CONSOLE && ref !== GNTTAB_RESERVED_XENSTORE) mapped.push(mapping);
       return { ok: true, mapping };
     },
     unmapGrant(mapping) {

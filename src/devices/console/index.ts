@@ -5,9 +5,10 @@
 import type { DomainId } from '../../base/branded';
 import type { Log } from '../../base/log';
 import { Emitter, type Disposable } from '../../base/disposable';
+import { GNTTAB_RESERVED_CONSOLE } from '../../abi/grant';
 import { bytes, struct, u32 } from '../../abi/layout';
 import type { BackendContext, DomainConnections } from '../../hypervisor/backend';
-import { ringPut, ringTake, ringUsed, type ByteRing, type RingPage } from '../byte-ring';
+import { mapRing, ringPut, ringTake, ringUsed, type ByteRing, type RingPage } from '../byte-ring';
 
 export const xencons_interface = struct('xencons_interface', {
   in: bytes(1024),
@@ -102,7 +103,7 @@ export function createConsole(context: BackendContext, log: Log): ConsoleDevice 
 
   return {
     attach(connections) {
-      const page = { context, frame: connections.consoleFrame };
+      const page = mapRing(context, connections.domain, GNTTAB_RESERVED_CONSOLE);
       const port: Port = { connections, page, waiting: NOTHING, complained: false };
       ports.set(connections.domain, port);
       context.onEvent(connections.consolePort, () => service(port));

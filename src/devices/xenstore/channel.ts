@@ -2,10 +2,11 @@
  * A domain's connection to xenstore: the ring page and its event channel (docs/misc/xenstore-ring.txt). Bytes in
  * make requests, messages make bytes out; nothing the guest writes there can do more than end its connection.
  */
+import { GNTTAB_RESERVED_XENSTORE } from '../../abi/grant';
 import { latin1 } from '../../base/bytes';
 import type { Log } from '../../base/log';
 import type { BackendContext, DomainConnections } from '../../hypervisor/backend';
-import { ringPut, ringTake, type RingFault, type RingPage } from '../byte-ring';
+import { mapRing, ringPut, ringTake, type RingFault } from '../byte-ring';
 import type { Client, Message, XenstoreCore } from './server';
 import {
   quota,
@@ -66,8 +67,9 @@ export function createChannel(
   connections: DomainConnections,
   log: Log,
 ): Channel {
-  const { domain, storeFrame, storePort } = connections;
-  const page: RingPage = { context, frame: storeFrame };
+  const { domain, storePort } = connections;
+  const page = mapRing(context, domain, GNTTAB_RESERVED_XENSTORE);
+  const storeFrame = page.frame;
   const client = server.introduce(domain);
   let partial: Uint8Array = NOTHING;
   let sent = 0;
