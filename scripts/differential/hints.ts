@@ -90,6 +90,15 @@ const mxcsrImage: Hint = (_f, t, r) => {
   for (let i = 0; i < t.data.length; i += 4) view.setUint32(i, r.chance(0.1) ? r.below(1 << 17) & ~0x10000 : r.below(1 << 16), true); // prettier-ignore
 };
 
+/** An FXRSTOR image on a 16-byte boundary has its MXCSR where this clears all reserved bits, or but one that only some processors have. */
+const stateImage: Hint = (_f, t, r) => {
+  const keep = r.chance(0.2) ? 0xfd : 0;
+  for (let i = 10; i < t.data.length; i += 16) {
+    t.data[i] = (t.data[i] ?? 0) & keep;
+    t.data[i + 1] = (t.data[i + 1] ?? 0) & keep;
+  }
+};
+
 const HINTS: readonly (readonly [RegExp, Hint])[] = [
   [/^i?div$/, division],
   [/./, count],
@@ -97,6 +106,7 @@ const HINTS: readonly (readonly [RegExp, Hint])[] = [
   [/^(popf[dq]?|pushf[dq]?)$/, flagsOnStack],
   [/^(ret|jmp|call)$/, target],
   [/^ldmxcsr$/, mxcsrImage],
+  [/^fxrstor/, stateImage],
 ];
 
 /** Applied after the registers and the data have been chosen and before addresses are. */

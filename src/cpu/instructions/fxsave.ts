@@ -27,7 +27,7 @@ const IMAGE = {
   st: 32,
   xmm: 160,
   bytes: 416,
-  /** Looked up before anything else, so that of an image in two pages the far one faults first: measured. */
+  /** Looked up before anything else (measured; FNSAVE begins with the first byte). */
   last: 511,
 } as const;
 /** MXCSR bits that can be set: all 16, and no more (SDM Vol. 1 §11.6.6). */
@@ -44,8 +44,7 @@ const at = (o: Ops, m: Operand, offset: number): Value => o.add(m.address(), o.k
 
 function save(o: Ops, m: Operand, wide: boolean): void {
   enter(o, m);
-  o.probeWrite(1, at(o, m, IMAGE.last), m.seg);
-  o.probeWrite(IMAGE.bytes, m.address(), m.seg);
+  for (const i of [IMAGE.last, 0]) o.probeWrite(1, at(o, m, i), m.seg);
   const exception = o.and(o.get('fsw'), o.k(FSW.ES));
   const pointer = (field: FieldName): Value => {
     const value = o.select(exception, o.get(field), o.k(0));
@@ -69,8 +68,7 @@ function save(o: Ops, m: Operand, wide: boolean): void {
 function restore(o: Ops, m: Operand, wide: boolean): void {
   enter(o, m);
   const load = (w: 8 | 16 | 32 | 64, offset: number): Value => o.load(w, at(o, m, offset), m.seg);
-  load(8, IMAGE.last);
-  load(8, 0);
+  for (const i of [IMAGE.last, 0]) load(8, i);
   const mxcsr = load(32, IMAGE.mxcsr);
   o.if(o.and(mxcsr, o.k(~MXCSR_MASK >>> 0)), () => o.raise(VECTOR.GP, o.k(0)));
   const [fcw, fsw, ftw, fop] = [
