@@ -175,15 +175,7 @@ describe('system instructions at CPL 3', () => {
     });
     it('undefined ones are #UD', () => {
       cpu('ud2', '0f 0b').faults({ vector: 6 });
-      for (const hex of [
-        '0f 01 d0',
-        '0f 34',
-        'f3 0f ae c0',
-        '0f 38 f0 03',
-        '0f 01 c1',
-        '06',
-        'c5 f8 77',
-      ])
+      for (const hex of ['0f 01 d0', '0f 34', 'f3 0f ae c0', '0f 38 f0 03', '0f 01 c1', '06', 'c5 f8 77'])
         cpu('(bad)', hex).faults({ vector: 6 });
     });
     it('cli with IOPL 3 works', () => {

@@ -20,20 +20,19 @@ export type { Machine } from './memory';
  * exit fields as `Vcpu.run` leaves them. Instruction breakpoints are the caller's.
  */
 export function evaluateOne(machine: Machine, vcpu: Vcpu): Exit {
+  const { o, memory, outcome, decoded } = evaluatorOf(machine, vcpu);
+  memory.begin();
+  reset(outcome);
   const rip = vcpu.get('rip');
-  const d = newDecoded();
-  const memory = new GuestMemory(machine, vcpu, () => d.stack === 1);
-  const outcome: Outcome = { exit: undefined };
   try {
-    fetch(machine, memory, rip, d);
-    const form = formOf(d);
-    const next = BigInt.asUintN(64, rip + BigInt(d.length));
+    fetch(machine, memory, rip, decoded);
+    const form = formOf(decoded);
+    const next = BigInt.asUintN(64, rip + BigInt(decoded.length));
     vcpu.set('next', next);
-    const o = evaluateOps(vcpu, machine.hooks, memory, outcome);
-    execute(form, asOps(o), asSource(decodedSource(o, form, d, next)));
-  } catch (e) {
-    if (e instanceof GuestFault) return leave(vcpu, e);
-    throw e;
+    execute(form, asOps(o), asSource(decodedSource(o, form, decoded, next)));
+  } catch (fault) {
+    if (fault instanceof GuestFault) return leave(vcpu, fault);
+    throw fault;
   }
   vcpu.set('rip', vcpu.get('next'));
   vcpu.set('icount', vcpu.get('icount') + 1n);
@@ -43,6 +42,31 @@ export function evaluateOne(machine: Machine, vcpu: Vcpu): Exit {
     return outcome.exit.reason as Exit;
   }
   return memory.watched ? EXIT.WATCH : EXIT.LIMIT;
+}
+
+/** What serves one vCPU, instruction after instruction. */
+interface Evaluator {
+  readonly machine: Machine;
+  readonly o: OpsOf<bigint, bigint>;
+  readonly memory: GuestMemory;
+  readonly outcome: Outcome;
+  readonly decoded: Decoded;
+}
+const evaluators = new WeakMap<Vcpu, Evaluator>();
+
+function evaluatorOf(machine: Machine, vcpu: Vcpu): Evaluator {
+  const known = evaluators.get(vcpu);
+  if (known?.machine === machine) return known;
+  const decoded = newDecoded();
+  const memory = new GuestMemory(machine, vcpu, () => decoded.stack === 1);
+  const outcome: Outcome = { exit: undefined };
+  const made = { machine, o: evaluateOps(vcpu, machine.hooks, memory, outcome), memory, outcome, decoded };
+  evaluators.set(vcpu, made);
+  return made;
+}
+
+function reset(outcome: Outcome): void {
+  outcome.exit = undefined;
 }
 
 /** Runs until icount reaches `limit`, or something leaves. */

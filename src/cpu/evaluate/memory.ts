@@ -46,6 +46,11 @@ export class GuestMemory {
     physStore: (w, at, v) => this.writePhysical(Number(at), w / 8, v),
   };
 
+  /** A new instruction. */
+  begin(): void {
+    this.watched = false;
+  }
+
   /** Machine address, or a thrown fault. */
   translate(linear: bigint, access: Access, supervisor = false, seg?: Seg): number {
     if (!isCanonical(linear)) {

@@ -79,10 +79,13 @@ export function evaluateOps(
       const outer = bracketed;
       bracketed = true;
       try {
-        return lanes();
+        const v = lanes();
+        if (!outer) settleFlags();
+        return v;
       } finally {
         bracketed = outer;
-        if (!outer) settleFlags();
+        // Of an instruction that faults otherwise, nothing is reported.
+        if (!outer) gathered = 0;
       }
     },
 
