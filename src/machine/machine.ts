@@ -289,7 +289,8 @@ export function createMachine(parts: MachineParts): Machine {
       if (counting && remaining !== undefined) limit = min(limit, remaining);
 
       if (skipCurrent) {
-        cpu.skipBreakpoint(v.cpu);
+        // Only where there is one: the CPU remembers to skip until it meets a breakpoint, wherever that is.
+        if (addresses.has(v.cpu.get('rip'))) cpu.skipBreakpoint(v.cpu);
         skipCurrent = false;
       }
       const from = v.cpu.get('icount');
