@@ -5,13 +5,5 @@ import { activateEditor } from './editor/index';
 import { adapterHost } from './host/adapter';
 
 export function activate(context: vscode.ExtensionContext): void {
-  context.subscriptions.push(
-    ...activateEditor(() => {
-      const session = new Session(adapterHost(), () => undefined);
-      // VS Code calls dispose when the debug session is over, however it ended.
-      return Object.assign(session, {
-        dispose: () => void session.close(),
-      });
-    }),
-  );
+  context.subscriptions.push(...activateEditor(() => new Session(adapterHost(), () => undefined)));
 }

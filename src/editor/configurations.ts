@@ -1,5 +1,7 @@
-import type * as vscode from 'vscode';
+import path from 'node:path';
+import * as vscode from 'vscode';
 import type { LaunchArguments } from '../dap/protocol';
+import { launchProblem, withFolder } from './launch-rules';
 import { DEBUG_TYPE } from './sessions';
 
 type Configuration = vscode.DebugConfiguration & LaunchArguments;
@@ -15,9 +17,21 @@ export const sampleConfiguration: Configuration = {
 /** What an empty launch.json, the list of dynamic configurations, and F5 without a launch.json offer. */
 export const configurationProvider: vscode.DebugConfigurationProvider = {
   provideDebugConfigurations: () => [sampleConfiguration],
+
   // F5 with no launch.json comes as an empty object, whatever its type says.
   resolveDebugConfiguration: (_folder, given: Partial<vscode.DebugConfiguration>) =>
-    given.type === undefined || given.type === ''
+    given.type === undefined || given.type === '' || given.request === undefined
       ? sampleConfiguration
       : (given as vscode.DebugConfiguration),
+
+  async resolveDebugConfigurationWithSubstitutedVariables(folder, given: Configuration) {
+    const configuration = { ...given, ...withFolder(given, folder?.uri.fsPath, path) };
+    const problem = launchProblem(configuration, vscode.workspace.isTrusted);
+    if (problem === undefined) return configuration;
+    const choices = ['Debug the Sample Guest', ...(vscode.workspace.isTrusted ? [] : ['Manage Trust'])];
+    const choice = await vscode.window.showErrorMessage(problem, { modal: true }, ...choices);
+    if (choice === 'Debug the Sample Guest') return sampleConfiguration;
+    if (choice === 'Manage Trust') await vscode.commands.executeCommand('workbench.trust.manage');
+    return undefined;
+  },
 };

@@ -1,65 +1,125 @@
 import * as vscode from 'vscode';
-import type { Owned, Sessions } from './sessions';
+import { scrollback } from './scrollback';
+import type { Scrollback } from './scrollback';
+import type { ConsoleOutput, Owned, Sessions } from './sessions';
 
-/** Each domain's console as a terminal: made at its first output, given to the next session of that name. */
-export function guestConsoles(sessions: Sessions): Owned {
-  interface Console {
-    readonly terminal: vscode.Terminal;
-    readonly output: vscode.EventEmitter<string>;
-    session: vscode.DebugSession | undefined;
-  }
+export interface GuestConsoles extends Owned {
+  /** Brings the consoles of the active session to the front, also those that were closed. */
+  show(): void;
+}
+
+/** One domain's console over the sessions of one name. */
+interface Console {
+  readonly name: string;
+  readonly domain: number;
+  readonly text: Scrollback;
+  session: vscode.DebugSession | undefined;
+  /** None when the user closed it. */
+  terminal: vscode.Terminal | undefined;
+  /** Of the terminal, once it is open. */
+  write: ((text: string) => void) | undefined;
+}
+
+const dim = (text: string): string => `\r\n\x1b[2m${text}\x1b[0m\r\n`;
+
+/**
+ * Each domain's console as a terminal: made at its first output, used again by the next session of that name.
+ * A terminal that was closed stays closed for that session, unless it is asked for.
+ */
+export function guestConsoles(sessions: Sessions): GuestConsoles {
   const consoles = new Map<string, Console>();
 
-  const open = (key: string, name: string): Console => {
+  const open = (console: Console): void => {
     const output = new vscode.EventEmitter<string>();
-    // Output that comes before the terminal is shown would be lost.
-    let early: string[] | undefined = [];
-    const emit = output.event;
     const pty: vscode.Pseudoterminal = {
-      onDidWrite: (listener, that, disposables) => emit(listener, that, disposables),
+      onDidWrite: output.event,
       open: () => {
-        for (const text of early ?? []) output.fire(text);
-        early = undefined;
+        output.fire(console.text.all());
+        console.write = (text) => {
+          output.fire(text);
+        };
       },
       close: () => {
-        consoles.delete(key);
+        console.terminal = undefined;
+        console.write = undefined;
         output.dispose();
       },
       handleInput: (data) => {
-        const session = consoles.get(key)?.session;
-        void session?.customRequest('hyperstep/consoleInput', { domain: Number(key.split(':')[1]), data });
+        console.session?.customRequest('hyperstep/consoleInput', { domain: console.domain, data }).then(
+          () => undefined,
+          (error: unknown) => {
+            output.fire(
+              dim(`the guest did not get this: ${error instanceof Error ? error.message : String(error)}`),
+            );
+          },
+        );
       },
     };
-    const terminal = vscode.window.createTerminal({ name, pty, iconPath: new vscode.ThemeIcon('vm') });
-    const fire = output.fire.bind(output);
-    output.fire = (text) => {
-      if (early !== undefined) early.push(text);
-      else fire(text);
-    };
-    const made: Console = { terminal, output, session: undefined };
-    consoles.set(key, made);
-    terminal.show(true);
-    return made;
+    console.terminal = vscode.window.createTerminal({
+      name: console.name,
+      pty,
+      iconPath: new vscode.ThemeIcon('vm'),
+      isTransient: true,
+    });
+    console.terminal.show(true);
   };
 
-  const written = sessions.onConsole(({ session, domain, data }) => {
+  const print = (console: Console, text: string): void => {
+    console.text.add(text);
+    console.write?.(text);
+  };
+
+  /** The console that this output belongs to; a session that writes to it for the first time takes it over. */
+  const consoleOf = ({ session, domain }: ConsoleOutput): Console => {
     const key = `${session.name}:${domain}`;
-    const console = consoles.get(key) ?? open(key, `${session.name} · d${domain} console`);
-    console.session = session;
-    console.output.fire(data);
-  });
-  const ended = vscode.debug.onDidTerminateDebugSession((session) => {
-    for (const console of consoles.values()) {
-      if (console.session !== session) continue;
-      console.session = undefined;
-      console.output.fire('\r\n\x1b[2m— the machine is gone —\x1b[0m\r\n');
-    }
-  });
+    const name = `${session.name} · d${domain} console`;
+    const found: Console = consoles.get(key) ?? {
+      name,
+      domain,
+      text: scrollback(),
+      session: undefined,
+      terminal: undefined,
+      write: undefined,
+    };
+    consoles.set(key, found);
+    if (found.session === session) return found;
+    found.session = session;
+    if (found.terminal === undefined) {
+      found.text.clear();
+      open(found);
+    } else found.terminal.show(true);
+    return found;
+  };
+
+  const owned = vscode.Disposable.from(
+    sessions.onConsole((output) => {
+      print(consoleOf(output), output.data);
+    }),
+    vscode.debug.onDidTerminateDebugSession((session) => {
+      for (const console of consoles.values()) {
+        if (console.session !== session) continue;
+        console.session = undefined;
+        print(console, dim('The machine is gone.'));
+      }
+    }),
+  );
   return {
+    show: () => {
+      const shown = [...consoles.values()].filter(
+        ({ session, terminal }) => session === sessions.active || terminal !== undefined,
+      );
+      for (const console of shown) {
+        if (console.terminal === undefined) open(console);
+        else console.terminal.show();
+      }
+      if (shown.length === 0)
+        void vscode.window.showInformationMessage(
+          'No guest has written to its console yet. A console appears with the first output.',
+        );
+    },
     dispose: () => {
-      written.dispose();
-      ended.dispose();
-      for (const { terminal } of [...consoles.values()]) terminal.dispose();
+      owned.dispose();
+      for (const { terminal } of consoles.values()) terminal?.dispose();
     },
   };
 }

@@ -1,8 +1,11 @@
 import type { HyperstepRequests } from '../../dap/protocol';
+import type { Changes } from './changes';
 import type { Requester, Row, RowModel } from './row';
+import { escapeMarkdown } from './row';
 
 type Hypercall = HyperstepRequests['hyperstep/hypercalls']['body']['hypercalls'][number];
 type Summary = HyperstepRequests['hyperstep/traceSummary']['body'];
+type Status = Hypercall['status'];
 
 export interface HypercallRow extends Row {
   /** What a function breakpoint on it is called, without the prefix: `mmu_update`, `memory_op.populate_physmap`. */
@@ -13,87 +16,115 @@ export interface HypercallRow extends Row {
 export const BREAKPOINT_PREFIX = 'hypercall:';
 
 interface Counts {
+  readonly name: string;
   readonly count: number;
   readonly refused: number;
 }
 
-const countText = ({ count, refused }: Counts): string =>
-  refused === 0 ? `${count}` : `${count}, ${refused} refused`;
+/** What a row is made of, for a hypercall and for a sub-operation alike. */
+interface Declared {
+  /** For breakpoints. */
+  readonly name: string;
+  readonly label: string;
+  readonly status: Status;
+  readonly tooltip: string;
+  readonly expandable: boolean;
+}
 
-/** Every declared hypercall and sub-operation, with its count so far; a check box is a breakpoint. */
+const NOTES: Readonly<Record<Status, string>> = {
+  implemented: '',
+  refused: 'refused, as Xen does',
+  unimplemented: 'not implemented',
+};
+
+const countText = (counts: Counts | undefined): string => {
+  if (counts === undefined || counts.count === 0) return '';
+  return counts.refused === 0 ? `${counts.count}` : `${counts.count}, ${counts.refused} refused`;
+};
+
+function iconOf(status: Status, counts: Counts | undefined): string {
+  if (counts !== undefined && counts.refused > 0) return 'warning';
+  return status === 'implemented' ? 'symbol-method' : 'circle-slash';
+}
+
+function toRow(
+  declared: Declared,
+  counts: Counts | undefined,
+  changed: boolean,
+  breakpoints: ReadonlySet<string>,
+): HypercallRow {
+  const { name, label, status, tooltip, expandable } = declared;
+  const count = countText(counts);
+  const onReturn = breakpoints.has(`${BREAKPOINT_PREFIX}${name}:return`) ? 'breaks on return' : '';
+  const called = count === '' ? 'not called' : `called ${count}`;
+  return {
+    id: name,
+    name,
+    kind: 'hypercall',
+    label,
+    description: [count, NOTES[status], onReturn].filter((text) => text !== '').join(' · '),
+    tooltip,
+    icon: iconOf(status, counts),
+    accessible: [label, called, NOTES[status]].filter((text) => text !== '').join(', '),
+    expandable,
+    checked: breakpoints.has(BREAKPOINT_PREFIX + name),
+    changed,
+  };
+}
+
+const called = (list: readonly Counts[] | undefined): Map<string, string> =>
+  new Map((list ?? []).map((one) => [one.name, countText(one)]));
+
+/**
+ * Every declared hypercall and sub-operation in the order of their numbers, with the counts so far; those called
+ * since the last stop are marked. A check box is a breakpoint.
+ */
 export function hypercalls(
   session: Requester,
   breakpoints: () => ReadonlySet<string>,
+  changes: Changes,
 ): RowModel<HypercallRow> {
   let declared: readonly Hypercall[] = [];
   let summary: Summary = { total: 0, calls: [], traps: [] };
 
-  const make = (
-    name: string,
-    label: string,
-    status: string,
-    counts: Counts | undefined,
-    expandable: Row['expandable'],
-    tooltip: string,
-  ): HypercallRow => {
-    const count = counts === undefined ? '' : countText(counts);
-    const note =
-      status === 'implemented' ? '' : status === 'refused' ? 'refused as Xen does' : 'not implemented';
-    return {
-      id: name,
-      name,
-      kind: 'hypercall',
-      label,
-      description: [count, note].filter((t) => t !== '').join(' · '),
-      tooltip,
-      icon:
-        counts !== undefined && counts.refused > 0
-          ? 'warning'
-          : status === 'implemented'
-            ? 'symbol-method'
-            : 'circle-slash',
-      accessible: `${label}, ${count === '' ? 'not called' : `called ${count}`}${note === '' ? '' : `, ${note}`}`,
-      expandable,
-      checked: breakpoints().has(BREAKPOINT_PREFIX + name),
-    };
+  const roots = async (): Promise<HypercallRow[]> => {
+    const [list, counted] = await Promise.all([
+      session.request<HyperstepRequests['hyperstep/hypercalls']['body']>('hyperstep/hypercalls', {}),
+      session.request<Summary>('hyperstep/traceSummary', {}),
+    ]);
+    declared = [...list.hypercalls].sort((a, b) => a.nr - b.nr);
+    summary = counted;
+    const set = breakpoints();
+    const changed = changes.note('', called(summary.calls));
+    return declared.map(({ name, nr, status, doc, args, ops }) => {
+      const tooltip = `**${escapeMarkdown(name)}**(${args.map(escapeMarkdown).join(', ')}), number ${nr}\n\n${escapeMarkdown(doc)}`;
+      const counts = summary.calls.find((one) => one.name === name);
+      return toRow(
+        { name, label: name, status, tooltip, expandable: ops.length > 0 },
+        counts,
+        changed.has(name),
+        set,
+      );
+    });
   };
-  const countsOf = (name: string): Summary['calls'][number] | undefined =>
-    summary.calls.find((c) => c.name === name);
+
+  const operations = (family: string): HypercallRow[] => {
+    const set = breakpoints();
+    const counted = summary.calls.find((one) => one.name === family)?.ops;
+    const changed = changes.note(family, called(counted));
+    return (declared.find(({ name }) => name === family)?.ops ?? []).map(({ name: label, cmd, status }) => {
+      const name = `${family}.${label}`;
+      const tooltip = `**${escapeMarkdown(name)}**, sub-operation ${cmd}`;
+      return toRow(
+        { name, label, status, tooltip, expandable: false },
+        counted?.find((one) => one.name === label),
+        changed.has(label),
+        set,
+      );
+    });
+  };
 
   return {
-    async children(row) {
-      if (row === undefined) {
-        const [list, counted] = await Promise.all([
-          session.request<HyperstepRequests['hyperstep/hypercalls']['body']>('hyperstep/hypercalls', {}),
-          session.request<Summary>('hyperstep/traceSummary', {}),
-        ]);
-        declared = list.hypercalls;
-        summary = counted;
-        return [...declared]
-          .sort((a, b) => a.nr - b.nr)
-          .map((h) =>
-            make(
-              h.name,
-              h.name,
-              h.status,
-              countsOf(h.name),
-              h.ops.length > 0 ? 'collapsed' : 'no',
-              `**${h.name}**(${h.args.join(', ')}) — number ${h.nr}\n\n${h.doc}`,
-            ),
-          );
-      }
-      const parent = declared.find((h) => h.name === row.name);
-      const counts = countsOf(row.name);
-      return (parent?.ops ?? []).map((op) =>
-        make(
-          `${row.name}.${op.name}`,
-          op.name,
-          op.status,
-          counts?.ops.find((o) => o.name === op.name),
-          'no',
-          `**${row.name}.${op.name}** — sub-operation ${op.cmd}`,
-        ),
-      );
-    },
+    children: (row) => (row === undefined ? roots() : Promise.resolve(operations(row.name))),
   };
 }

@@ -11,7 +11,7 @@ export interface Row {
   readonly accessible?: string;
   /** For menus' `when` clauses. */
   readonly kind: string;
-  readonly expandable: 'no' | 'collapsed' | 'expanded';
+  readonly expandable: boolean;
   /** A check box, with its state. */
   readonly checked?: boolean;
   /** Differs from what was shown at the stop before. */
@@ -27,3 +27,6 @@ export interface RowModel<R extends Row> {
 export interface Requester {
   request<T>(command: string, args: object): Promise<T>;
 }
+
+/** Text from elsewhere, inside Markdown. */
+export const escapeMarkdown = (text: string): string => text.replace(/[\\`*_{}[\]()#+!|<>~-]/g, '\\$&');

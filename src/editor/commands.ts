@@ -1,0 +1,55 @@
+import * as vscode from 'vscode';
+import type { HyperstepRequests } from '../dap/protocol';
+import { sampleConfiguration } from './configurations';
+import type { GuestConsoles } from './consoles';
+import type { Requester } from './rows/row';
+import type { Views } from './views';
+
+type Walk = HyperstepRequests['hyperstep/walk']['body'];
+
+const say = (error: unknown): void =>
+  void vscode.window.showErrorMessage(`Hyperstep: ${error instanceof Error ? error.message : String(error)}`);
+
+const pickOf = ({
+  level,
+  index,
+  entry,
+  flags,
+  mfn,
+  frame,
+}: Walk['levels'][number]): vscode.QuickPickItem => ({
+  label: `L${level}[${index}] ${entry}`,
+  description: flags.join(' '),
+  detail:
+    mfn === undefined ? 'not present' : `mfn 0x${mfn.toString(16)}${frame === undefined ? '' : `: ${frame}`}`,
+});
+
+/** Asks for an address (a number, a register, a symbol) and shows its walk, a level a line. */
+async function walkAddress(requester: Requester): Promise<void> {
+  const address = await vscode.window.showInputBox({
+    title: 'Walk an address through the page tables',
+    prompt: 'A guest-virtual address: a number, a register or a symbol',
+    value: 'rip',
+  });
+  if (address === undefined || address === '') return;
+  const walk = await requester.request<Walk>('hyperstep/walk', { address });
+  await vscode.window.showQuickPick(walk.levels.map(pickOf), {
+    title: `${walk.address} → ${walk.machineAddress ?? walk.problem ?? 'no translation'}`,
+  });
+}
+
+/** Every command of the extension, by its name in package.json. */
+export function registerCommands(
+  requester: Requester,
+  views: Views,
+  consoles: GuestConsoles,
+): vscode.Disposable[] {
+  const commands: Readonly<Record<string, () => unknown>> = {
+    'hyperstep.debugSample': () =>
+      vscode.debug.startDebugging(vscode.workspace.workspaceFolders?.[0], sampleConfiguration),
+    'hyperstep.refreshViews': () => views.refresh(),
+    'hyperstep.showConsole': () => consoles.show(),
+    'hyperstep.walkAddress': () => walkAddress(requester).catch(say),
+  };
+  return Object.entries(commands).map(([name, run]) => vscode.commands.registerCommand(name, run));
+}
