@@ -57,12 +57,14 @@ interface Environment {
   readonly fdp: Value;
 }
 
-/** The first and the last byte of an image are looked up before the others: a fault in its second page names the last one (measured). */
-const readEnds = (o: Ops, m: Operand, bytes: number): void => {
-  for (const i of [0, bytes - 1]) o.load(8, at(o, m, i), m.seg);
+/** The first word and the last byte of an image are looked up before the rest: a fault in its second page names the latter (measured). */
+const readEnds = (o: Ops, w: number, m: Operand, bytes: number): void => {
+  o.load(unit(w), m.address(), m.seg);
+  o.load(8, at(o, m, bytes - 1), m.seg);
 };
-const probeEnds = (o: Ops, m: Operand, bytes: number): void => {
-  for (const i of [0, bytes - 1]) o.probeWrite(1, at(o, m, i), m.seg);
+const probeEnds = (o: Ops, w: number, m: Operand, bytes: number): void => {
+  o.probeWrite(unit(w) / 8, m.address(), m.seg);
+  o.probeWrite(1, at(o, m, bytes - 1), m.seg);
 };
 
 function loadEnvironment(o: Ops, w: number, m: Operand): Environment {
@@ -126,12 +128,12 @@ export const x87Control: readonly Instruction[] = [
   }),
   control('fninit', 'db e3', initialize),
   control('fldenv', 'd9 /4 m; v', (o, m, w) => {
-    readEnds(o, needed(m), environmentBytes(w));
+    readEnds(o, w, needed(m), environmentBytes(w));
     setEnvironment(o, loadEnvironment(o, w, needed(m)));
   }),
   control('fnstenv', 'd9 /6 m; v', (o, operand, w) => {
     const m = needed(operand);
-    probeEnds(o, m, environmentBytes(w));
+    probeEnds(o, w, m, environmentBytes(w));
     storeEnvironment(o, w, m);
     // "… then masks all floating-point exceptions" (SDM Vol. 2A FSTENV).
     o.set('fcw', o.or(o.get('fcw'), o.k(0x3f)));
@@ -140,7 +142,7 @@ export const x87Control: readonly Instruction[] = [
   control('frstor', 'dd /4 m; v', (o, operand, w) => {
     const m = needed(operand);
     const base = environmentBytes(w);
-    readEnds(o, m, base + REGISTER_BYTES);
+    readEnds(o, w, m, base + REGISTER_BYTES);
     const environment = loadEnvironment(o, w, m);
     const registers = ST.map((i) => ({
       low: o.load(64, at(o, m, base + 10 * i), m.seg),
@@ -152,7 +154,7 @@ export const x87Control: readonly Instruction[] = [
   control('fnsave', 'dd /6 m; v', (o, operand, w) => {
     const m = needed(operand);
     const base = environmentBytes(w);
-    probeEnds(o, m, base + REGISTER_BYTES);
+    probeEnds(o, w, m, base + REGISTER_BYTES);
     storeEnvironment(o, w, m);
     for (const i of ST) {
       o.store(64, at(o, m, base + 10 * i), x87(o, 'x87_peek', i, 0), m.seg);
