@@ -27,8 +27,10 @@ import type { Domain, GuestVcpu, Hypervisor, HypervisorOptions, Outcome } from '
 import { setRunState, upcallMasked, upcallPending } from './vcpu';
 import { createXenSlots } from './xenslots';
 
-export function createHypervisor(options: HypervisorOptions): Hypervisor {
+/** @param inside gets the inner parts, for tests that check invariants */
+export function createHypervisor(options: HypervisorOptions, inside?: (core: Core) => void): Hypervisor {
   const core = createCore(options);
+  inside?.(core);
   const backend = createBackendSide(core);
 
   /** A defect of ours ends the domain, never the adapter. */
