@@ -103,7 +103,8 @@ describe('evaluate and interpret', () => {
     s.set('fop', 0n);
     s.set('fip', 0n);
     s.set('fdp', 0n);
-    s.set('flags', BigInt(random()) & 0xcd5n);
+    s.set('flags', BigInt(random()) & (below(8) ? 0xcd5n : 0xdd5n));
+    s.set('dr6', 0xffff_0ff0n);
     s.set('icount', 7n);
     for (const name of ['exit_reason', 'exit_vector', 'exit_error', 'exit_info', 'exit_address'])
       s.set(name, 0n);

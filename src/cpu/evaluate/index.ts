@@ -6,6 +6,7 @@ import { execute, type Source } from '../operands';
 import type { Ops, OpsOf } from '../ops';
 import { UNIMPLEMENTED, VECTOR } from '../ops';
 import type { OperandSource } from '../record';
+import { RFLAGS } from '../state';
 import type { Vcpu } from '../types';
 import { PAGE_SIZE } from '../types';
 import { GuestMemory, type Machine } from './memory';
@@ -24,6 +25,7 @@ export function evaluateOne(machine: Machine, vcpu: Vcpu): Exit {
   memory.begin();
   reset(outcome);
   const rip = vcpu.get('rip');
+  const stepping = (vcpu.get('rflags') & RFLAGS.TF) !== 0n;
   try {
     fetch(machine, memory, rip, decoded);
     const form = formOf(decoded);
@@ -41,8 +43,14 @@ export function evaluateOne(machine: Machine, vcpu: Vcpu): Exit {
     vcpu.set('exit_info', outcome.exit.info);
     return outcome.exit.reason as Exit;
   }
-  return memory.watched ? EXIT.WATCH : EXIT.LIMIT;
+  if (memory.watched) return EXIT.WATCH;
+  if (!stepping) return EXIT.LIMIT;
+  // A trap after the instruction, which has retired (SDM Vol. 3 §17.3.1.4).
+  vcpu.set('dr6', vcpu.get('dr6') | DR6_BS);
+  return leave(vcpu, new GuestFault(VECTOR.DB, undefined));
 }
+
+const DR6_BS = 1n << 14n;
 
 /** What serves one vCPU, instruction after instruction. */
 interface Evaluator {
