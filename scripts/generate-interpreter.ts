@@ -21,7 +21,8 @@ function sources(folder: string): string[] {
 
 const cached = (): string => {
   const hash = createHash('sha256');
-  for (const file of sources(join(root, 'src/cpu'))) hash.update(file.slice(root.length)).update(readFileSync(file));
+  for (const file of sources(join(root, 'src/cpu')))
+    hash.update(file.slice(root.length)).update(readFileSync(file));
   return join(root, '.cache/interpreter', `${hash.digest('hex').slice(0, 24)}.wasm`);
 };
 
@@ -39,7 +40,8 @@ export function interpreterBytes(): Uint8Array {
     return readFileSync(file);
   } catch {
     const { bytes, missingHelpers } = generateInterpreter(FORMS, HELPER_NAMES, interpreterKey());
-    if (missingHelpers.length > 0) throw new Error(`helpers named by instructions, not registered: ${missingHelpers.join(', ')}`);
+    if (missingHelpers.length > 0)
+      throw new Error(`helpers named by instructions, not registered: ${missingHelpers.join(', ')}`);
     writeWhole(file, bytes);
     return bytes;
   }

@@ -1,4 +1,13 @@
-import { DECODE, decode, HIGH_BYTE, MAX_LENGTH, newDecoded, NO_REGISTER, RIP_BASE, type Decoded } from './decode';
+import {
+  DECODE,
+  decode,
+  HIGH_BYTE,
+  MAX_LENGTH,
+  newDecoded,
+  NO_REGISTER,
+  RIP_BASE,
+  type Decoded,
+} from './decode';
 import type { Form, OperandSpec } from './encoding';
 import { GuestFault } from './fault';
 import type { MachineMemory } from './memory';
@@ -16,7 +25,13 @@ export interface CodeCache {
    * Decodes into the slot the block whose first byte lies at `host`; its linear address comes in unsigned halves.
    * `secondPage` translates the page that an instruction crosses into. Throws a GuestFault.
    */
-  decodeBlock(slot: number, host: number, ripLow: number, ripHigh: number, secondPage: (linear: bigint) => number): void;
+  decodeBlock(
+    slot: number,
+    host: number,
+    ripLow: number,
+    ripHigh: number,
+    secondPage: (linear: bigint) => number,
+  ): void;
   /** Drops the blocks that touch the 64-byte lines of [offset, offset + bytes) of a frame. */
   invalidate(frame: number, offset: number, bytes: number): void;
   flush(): void;
@@ -101,7 +116,7 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
       for (let n = 0, e = tlb; n < 2 * TLB_ENTRIES; n++, e += 1 << TLB_ENTRY_SHIFT) {
         // Tags are page addresses: their low word and the addend give the address in linear memory.
         const tag = u32[(e + TLB.tagWrite) >> 2] ?? 0;
-        if (((tag + (i32[(e + TLB.addend) >> 2] ?? 0)) >>> 0) === page) {
+        if ((tag + (i32[(e + TLB.addend) >> 2] ?? 0)) >>> 0 === page) {
           mem.u64[(e + TLB.tagWrite) >> 3] = BigInt.asUintN(64, TLB_EMPTY);
         }
       }
@@ -151,7 +166,7 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     const word = (layout.codeLines + frame * 8) >> 2;
     u32[word] = 0;
     u32[word + 1] = 0;
-    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1; ) {
+    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1;) {
       const next = entryNext[e] ?? -1;
       if (alive(e)) {
         if (hit(e)) kill(e);

@@ -48,7 +48,8 @@ export interface CpuOptions {
 
 /** Throws an Error for a module made of other declarations than these. */
 export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): InterpretingCpu {
-  const module = interpreter instanceof WebAssembly.Module ? interpreter : new WebAssembly.Module(interpreter);
+  const module =
+    interpreter instanceof WebAssembly.Module ? interpreter : new WebAssembly.Module(interpreter);
   const key = interpreterKey();
   if (!WebAssembly.Module.exports(module).some((e) => e.name === key)) {
     throw new Error(`the interpreter's module is stale: it lacks ${key}; build it anew (npm run build)`);
@@ -86,7 +87,8 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
     const helper = helpers[number];
     const context = contexts[byAddress.get(cpu >>> 0) ?? -1];
     try {
-      if (helper === undefined || context === undefined) throw new Error(`helper ${number} is not in the registry`);
+      if (helper === undefined || context === undefined)
+        throw new Error(`helper ${number} is not in the registry`);
       return helper(context, ...args.map(toU64)) ?? 0n;
     } catch (error) {
       deliver(cpu, error);
@@ -130,7 +132,13 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
       const name = FP_OPS[op];
       if (name === undefined) throw new RangeError(`no floating-point operation ${op}`);
       const at = cpu >>> 0;
-      const { value, flags } = fpExact(name, view.getUint32(at + offsetOf('mxcsr'), true), toU64(a), toU64(b), toU64(c));
+      const { value, flags } = fpExact(
+        name,
+        view.getUint32(at + offsetOf('mxcsr'), true),
+        toU64(a),
+        toU64(b),
+        toU64(c),
+      );
       const gathered = at + offsetOf('fp_flags');
       view.setUint32(gathered, view.getUint32(gathered, true) | flags, true);
       return BigInt.asIntN(64, value);
@@ -168,7 +176,13 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
   function makeContext(v: StatefulVcpu): HelperContext {
     const U64 = (1n << 64n) - 1n;
     /** Machine addresses of the bytes of an access, all translated before any is touched. */
-    const span = (address: bigint, bytes: number, access: number, seg: Seg | undefined, supervisor: boolean) => {
+    const span = (
+      address: bigint,
+      bytes: number,
+      access: number,
+      seg: Seg | undefined,
+      supervisor: boolean,
+    ) => {
       const first = helperAccess(v, address, access, seg, supervisor);
       const part = Math.min(bytes, PAGE_SIZE - (first % PAGE_SIZE));
       if (part === bytes) return [{ machine: first, bytes }];

@@ -55,7 +55,11 @@ function defineEndOfBlock(t: Routines): void {
  * Generates the interpreter's module: a handler for every form, at the form's number in the table, and the
  * run loop with its slow paths. `helpers`: names of the registry, in its order. `key`: interpreterKey().
  */
-export function generateInterpreter(forms: readonly Form[], helpers: readonly string[], key?: string): Interpreter {
+export function generateInterpreter(
+  forms: readonly Form[],
+  helpers: readonly string[],
+  key?: string,
+): Interpreter {
   const builder = new ModuleBuilder();
   builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
   const t = defineRoutines(builder);

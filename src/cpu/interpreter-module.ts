@@ -9,7 +9,9 @@ import { STATE_FIELDS } from './state';
  */
 export function interpreterKey(): string {
   const text = [
-    ...FORMS.map((f) => `${f.number} ${f.mnemonic} ${f.encoding.text} ${f.w} ${f.mem} ${f.aw ?? ''} ${f.rep ?? ''}`),
+    ...FORMS.map(
+      (f) => `${f.number} ${f.mnemonic} ${f.encoding.text} ${f.w} ${f.mem} ${f.aw ?? ''} ${f.rep ?? ''}`,
+    ),
     ...HELPER_NAMES,
     ...STATE_FIELDS.map((f) => `${f.name} ${f.offset}`),
   ].join('\n');

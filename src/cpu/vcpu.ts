@@ -18,7 +18,8 @@ export interface Engine {
 
 const U64 = (1n << 64n) - 1n;
 
-export const isCanonical = (linear: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
+export const isCanonical = (linear: bigint): boolean =>
+  BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
 
 const STATE_VERSION = 1;
 const ARCHITECTURAL = STATE_FIELDS.filter((f) => f.architectural);
@@ -80,7 +81,8 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
     set,
     getInt(field) {
       const v = get(field);
-      if (v > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError(`${field} = 0x${v.toString(16)} does not fit a number`);
+      if (v > BigInt(Number.MAX_SAFE_INTEGER))
+        throw new RangeError(`${field} = 0x${v.toString(16)} does not fit a number`);
       return Number(v);
     },
     setInt: (field, value) => set(field, BigInt(value)),
@@ -159,7 +161,9 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
     restoreState(saved) {
       const from = new DataView(saved.buffer, saved.byteOffset, saved.byteLength);
       if (saved.length !== SAVED_SIZE || from.getUint32(0, true) !== STATE_VERSION) {
-        throw new RangeError(`vCPU state of ${saved.length} bytes is not version ${STATE_VERSION} with ${SAVED_SIZE} bytes`);
+        throw new RangeError(
+          `vCPU state of ${saved.length} bytes is not version ${STATE_VERSION} with ${SAVED_SIZE} bytes`,
+        );
       }
       let at = 8;
       for (const f of SAVED) {

@@ -87,7 +87,9 @@ export function flatMachine(hooks: Partial<Hooks> = {}, frames = 512): FlatMachi
     cpu,
     v,
     put: (machine, bytes) => mem.bytes.set(bytes, mem.framesBase + machine),
-    get: (machine, size) => [...mem.bytes.subarray(mem.framesBase + machine, mem.framesBase + machine + size)],
+    get: (machine, size) => [
+      ...mem.bytes.subarray(mem.framesBase + machine, mem.framesBase + machine + size),
+    ],
     u64,
     setU64,
     map,

@@ -28,7 +28,10 @@ describe('interpreter: instructions with faults in the middle', () => {
   it('rep movsb across a page whose successor is missing commits what it did', () => {
     const m = flatMachine();
     m.put(code, [0xf3, 0xa4]);
-    m.put(data, Array.from({ length: 64 }, (_, i) => i + 1));
+    m.put(
+      data,
+      Array.from({ length: 64 }, (_, i) => i + 1),
+    );
     m.v.set('rsi', DATA);
     m.v.set('rdi', STACK_TOP - 16n);
     m.v.set('rcx', 40n);
@@ -46,7 +49,10 @@ describe('interpreter: instructions with faults in the middle', () => {
     assert.equal(m.step(), EXIT.LIMIT);
     assert.equal(m.v.get('icount'), 1n);
     assert.equal(m.v.get('rcx'), 0n);
-    assert.deepEqual(m.get(data + 0x1000, 24), Array.from({ length: 24 }, (_, i) => i + 17));
+    assert.deepEqual(
+      m.get(data + 0x1000, 24),
+      Array.from({ length: 24 }, (_, i) => i + 17),
+    );
   });
 
   it('a store across two pages writes nothing when the second is missing', () => {
@@ -113,12 +119,18 @@ describe('interpreter: instructions with faults in the middle', () => {
     f.setFloat64(m.v.bytes('xmm0').byteOffset, 1.5, true);
     f.setFloat64(m.v.bytes('xmm1').byteOffset, 0.1, true);
     m.v.bytes('xmm2').fill(200);
-    m.put(data, Array.from({ length: 16 }, (_, i) => i * 10));
+    m.put(
+      data,
+      Array.from({ length: 16 }, (_, i) => i * 10),
+    );
     m.v.set('rbx', DATA);
     assert.equal(m.step(CODE, 2n), EXIT.LIMIT);
     assert.equal(f.getFloat64(m.v.bytes('xmm0').byteOffset, true), 1.6);
     assert.equal(m.v.getInt('mxcsr'), 0x1fa0, 'inexact is sticky');
-    assert.deepEqual([...m.v.bytes('xmm2')], Array.from({ length: 16 }, (_, i) => (200 + i * 10) & 255));
+    assert.deepEqual(
+      [...m.v.bytes('xmm2')],
+      Array.from({ length: 16 }, (_, i) => (200 + i * 10) & 255),
+    );
   });
 
   it('an unmasked floating-point exception raises #XM and writes nothing but MXCSR', () => {

@@ -41,7 +41,13 @@ describe('page walk (SDM Vol. 3 §4.5–4.7)', () => {
   const accesses: readonly Access[] = ['read', 'write', 'fetch'];
 
   /** Expected by the rules, from the effective rights. */
-  function expected(access: Access, bits: bigint, cpl: number, wp: boolean, nxe: boolean): number | undefined {
+  function expected(
+    access: Access,
+    bits: bigint,
+    cpl: number,
+    wp: boolean,
+    nxe: boolean,
+  ): number | undefined {
     const id = access === 'fetch' && nxe ? PF.ID : 0;
     const code = (access === 'write' ? PF.W : 0) | (cpl === 3 ? PF.U : 0) | id;
     if ((bits & P) === 0n) return code;

@@ -74,7 +74,13 @@ describe('floating-point fast paths agree with exact arithmetic', () => {
     return at;
   };
 
-  function check(op: FpOp, mxcsr: number, rip: bigint, operands: readonly bigint[], read: () => bigint): void {
+  function check(
+    op: FpOp,
+    mxcsr: number,
+    rip: bigint,
+    operands: readonly bigint[],
+    read: () => bigint,
+  ): void {
     m.v.setInt('mxcsr', mxcsr);
     const exit = m.step(rip);
     const [a = 0n, b = 0n, c = 0n] = operands;

@@ -33,7 +33,9 @@ export class Emitter {
     return this;
   }
   memory(name: string, offset = 0): this {
-    this.op(name).code.u32(name.includes('atomic') ? (ALIGN.get(name) ?? 0) : 0).u32(offset);
+    this.op(name)
+      .code.u32(name.includes('atomic') ? (ALIGN.get(name) ?? 0) : 0)
+      .u32(offset);
     return this;
   }
   i32(value: number): this {

@@ -74,7 +74,11 @@ const RIGHT_ZERO = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s'])
 const LEFT_ZERO = new Set(['add', 'or', 'xor']);
 
 /** An existing node that the operation equals, or undefined. `make` builds a replacement. */
-export function simplify(op: string, args: readonly Node[], make: (op: string, ...args: Node[]) => Node): Node | undefined {
+export function simplify(
+  op: string,
+  args: readonly Node[],
+  make: (op: string, ...args: Node[]) => Node,
+): Node | undefined {
   const [a, b, c] = args;
   if (a === undefined) return undefined;
   const name = op.slice(op.indexOf('.') + 1);
@@ -94,7 +98,8 @@ export function simplify(op: string, args: readonly Node[], make: (op: string, .
   }
   if (op === 'i32.wrap_i64' && (a.op === 'i64.extend_i32_u' || a.op === 'i64.extend_i32_s')) return a.args[0];
   if (op === 'i64.extend_i32_u' && a.op === 'i32.wrap_i64' && (a.args[0]?.bits ?? 64) <= 32) return a.args[0];
-  if (op === 'i64.eqz' && a.op === 'i64.extend_i32_u' && a.args[0] !== undefined) return make('i32.eqz', a.args[0]);
+  if (op === 'i64.eqz' && a.op === 'i64.extend_i32_u' && a.args[0] !== undefined)
+    return make('i32.eqz', a.args[0]);
   if (op === 'i32.eqz' && a.op === 'i64.eqz' && a.args[0]?.bits === 1) return make('i32.wrap_i64', a.args[0]);
   if (op === 'i32.eqz' && a.op === 'i32.eqz' && a.args[0]?.bits === 1) return a.args[0];
   return undefined;

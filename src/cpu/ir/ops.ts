@@ -60,7 +60,12 @@ export function irOps(r: Recorder): IrOps {
       writable.push({ address, width, host });
     }
     const type = width === 128 ? 'v128' : 'i64';
-    return r.special({ op: 'guestLoad', width, seg, write, host }, [address], type, width === 128 ? 128 : width) as Node;
+    return r.special(
+      { op: 'guestLoad', width, seg, write, host },
+      [address],
+      type,
+      width === 128 ? 128 : width,
+    ) as Node;
   };
   const guestStore = (width: number, address: Node, v: Node, seg: Seg | undefined): void => {
     const host = writable.find((w) => w.address === address && w.width === width)?.host;

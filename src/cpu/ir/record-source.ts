@@ -15,7 +15,8 @@ export function recordSource(r: Recorder): OperandSource<Node, Node> {
   const place = (slot: 'r1' | 'r2' | 'base' | 'index' | 'segment'): Node =>
     r.n('i32.add', cpu, r.pure('i32.load16_u', [rec], RECORD[slot]));
   const i64 = (slot: 'disp' | 'imm' | 'mask'): Node => r.pure('i64.load', [rec], RECORD[slot]);
-  const loadName = (w: Width, signed: boolean): string => (w === 64 ? 'i64.load' : `i64.load${w}_${signed ? 's' : 'u'}`);
+  const loadName = (w: Width, signed: boolean): string =>
+    w === 64 ? 'i64.load' : `i64.load${w}_${signed ? 's' : 'u'}`;
   const storeName = (w: Width): string => (w === 64 ? 'i64.store' : `i64.store${w}`);
 
   const offset = (): Node => {

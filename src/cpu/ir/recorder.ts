@@ -16,7 +16,17 @@ export class Recorder {
   private depth = 0;
 
   private raw(op: string, type: ValType, args: readonly Node[], imm: Node['imm'], bits: number): Node {
-    const node: Node = { op, type, args, imm, bits, depth: this.depth, uses: 0, slot: -1, crossesLoop: false };
+    const node: Node = {
+      op,
+      type,
+      args,
+      imm,
+      bits,
+      depth: this.depth,
+      uses: 0,
+      slot: -1,
+      crossesLoop: false,
+    };
     this.ids.set(node, this.ids.size);
     return node;
   }

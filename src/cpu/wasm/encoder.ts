@@ -79,7 +79,13 @@ export class Bytes {
   }
 }
 
-export const VALTYPE: Readonly<Record<ValType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+export const VALTYPE: Readonly<Record<ValType, number>> = {
+  i32: 0x7f,
+  i64: 0x7e,
+  f32: 0x7d,
+  f64: 0x7c,
+  v128: 0x7b,
+};
 
 export interface Signature {
   readonly params: readonly ValType[];
@@ -140,7 +146,8 @@ export class ModuleBuilder {
 
   define(ref: FunctionRef, body: Uint8Array): void {
     const slot = this.functions[ref.index - this.importedFunctions];
-    if (slot === undefined || slot.body !== undefined) throw new Error(`function ${ref.name} cannot be defined`);
+    if (slot === undefined || slot.body !== undefined)
+      throw new Error(`function ${ref.name} cannot be defined`);
     slot.body = body;
   }
 

@@ -27,8 +27,22 @@ interface Shape {
   readonly infinity: bigint;
 }
 const SHAPES: Readonly<Record<FpFmt, Shape>> = {
-  32: { fmt: 32, float: 'f32', int: 'i32', magnitude: 0x7fff_ffffn, minNormal: 1n << 23n, infinity: 0xffn << 23n },
-  64: { fmt: 64, float: 'f64', int: 'i64', magnitude: (1n << 63n) - 1n, minNormal: 1n << 52n, infinity: 0x7ffn << 52n },
+  32: {
+    fmt: 32,
+    float: 'f32',
+    int: 'i32',
+    magnitude: 0x7fff_ffffn,
+    minNormal: 1n << 23n,
+    infinity: 0xffn << 23n,
+  },
+  64: {
+    fmt: 64,
+    float: 'f64',
+    int: 'i64',
+    magnitude: (1n << 63n) - 1n,
+    minNormal: 1n << 52n,
+    infinity: 0x7ffn << 52n,
+  },
 };
 
 /**
@@ -75,7 +89,8 @@ function language(r: Recorder, s: Shape) {
     ordered: (x: Number_): Node => or(zero(x), between(x, s.minNormal, s.infinity + 1n)),
     /** Normal, and not the smallest: that one may be the rounding of something tiny (SDM Vol. 1 §4.9.1.5). */
     solid: (x: Number_): Node => between(x, s.minNormal + 1n, s.infinity),
-    mxcsr: (): Node => r.n('i32.eq', r.n('i32.and', field(r, 'mxcsr'), r.i32(MXCSR_MASK)), r.i32(MXCSR_PLAIN)),
+    mxcsr: (): Node =>
+      r.n('i32.eq', r.n('i32.and', field(r, 'mxcsr'), r.i32(MXCSR_MASK)), r.i32(MXCSR_PLAIN)),
   };
 }
 
@@ -91,8 +106,14 @@ const arithmetic =
     const v = l.fromFloat(r.n(`${s.float}.${op}`, a.float, b.float));
     // Sums that vanish are exact; products and quotients only when an operand was zero.
     const vanishes =
-      op === 'div' ? l.and(l.zero(a), r.n('i32.eqz', l.zero(b))) : op === 'mul' ? l.or(l.zero(a), l.zero(b)) : l.zero(v);
-    r.if(l.and(l.mxcsr(), l.plain(a), l.plain(b), l.or(l.solid(v), vanishes)), () => r.return(l.result(v.bits)));
+      op === 'div'
+        ? l.and(l.zero(a), r.n('i32.eqz', l.zero(b)))
+        : op === 'mul'
+          ? l.or(l.zero(a), l.zero(b))
+          : l.zero(v);
+    r.if(l.and(l.mxcsr(), l.plain(a), l.plain(b), l.or(l.solid(v), vanishes)), () =>
+      r.return(l.result(v.bits)),
+    );
   };
 
 /** MIN and MAX give the second operand when neither is less (SDM Vol. 2B MINSD). */

@@ -72,7 +72,8 @@ export function lowerHandler(
   /** Tells the run loop where it left. */
   const here = (e: Emitter): Emitter => e.getLocal(CPU).getLocal(REC).memory('i32.store', offsetOf('record'));
   const fault = (e: Emitter): void => void here(e).i32(RC.FAULT).return();
-  const field = (e: Emitter, name: FieldName): void => void e.getLocal(CPU).memory('i32.load', offsetOf(name));
+  const field = (e: Emitter, name: FieldName): void =>
+    void e.getLocal(CPU).memory('i32.load', offsetOf(name));
 
   const recordNext = (e: Emitter): void => void e.getLocal(REC).memory('i64.load', RECORD.next);
   const rip = (e: Emitter): void => {
@@ -104,7 +105,10 @@ export function lowerHandler(
 
   /** Pushes whether the soft TLB serves `bytes` at the address in local `va`; leaves the entry in local `entry`. */
   const probeTlb = (e: Emitter, va: number, entry: number, bytes: number, tag: number): void => {
-    e.getLocal(va).i64(BigInt(12 - TLB_ENTRY_SHIFT)).op('i64.shr_u').op('i32.wrap_i64');
+    e.getLocal(va)
+      .i64(BigInt(12 - TLB_ENTRY_SHIFT))
+      .op('i64.shr_u')
+      .op('i32.wrap_i64');
     e.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT).op('i32.and');
     field(e, 'tlb');
     e.op('i32.add').teeLocal(entry).memory('i64.load', tag);
@@ -115,11 +119,20 @@ export function lowerHandler(
   const host = (e: Emitter, va: number, entry: number): void => {
     e.getLocal(va).op('i32.wrap_i64').getLocal(entry).memory('i32.load', TLB.addend).op('i32.add');
   };
-  const rawLoad = (width: number): string => (width === 128 ? 'v128.load' : width === 64 ? 'i64.load' : `i64.load${width}_u`);
-  const rawStore = (width: number): string => (width === 128 ? 'v128.store' : width === 64 ? 'i64.store' : `i64.store${width}`);
+  const rawLoad = (width: number): string =>
+    width === 128 ? 'v128.load' : width === 64 ? 'i64.load' : `i64.load${width}_u`;
+  const rawStore = (width: number): string =>
+    width === 128 ? 'v128.store' : width === 64 ? 'i64.store' : `i64.store${width}`;
 
   type Act<K extends Special['op']> = Extract<Special, { op: K }>;
-  const acts: { readonly [K in Special['op']]: (e: Emitter, act: Act<K>, args: readonly Node[], result: Node | undefined) => void } = {
+  const acts: {
+    readonly [K in Special['op']]: (
+      e: Emitter,
+      act: Act<K>,
+      args: readonly Node[],
+      result: Node | undefined,
+    ) => void;
+  } = {
     guestLoad(e, { width, seg, write, host: kept }, [address], result) {
       if (address === undefined) return;
       const bytes = width / 8;
@@ -152,7 +165,9 @@ export function lowerHandler(
       else host(e, va, entry);
       e.getLocal(value).memory(rawStore(width));
       e.else();
-      e.getLocal(CPU).getLocal(value).memory(width === 128 ? 'v128.store' : 'i64.store', offsetOf('scratch0'));
+      e.getLocal(CPU)
+        .getLocal(value)
+        .memory(width === 128 ? 'v128.store' : 'i64.store', offsetOf('scratch0'));
       e.getLocal(CPU).getLocal(va);
       segment(e, seg, bytes);
       e.call(f('slow_write'));
@@ -189,7 +204,10 @@ export function lowerHandler(
       e.getLocal(CPU);
       rip(e);
       e.memory('i64.store', offsetOf('rip'));
-      e.getLocal(CPU).getLocal(REC).memory('i32.load8_u', RECORD.flags).memory('i32.store', offsetOf('record_flags'));
+      e.getLocal(CPU)
+        .getLocal(REC)
+        .memory('i32.load8_u', RECORD.flags)
+        .memory('i32.store', offsetOf('record_flags'));
       if (!ends) {
         e.getLocal(CPU);
         recordNext(e);
@@ -241,7 +259,12 @@ export function lowerHandler(
       stateInMemory.put(e, name, value);
     },
     special(e, act, args, result) {
-      const lower = acts[act.op] as (e: Emitter, act: Special, args: readonly Node[], result: Node | undefined) => void;
+      const lower = acts[act.op] as (
+        e: Emitter,
+        act: Special,
+        args: readonly Node[],
+        result: Node | undefined,
+      ) => void;
       lower(e, act, args, result);
     },
     finish(e) {
@@ -257,7 +280,9 @@ export function lowerHandler(
       }
       // On to the next record's handler, by a tail call: the processor predicts each handler's jump by itself.
       e.getLocal(CPU).getLocal(REC).i32(RECORD_SIZE).op('i32.add');
-      e.getLocal(REC).memory('i32.load16_u', RECORD_SIZE + RECORD.handler).returnCallIndirect(handlerType);
+      e.getLocal(REC)
+        .memory('i32.load16_u', RECORD_SIZE + RECORD.handler)
+        .returnCallIndirect(handlerType);
     },
   };
 }

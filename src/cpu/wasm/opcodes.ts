@@ -13,7 +13,12 @@ export interface OpInfo {
 
 const table = new Map<string, OpInfo>();
 
-function define(code: readonly number[], name: string, args: readonly ValType[], result: ValType | undefined): void {
+function define(
+  code: readonly number[],
+  name: string,
+  args: readonly ValType[],
+  result: ValType | undefined,
+): void {
   table.set(name, { code, args, result });
 }
 
@@ -61,7 +66,13 @@ define([0xfc, 6], 'i64.trunc_sat_f64_s', ['f64'], 'i64');
 define([0xfc, 4], 'i64.trunc_sat_f32_s', ['f32'], 'i64');
 
 /** Loads and stores: memory operations with (align, offset) immediates. */
-const memory = (code: readonly number[], name: string, align: number, type: ValType, store: boolean): void => {
+const memory = (
+  code: readonly number[],
+  name: string,
+  align: number,
+  type: ValType,
+  store: boolean,
+): void => {
   define(code, name, store ? ['i32', type] : ['i32'], store ? undefined : type);
   ALIGN.set(name, align);
 };

@@ -40,9 +40,12 @@ export class Routines {
     if (value !== undefined) r.return(value);
     const e = new Emitter(params.length, lowerRoutine(this.functions, this.handlerType));
     // Control does not reach the end of a function whose last statement returns.
-    this.builder.define(ref, e.function(r.body, (end) => {
-      if (results.length > 0) end.code.byte(0x00);
-    }));
+    this.builder.define(
+      ref,
+      e.function(r.body, (end) => {
+        if (results.length > 0) end.code.byte(0x00);
+      }),
+    );
   }
 }
 
@@ -126,7 +129,10 @@ function defineAttention(t: Routines): void {
       const offset = r.n('i32.and', inFrames, r.i32(4095));
       const line = (at: Node): Node => r.bool(r.n('i32.shr_u', at, r.i32(6)));
       const last = r.n('i32.sub', r.n('i32.add', offset, bytes), r.i32(1));
-      const lines = r.load('i64.load', r.n('i32.add', global(r, 'codeLines'), r.n('i32.shl', frame, r.i32(3))));
+      const lines = r.load(
+        'i64.load',
+        r.n('i32.add', global(r, 'codeLines'), r.n('i32.shl', frame, r.i32(3))),
+      );
       const hit = (at: Node): Node => r.n('i64.shr_u', lines, line(at));
       const any = r.n('i64.and', r.n('i64.or', hit(offset), hit(last)), r.i64(1));
       r.if(r.condition(any), () => r.callVoid('smc', [cpu, frame, offset, bytes]));
@@ -197,7 +203,12 @@ function defineTranslation(t: Routines): void {
     const writable = r.n('i32.and', r.wrap(result), r.i32(Number(WALK.WRITABLE)));
     const fetch = r.n('i32.eq', access, r.i32(ACCESS.FETCH));
     r.store('i64.store', entry, r.n('select', page, empty, readable), TLB.tagRead);
-    r.store('i64.store', entry, r.n('select', page, empty, r.n('i32.and', writable, r.n('i32.eqz', a))), TLB.tagWrite);
+    r.store(
+      'i64.store',
+      entry,
+      r.n('select', page, empty, r.n('i32.and', writable, r.n('i32.eqz', a))),
+      TLB.tagWrite,
+    );
     r.store('i64.store', entry, r.n('select', page, empty, r.n('i32.or', fetch, known)), TLB.tagExec);
     r.store('i32.store', entry, addend, TLB.addend);
     r.store('i32.store', entry, writable, TLB.flags);
@@ -220,7 +231,11 @@ function defineTranslation(t: Routines): void {
     r.if(r.call('canonical_fault', [cpu, va, seg], 'i32'), () => r.return(r.i32(0)));
     const entry = tlbEntry(r, va);
     const hit = r.n('i64.eq', r.load('i64.load', entry, TLB.tagRead), pageOf(r, va));
-    const may = r.n('i32.or', r.n('i32.eqz', access), r.n('i32.and', r.load('i32.load', entry, TLB.flags), r.i32(1)));
+    const may = r.n(
+      'i32.or',
+      r.n('i32.eqz', access),
+      r.n('i32.and', r.load('i32.load', entry, TLB.flags), r.i32(1)),
+    );
     r.if(r.n('i32.and', hit, may), () => {
       const host = r.n('i32.add', r.wrap(va), r.load('i32.load', entry, TLB.addend));
       // The frame may need no attention any more: then the fast tag comes back.
@@ -256,7 +271,8 @@ function defineSlowPaths(t: Routines): void {
   const firstPart = (r: Recorder, va: Node): Node =>
     r.n('i32.sub', r.i32(4096), r.n('i32.and', r.wrap(va), r.i32(4095)));
   const nextPage = (r: Recorder, va: Node): Node => r.n('i64.add', pageOf(r, va), r.i64(4096));
-  const scratch = (r: Recorder, name: 'scratch0' | 'scratch1'): Node => r.n('i32.add', r.param('i32', 0), r.i32(offsetOf(name)));
+  const scratch = (r: Recorder, name: 'scratch0' | 'scratch1'): Node =>
+    r.n('i32.add', r.param('i32', 0), r.i32(offsetOf(name)));
 
   t.define('watch_read', ['i32', 'i32', 'i64', 'i32'], [], (r, cpu, host, linear, bytes) => {
     const machine = r.n('i32.sub', host, global(r, 'framesBase'));
