@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { LaunchArguments } from '../../src/dap/protocol';
+
+interface Manifest {
+  readonly icon: string;
+  readonly main: string;
+  readonly contributes: {
+    readonly debuggers: readonly {
+      readonly configurationAttributes: { readonly launch: { readonly properties: object } };
+      readonly configurationSnippets: readonly { readonly body: object }[];
+    }[];
+    readonly commands: readonly { readonly command: string }[];
+    readonly views: Readonly<Record<string, readonly { readonly id: string }[]>>;
+    readonly viewsWelcome: readonly { readonly view: string; readonly contents: string }[];
+    readonly menus: Readonly<Record<string, readonly { readonly command: string; readonly when: string }[]>>;
+  };
+}
+
+const root = path.join(__dirname, '..', '..');
+const { icon, contributes } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as Manifest;
+const [debuggerType] = contributes.debuggers;
+const commands = contributes.commands.map(({ command }) => command);
+const views = Object.values(contributes.views).flatMap((list) => list.map(({ id }) => id));
+
+/** What VS Code adds to every configuration. */
+const generic = ['type', 'request', 'name'];
+
+// A record, so that the compiler sees to it that none is missing.
+const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' | 'set by the client'>> = {
+  kernel: 'in launch.json',
+  ramdisk: 'in launch.json',
+  cmdline: 'in launch.json',
+  memory: 'in launch.json',
+  vcpus: 'in launch.json',
+  config: 'in launch.json',
+  stopOnEntry: 'in launch.json',
+  noDebug: 'set by the client',
+};
+const written = Object.entries(launchArguments)
+  .filter(([, where]) => where === 'in launch.json')
+  .map(([name]) => name);
+
+describe('the manifest', () => {
+  it('has a schema for every launch argument, and for nothing else', () => {
+    const { properties } = debuggerType?.configurationAttributes.launch ?? { properties: {} };
+    assert.deepEqual(Object.keys(properties).sort(), [...written].sort());
+  });
+
+  it('offers snippets of what the schema knows', () => {
+    const names = debuggerType?.configurationSnippets.flatMap(({ body }) => Object.keys(body)) ?? [];
+    assert.ok(names.length > 0);
+    assert.deepEqual(
+      names.filter((name) => !generic.includes(name) && !written.includes(name)),
+      [],
+    );
+  });
+
+  it('refers only to commands and views that it declares', () => {
+    const linked = contributes.viewsWelcome.flatMap(({ contents }) =>
+      [...contents.matchAll(/\(command:(hyperstep\.[\w.]+)\)/g)].map(([, command]) => command ?? ''),
+    );
+    const inMenus = Object.values(contributes.menus)
+      .flat()
+      .map(({ command }) => command);
+    assert.deepEqual(
+      [...linked, ...inMenus].filter((command) => !commands.includes(command)),
+      [],
+    );
+    const shown = contributes.viewsWelcome.map(({ view }) => view).filter((view) => view !== 'debug');
+    const conditions = Object.values(contributes.menus)
+      .flat()
+      .flatMap(({ when }) => [...when.matchAll(/view == ([\w.]+)/g)].map(([, view]) => view ?? ''));
+    assert.deepEqual(
+      [...shown, ...conditions].filter((view) => !views.includes(view)),
+      [],
+    );
+  });
+
+  it('names an icon that is a PNG of 128 by 128', () => {
+    const file = path.join(root, icon);
+    assert.ok(existsSync(file));
+    const png = readFileSync(file);
+    // IHDR comes first, with width and height (PNG specification, 11.2.2).
+    assert.equal(png.toString('latin1', 12, 16), 'IHDR');
+    assert.deepEqual([png.readUInt32BE(16), png.readUInt32BE(20)], [128, 128]);
+  });
+});
