@@ -123,7 +123,7 @@ export function createRunControl(
       if (hits.length > 0) return { kind: 'exception', stop, hits, text: reason.text };
     }
     if (reason.kind === 'shutdown') {
-      return { kind: 'ended', stop, clean: reason.reason === 'poweroff' || reason.reason === 'reboot', text: reason.text };
+      return { kind: 'ended', stop, clean: reason.reason === 'poweroff' || reason.reason === 'reboot', text: reason.text === '' ? `d${stop.vcpu.domain}: ${reason.reason}` : reason.text };
     }
     if (reason.kind === 'crash') return { kind: 'ended', stop, clean: false, text: reason.text };
     return { kind: 'pause', stop };

@@ -150,22 +150,49 @@ async function viaFramePointer(read: ReadMemory, frame: Frame): Promise<Caller |
   return { address, stack: base + 2n * WORD, base: saved, found: 'frame pointer' };
 }
 
-/** The nearest word that looks like a return address; one behind a call of this very function before all others. */
-async function viaSearch(read: ReadMemory, frame: Frame, symbols: SymbolIndex): Promise<Caller | undefined> {
+/** Bytes at the start of a function in which a tail jump is looked for. */
+const THUNK = 16;
+
+/** Whether the function at `from` soon jumps to `to`: a call of it then comes back from there. */
+async function jumpsTo(read: ReadMemory, from: bigint, to: bigint): Promise<boolean> {
+  const code = await read(from, THUNK);
+  return code.some((opcode, at) => {
+    const width = opcode === 0xe9 ? 4 : opcode === 0xeb ? 1 : 0;
+    const end = at + 1 + width;
+    if (width === 0 || end > code.length) return false;
+    const displacement = BigInt.asIntN(width * 8, bytesToNumber(code.subarray(at + 1, end)));
+    return BigInt.asUintN(64, from + BigInt(end) + displacement) === to;
+  });
+}
+
+/**
+ * The nearest word that looks like a return address; one behind a call of this very function, or of one that jumps
+ * to it, before one behind a call through a pointer. A direct call of something else is mostly what an earlier call
+ * has left behind: only for the innermost frame is even that better than nothing.
+ */
+async function viaSearch(
+  read: ReadMemory,
+  frame: Frame,
+  symbols: SymbolIndex,
+  innermost: boolean,
+): Promise<Caller | undefined> {
   const first = (frame.stack + WORD - 1n) & ~(WORD - 1n);
   const bytes = await read(first, SEARCH);
-  let likely: Caller | undefined;
+  const own = frame.symbol?.address;
+  let indirect: Caller | undefined;
+  let other: Caller | undefined;
   for (let offset = 0; offset + 8 <= bytes.length; offset += 8) {
     const address = bytesToNumber(bytes.subarray(offset, offset + 8));
     const inCode = symbols.count === 0 ? address > 0xffffn : symbols.at(address - 1n) !== undefined;
     const call = inCode ? await callBefore(read, address) : undefined;
     if (call === undefined) continue;
     const caller: Caller = { address, stack: first + BigInt(offset) + WORD, base: frame.base, found: 'search' };
-    if (frame.symbol !== undefined && call.target === frame.symbol.address) return caller;
-    // A direct call of something else is what an earlier, finished call has left behind.
-    if (call.target === undefined || frame.symbol === undefined) likely ??= caller;
+    if (own === undefined) return caller;
+    if (call.target === own || (call.target !== undefined && (await jumpsTo(read, call.target, own)))) return caller;
+    if (call.target === undefined) indirect ??= caller;
+    else other ??= caller;
   }
-  return likely;
+  return indirect ?? (innermost ? other : undefined);
 }
 
 async function callerOf(read: ReadMemory, frame: Frame, symbols: SymbolIndex, innermost: boolean): Promise<Caller | undefined> {
@@ -178,7 +205,7 @@ async function callerOf(read: ReadMemory, frame: Frame, symbols: SymbolIndex, in
     }
   }
   const byPointer = framePointer === false ? undefined : await viaFramePointer(read, frame);
-  return byPointer ?? (await viaSearch(read, frame, symbols));
+  return byPointer ?? (await viaSearch(read, frame, symbols, innermost));
 }
 
 /** @param limit frames at most, the boundary not counted */

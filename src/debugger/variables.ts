@@ -1,4 +1,5 @@
 import { parseExpression, toNumber } from '../machine/conditions';
+import { formatValue } from '../machine/format';
 import type { AddressSpace, DecodedValue, HypercallView, Register, VcpuRef } from '../machine/target';
 import type { EvaluationContext } from './expressions';
 import { evaluateAt } from './expressions';
@@ -237,6 +238,10 @@ function hypercallRows(call: HypercallView, vcpu: VcpuRef): Variable[] {
   return rows;
 }
 
+/** What stands beside a structure's name; the rest is below it. */
+const MAX_SUMMARY = 200;
+const shorten = (text: string): string => (text.length > MAX_SUMMARY ? `${text.slice(0, MAX_SUMMARY - 1)}…` : text);
+
 /** A decoded value with its structure below it; arrays count as indexed, so that a client can ask for parts of them. */
 export function decodedRow(value: DecodedValue, vcpu: VcpuRef, path = value.name): Variable {
   const { name, type, text, children = [], memory } = value;
@@ -250,7 +255,7 @@ export function decodedRow(value: DecodedValue, vcpu: VcpuRef, path = value.name
   };
   return {
     name,
-    value: text,
+    value: text === '' ? shorten(formatValue(value)) : text,
     type,
     expression: path,
     ...(children.length > 0 ? { children: rows } : {}),

@@ -264,12 +264,8 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
       if (bytes !== undefined) return read(number(e.index), bytes, e.at);
       const of = known(e.of);
       const index = number(e.index);
-      const children = typeof of === 'object' ? (of.children ?? []) : [];
-      const found =
-        children.find(({ name }) => name === `[${index}]` || name === `${index}`) ??
-        (index >= 0n && index < BigInt(children.length) ? children[Number(index)] : undefined);
-      if (found === undefined)
-        throw new ExpressionError(`index ${index} is not among ${children.length} elements`, e.at);
+      const found = typeof of === 'object' ? elementOf(of, index) : undefined;
+      if (found === undefined) throw new ExpressionError(`there is no element ${index}`, e.at);
       return found;
     },
     unary: (e) => {
@@ -289,6 +285,18 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
   const any = (e: Expression): Value | Unresolved =>
     (evaluators[e.kind] as (e: Expression) => Value | Unresolved)(e);
   return known(expression);
+}
+
+const isElement = ({ name }: DecodedValue): boolean => /^\[?\d+\]?$/.test(name);
+
+/** Element of an array. What a pointer to one thing shows is that thing's own members, or `*name`: its element 0. */
+function elementOf(of: DecodedValue, index: bigint): DecodedValue | undefined {
+  const { children = [] } = of;
+  if (index !== 0n || children.length === 0 || children.some(isElement)) {
+    return children.find(({ name }) => name === `[${index}]` || name === `${index}`);
+  }
+  const [only] = children;
+  return only?.name === `*${of.name}` ? only : of;
 }
 
 /** A structure without a number counts as there, an empty text as not. */
@@ -347,7 +355,7 @@ export function findValue(values: readonly DecodedValue[], name: string): Decode
     const found = level.filter((value) => value.name === name);
     if (found.length > 0) return found.length === 1 ? found[0] : undefined;
     // Elements of an array are not looked into: which of them would be meant?
-    level = level.flatMap(({ type, children = [] }) => (type.endsWith('[]') ? [] : children));
+    level = level.flatMap(({ children = [] }) => (children.some(isElement) ? [] : children));
   }
   return undefined;
 }

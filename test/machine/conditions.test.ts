@@ -78,6 +78,16 @@ describe('conditions', () => {
     for (const [text, expected] of cases) assert.equal(truth(evaluate(text)), expected, text);
   });
 
+  it('takes the thing a pointer points at for its element 0', () => {
+    const one = { name: 'uops', type: 'mmuext_op *', text: '0x8', value: 8n, children: [u64('cmd', 3n)] };
+    const word = { name: 'pdone', type: 'uint32_t *', text: '0x9', value: 9n, children: [u64('*pdone', 5n)] };
+    const where = hypercallScope({ name: 'x', nr: 0, args: [one, word] });
+    for (const text of ['uops[0].cmd == 3', 'uops.cmd == 3', 'cmd == 3', 'pdone[0] == 5', 'uops == 8']) {
+      assert.equal(truth(evaluate(text, where)), true, text);
+    }
+    assert.throws(() => evaluate('uops[1]', where), /no element 1/);
+  });
+
   it('finds a name at the shallowest level that has one of it, and not inside arrays', () => {
     assert.equal(findValue(call.args, 'nr_extents')?.value, 16n);
     assert.equal(findValue(call.args, 'ptr'), undefined);
@@ -100,7 +110,7 @@ describe('conditions', () => {
     ['nobody + 1', /there is no 'nobody' here/],
     ['nobody == 1', /there is no 'nobody' here/],
     ['nobody == noone', /there is no '/],
-    ['ureqs[2]', /index 2 is not among 2 elements/],
+    ['ureqs[2]', /there is no element 2/],
     ['ureqs[0].pointer', /no member 'pointer'; there are ptr, val/],
     ['count.x', /no member 'x'/],
     ['ureqs + 1', /ureqs \(mmu_update_t\[\]\) is not a number/],

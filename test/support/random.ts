@@ -2,6 +2,8 @@
 export interface Random {
   /** 0 … limit − 1 */
   below(limit: number): number;
+  /** The same. */
+  next(limit: number): number;
   pick<T>(items: readonly T[]): T;
   chance(oneIn: number): boolean;
   /** 64 bits, often near the edges that break things. */
@@ -20,6 +22,7 @@ export function seeded(seed: number): Random {
   };
   const random: Random = {
     below: (limit) => next() % limit,
+    next: (limit) => next() % limit,
     pick: (items) => {
       const item = items[next() % items.length];
       if (item === undefined) throw new RangeError('nothing to pick from');
@@ -36,3 +39,6 @@ export function seeded(seed: number): Random {
   };
   return random;
 }
+
+/** The same generator, as the tests of images and of the adapter call it. */
+export const createRandom = seeded;
