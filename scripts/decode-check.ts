@@ -4,22 +4,29 @@
  * Half a minute for a distribution kernel. Exit status 1 when anything differs.
  */
 import { readFileSync } from 'node:fs';
-import { isElf, readElf, sectionData } from '../src/guest/elf';
+import { isElf, PT_LOAD, readElf, sectionData, segmentData } from '../src/guest/elf';
 import { loadImage } from '../src/guest/image';
 import { sweep } from '../test/support/disassembler';
 import { findGuest } from './fetch-guests';
 
 const SHF_EXECINSTR = 4n;
+const PF_X = 1;
 
 async function check(path: string): Promise<number> {
   const bytes = readFileSync(path);
   const elf = isElf(bytes) ? readElf(bytes, path) : (await loadImage(bytes, path)).elf;
+  const sections = elf.sections
+    .filter((s) => (s.flags & SHF_EXECINSTR) !== 0n)
+    .map((s) => ({ name: s.name, code: sectionData(elf, s).bytes }));
+  // Without section headers: whole segments, data and all; what is data still has to decode alike.
+  const segments = elf.segments
+    .filter((s) => s.type === PT_LOAD && (s.flags & PF_X) !== 0)
+    .map((s) => ({ name: `segment at 0x${s.vaddr.toString(16)}`, code: segmentData(elf, s).bytes }));
   let different = 0;
-  for (const section of elf.sections) {
-    if ((section.flags & SHF_EXECINSTR) === 0n) continue;
+  for (const { name, code } of sections.length > 0 ? sections : segments) {
     const started = Date.now();
-    const { instructions, differences } = sweep(sectionData(elf, section).bytes);
-    console.log(`${path} ${section.name}: ${instructions} instructions, ${differences.length} differences, ${Date.now() - started} ms`); // prettier-ignore
+    const { instructions, differences } = sweep(code);
+    console.log(`${path} ${name}: ${instructions} instructions, ${differences.length} differences, ${Date.now() - started} ms`); // prettier-ignore
     for (const d of differences.slice(0, 20))
       console.log(`  +0x${d.at.toString(16)}: ${d.bytes}\n    ours   ${d.ours}\n    theirs ${d.theirs}`);
     different += differences.length;
