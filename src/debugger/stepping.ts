@@ -58,11 +58,14 @@ const modeOf = async ({ target, vcpu }: Stepping): Promise<'kernel' | 'user' | u
 /** To the instruction that follows, for what comes back there: calls, a user's system calls, repeated strings. */
 async function overInstruction(stepping: Stepping): Promise<RunUntil> {
   const { target, vcpu, decoder } = stepping;
+  const single: RunUntil = { instructions: 1n, vcpu };
+  const call = await target.currentHypercall(vcpu);
+  // Stopped before a hypercall is served: that is the step, whatever instruction comes after it.
+  if (call !== undefined && call.result === undefined) return single;
   const registers = await readRegisters(target, vcpu);
   const rip = registers.need('rip');
   const code = await target.readMemory({ kind: 'virtual', vcpu }, rip, MAX_INSTRUCTION);
   const [instruction] = decoder.decode(code, rip, 1);
-  const single: RunUntil = { instructions: 1n, vcpu };
   if (instruction?.valid !== true) return single;
   // A kernel's SYSCALL is a hypercall: it is over within the instruction, and HYPERVISOR_iret goes elsewhere.
   const comesBack =

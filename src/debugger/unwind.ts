@@ -214,8 +214,8 @@ export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame
   const read = memoryOf(unwinding);
   const rip = registers.need('rip');
   const top = { address: rip, stack: registers.need('rsp'), base: registers.need('rbp') };
-  // On return from a hypercall rip is past the SYSCALL, perhaps on the next line already.
-  const inCall = call?.result !== undefined && matches(await read(rip - 2n, 2), SYSCALL);
+  // In a hypercall rip is past the SYSCALL, perhaps on the next line already.
+  const inCall = call !== undefined && matches(await read(rip - 2n, 2), SYSCALL);
   const line = symbols.line(inCall ? rip - 2n : rip);
   let frame: Frame = { kind: 'code', ...top, symbol: symbols.at(rip), line, found: 'registers' };
   const frames: Frame[] = [];
