@@ -1,5 +1,5 @@
 /** The hypervisor as the machine sees it: wiring only. */
-import type { DomainId } from '../base/branded';
+import { PAGE_SIZE, type DomainId } from '../base/branded';
 import { EXIT, type Exit } from '../cpu/exits';
 import type { Vcpu } from '../cpu/types';
 import { createBackendSide } from './backend-context';
@@ -135,11 +135,11 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     tsc: () => core.now(),
     view: (v, call) => {
       const captured = capturedReader(call.captured);
-      return viewCall(call, (address, length) => captured(address, length) ?? liveReader(v, address, length));
+      return viewCall(call, (address, length) => captured(address, length) ?? liveReader(core, v, address, length));
     },
     namesOf: (v, call) => {
       const captured = capturedReader(call.captured);
-      return callNames(call, (address, length) => captured(address, length) ?? liveReader(v, address, length));
+      return callNames(call, (address, length) => captured(address, length) ?? liveReader(core, v, address, length));
     },
     currentCall: (v) => {
       const { held } = v.state;
@@ -163,11 +163,23 @@ const vcpuFor = (core: Core, cpu: Vcpu): GuestVcpu | undefined => {
   return undefined;
 };
 
-/** What the captured part of a call lacks is read as it is now, when the vCPU is at hand. */
-function liveReader(v: GuestVcpu | undefined, address: bigint, length: number): Uint8Array | undefined {
+/**
+ * What the captured part of a call lacks is read as it is now, when the vCPU is at hand; without setting accessed
+ * bits, since this is for people who look, and a guest must not run differently for being looked at.
+ */
+function liveReader(core: Core, v: GuestVcpu | undefined, address: bigint, length: number): Uint8Array | undefined {
   if (v === undefined) return undefined;
   const bytes = new Uint8Array(length);
-  return v.cpu.readLinear(address, bytes, 3) === length ? bytes : undefined;
+  for (let done = 0; done < length; ) {
+    const t = v.cpu.translate(BigInt.asUintN(64, address + BigInt(done)), 'read', 3);
+    const mfn = t.ok ? Math.floor(t.machineAddress / PAGE_SIZE) : core.frames.count;
+    if (!t.ok || mfn >= core.frames.count) return undefined;
+    const offset = t.machineAddress % PAGE_SIZE;
+    const n = Math.min(length - done, PAGE_SIZE - offset);
+    bytes.set(core.memory.bytes(mfn).subarray(offset, offset + n), done);
+    done += n;
+  }
+  return bytes;
 }
 
 function systemCall(core: Core, v: GuestVcpu): Outcome {

@@ -11,6 +11,7 @@ import { createClock } from './clock';
 import { createMachine, type Machine } from './machine';
 import { createMarks } from './marks';
 import { createStops } from './stops';
+import { createTlbs } from './tlbs';
 import type { MachineConfig } from './target';
 import { createTrace, TRACE_RECORD_SIZE } from './trace';
 
@@ -104,5 +105,5 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
     );
   });
   hypervisor.drainBackend();
-  return createMachine({ cpu, hypervisor, devices, clock, marks, trace, stops, log });
+  return createMachine({ cpu, hypervisor, devices, clock, marks, tlbs: createTlbs(memory), trace, stops, log });
 }

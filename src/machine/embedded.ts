@@ -92,8 +92,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     const asked = until - machine.clock.now();
     const slept = await host.sleep(asked, woke);
     // What woke it early happens at the virtual time that has passed by then.
-    machine.clock.skipTo(until - asked + (slept < asked ? slept : asked));
-    machine.hypervisor.expireTimers();
+    machine.passTo(until - asked + (slept < asked ? slept : asked));
   };
 
   const vcpuView = (v: GuestVcpu): VcpuView => ({

@@ -2,11 +2,12 @@ import type { Log } from '../base/log';
 import { EXIT } from '../cpu/exits';
 import type { Cpu } from '../cpu/types';
 import type { BackendSet } from '../devices';
-import type { GuestVcpu, Hypervisor, HypervisorSnapshot, Outcome } from '../hypervisor/types';
+import type { GuestVcpu, Held, Hypervisor, HypervisorSnapshot, Outcome } from '../hypervisor/types';
 import type { ClockState, MachineClock } from './clock';
 import type { FrameMark, Marks } from './marks';
 import type { Stops } from './stops';
 import type { RunUntil, StopReason } from './target';
+import type { Tlbs } from './tlbs';
 import type { Trace, TraceState } from './trace';
 
 /**
@@ -18,10 +19,12 @@ import type { Trace, TraceState } from './trace';
 /** Instructions a vCPU may run before the next runnable one has its turn. */
 const QUANTUM = 50_000n;
 
-/** One taken piece of console input, and the moment it was taken. */
+/** One piece of console input, and the moment it takes effect. */
 export interface InputEntry {
   readonly retired: bigint;
   readonly time: bigint;
+  /** Turns of the hypervisor by then: tells moments apart between which no instruction retires. */
+  readonly turns: number;
   readonly domain: number;
   readonly data: Uint8Array;
 }
@@ -32,6 +35,7 @@ export interface MachineParts {
   readonly devices: BackendSet;
   readonly clock: MachineClock;
   readonly marks: Marks;
+  readonly tlbs: Tlbs;
   readonly trace: Trace;
   readonly stops: Stops;
   readonly log: Log;
@@ -58,6 +62,8 @@ export interface Machine extends MachineParts {
   vcpus(): readonly GuestVcpu[];
   /** The vCPU that ran last: what a stop is about. */
   current(): GuestVcpu;
+  /** Idle time passes up to an absolute virtual time; what is due by then happens. */
+  passTo(time: bigint): void;
   /** Begin to run; one at a time. */
   run(until: RunUntil): RunSession;
   /** The slice under way, or the next, ends with reason `pause` before the next guest instruction it can. */
@@ -72,12 +78,15 @@ export interface Machine extends MachineParts {
 export interface MachineSnapshot {
   readonly frames: FrameMark;
   readonly vcpus: readonly Uint8Array[];
+  readonly tlbs: Uint8Array;
   readonly hypervisor: HypervisorSnapshot;
   readonly devices: unknown;
   readonly clock: ClockState;
   readonly trace: TraceState;
   readonly current: number;
   readonly quantumLeft: bigint;
+  readonly deliveryDue: boolean;
+  readonly turns: number;
   readonly inputsTaken: number;
 }
 
@@ -89,12 +98,20 @@ interface Detour {
 }
 
 export function createMachine(parts: MachineParts): Machine {
-  const { cpu, hypervisor, devices, clock, marks, stops } = parts;
+  const { cpu, hypervisor, devices, clock, marks, stops, tlbs } = parts;
   const inputLog: InputEntry[] = [];
   let inputsTaken = 0;
   let currentIndex = 0;
   let quantumLeft = QUANTUM;
   let pauseAsked = false;
+  /**
+   * Something happened since the current vCPU last ran that Xen looks for pending events after: an exit, a timer,
+   * input, its turn on the processor. A slice, step or stop that ends for our own reasons is no such thing: if it
+   * let an upcall in, the guest would run differently for being watched.
+   */
+  let deliveryDue = true;
+  /** Exits handled and deliveries made. */
+  let turns = 0;
 
   const vcpus = (): GuestVcpu[] => [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
   const current = (): GuestVcpu => {
@@ -112,7 +129,13 @@ export function createMachine(parts: MachineParts): Machine {
   function pick(): GuestVcpu | undefined {
     const all = vcpus();
     const now = all[currentIndex];
-    if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) return now;
+    if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) {
+      if (now.state.run === 'runnable') {
+        hypervisor.scheduled(now, true);
+        deliveryDue = true;
+      }
+      return now;
+    }
     for (let i = 1; i <= all.length; i++) {
       const index = (currentIndex + i) % all.length;
       const v = all[index];
@@ -122,22 +145,46 @@ export function createMachine(parts: MachineParts): Machine {
       currentIndex = index;
       quantumLeft = QUANTUM;
       hypervisor.scheduled(v, true);
+      deliveryDue = true;
       return v;
     }
     return undefined;
   }
 
+  const nextInput = (): InputEntry | undefined => inputLog[inputsTaken];
+
   /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
   function takeInput(): void {
     for (
-      let e = inputLog[inputsTaken];
-      e !== undefined && e.retired <= clock.retired() && e.time <= clock.now();
-      e = inputLog[inputsTaken]
-    ) {
-      devices.console.input(e.domain, e.data);
-      inputsTaken++;
-      hypervisor.drainBackend();
-    }
+      let e = nextInput();
+      e !== undefined && e.retired <= clock.retired() && e.time <= clock.now() && e.turns <= turns;
+      e = nextInput()
+    )
+      take(e);
+  }
+
+  function take(e: InputEntry): void {
+    inputsTaken++;
+    devices.console.input(e.domain, e.data);
+    hypervisor.drainBackend();
+    deliveryDue = true;
+  }
+
+  /** Timers whose time has come. */
+  function expire(): void {
+    const deadline = hypervisor.nextDeadline();
+    if (deadline === undefined || clock.now() < deadline) return;
+    hypervisor.expireTimers();
+    deliveryDue = true;
+  }
+
+  /** After an exit was handled to its end. */
+  function settle(outcome: Outcome): void {
+    if (outcome === 'hold') return;
+    turns++;
+    deliveryDue = true;
+    expire();
+    hypervisor.drainBackend();
   }
 
   const shutdownOf = (v: GuestVcpu): StopReason | undefined => {
@@ -149,6 +196,8 @@ export function createMachine(parts: MachineParts): Machine {
   };
 
   function run(until: RunUntil): RunSession {
+    // A pause that came too late for the last run is not meant for this one.
+    pauseAsked = false;
     const watched = until.vcpu;
     const counts = (v: GuestVcpu): boolean =>
       watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);
@@ -216,26 +265,28 @@ export function createMachine(parts: MachineParts): Machine {
         let v: GuestVcpu | undefined;
         if (held.state.held !== undefined) {
           v = held;
-          outcome = hypervisor.resume(held);
-          hypervisor.drainBackend();
+          outcome = goOn(held, held.state.held);
         } else {
-          const before = current();
-          const done = arrived(before);
-          if (done !== undefined) return stop(done, before);
+          const done = arrived(held);
+          if (done !== undefined) return stop(done, held);
+          if (clock.retired() >= end) return { kind: 'slice' };
           v = pick();
           if (v === undefined) {
             const gone = vcpus().every((x) => x.domain.state.shutdown !== undefined)
               ? shutdownOf(current())
               : undefined;
             if (gone !== undefined) return stop(gone, current());
+            const input = nextInput();
+            if (input !== undefined && input.time <= clock.now()) {
+              // Somebody changed the past of this log: nothing else is left to wait for, so it comes now.
+              take(input);
+              continue;
+            }
             const idle = idleUntil();
             if (idle === undefined || (!skipIdle && idle > clock.now())) return { kind: 'idle', until: idle };
-            clock.skipTo(idle);
-            hypervisor.expireTimers();
-            hypervisor.drainBackend();
+            passTo(idle);
             continue;
           }
-          if (clock.retired() >= end) return { kind: 'slice' };
           outcome = enter(v, end);
         }
         const taken = stops.take();
@@ -252,7 +303,22 @@ export function createMachine(parts: MachineParts): Machine {
       }
     }
 
-    const nextInput = (): InputEntry | undefined => inputLog[inputsTaken];
+    /**
+     * Go on from where an observer held the vCPU. A hypercall that runs, or a fault that arrives, is one step for
+     * a person, though no instruction retires.
+     */
+    function goOn(v: GuestVcpu, { kind }: Held): Outcome {
+      const from = v.cpu.get('icount');
+      const outcome = hypervisor.resume(v);
+      const ran = v.cpu.get('icount') - from;
+      quantumLeft -= ran;
+      settle(outcome);
+      if (remaining === undefined || !counts(v)) return outcome;
+      remaining -= ran;
+      const visible = kind === 'hypercall-entry' || kind === 'fault';
+      if (remaining === 1n && ran === 0n && visible && outcome === 'run') remaining = 0n;
+      return outcome;
+    }
 
     function idleUntil(): bigint | undefined {
       const timer = hypervisor.nextDeadline();
@@ -265,8 +331,12 @@ export function createMachine(parts: MachineParts): Machine {
     function enter(v: GuestVcpu, end: bigint): Outcome {
       const rip = v.cpu.get('rip');
       const rsp = v.cpu.get('rsp');
-      const delivered = hypervisor.deliverPending(v);
-      if (delivered !== 'run') return delivered;
+      if (deliveryDue) {
+        const delivered = hypervisor.deliverPending(v);
+        if (delivered !== 'run') return delivered;
+        deliveryDue = false;
+        turns++;
+      }
       if (
         stepping &&
         detour === undefined &&
@@ -294,18 +364,30 @@ export function createMachine(parts: MachineParts): Machine {
         skipCurrent = false;
       }
       const from = v.cpu.get('icount');
+      const at = v.cpu.get('rip');
       const exit = v.cpu.run(from + limit);
+      const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
+      // What the hypervisor emulated counts too.
       const ran = v.cpu.get('icount') - from;
       quantumLeft -= ran;
-      if (counting && remaining !== undefined) remaining -= ran;
-
-      const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
-      if (deadline !== undefined && clock.now() >= deadline) hypervisor.expireTimers();
-      hypervisor.drainBackend();
+      if (counting && remaining !== undefined) {
+        remaining -= ran;
+        // A fault that arrives at the guest's handler is a step, too.
+        if (remaining === 1n && ran === 0n && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
+      }
+      if (outcome !== 'foreign' && exit !== EXIT.LIMIT && exit !== EXIT.KICK) settle(outcome);
+      else expire();
       return outcome;
     }
 
     return { slice };
+  }
+
+  function passTo(time: bigint): void {
+    clock.skipTo(time);
+    hypervisor.expireTimers();
+    hypervisor.drainBackend();
+    deliveryDue = true;
   }
 
   return {
@@ -313,24 +395,31 @@ export function createMachine(parts: MachineParts): Machine {
     vcpus,
     current,
     run,
+    passTo,
     pause() {
       pauseAsked = true;
     },
     input(domain, data) {
       // What was logged beyond this moment belonged to a future that is no longer replayed.
       inputLog.length = inputsTaken;
-      inputLog.push({ retired: clock.retired(), time: clock.now(), domain, data });
+      // A hypercall or fault under way ends first.
+      const held = current().state.held === undefined ? 0 : 1;
+      inputLog.push({ retired: clock.retired(), time: clock.now(), turns: turns + held, domain, data });
     },
     inputLog,
     save: () => ({
       frames: marks.take(),
       vcpus: cpu.vcpus.map((v) => v.saveState()),
+      // Frames are copy-on-write from here: no store may take the fast way past that.
+      tlbs: tlbs.save(),
       hypervisor: hypervisor.save(),
       devices: devices.save(),
       clock: clock.save(),
       trace: parts.trace.save(),
       current: currentIndex,
       quantumLeft,
+      deliveryDue,
+      turns,
       inputsTaken,
     }),
     restore(snapshot) {
@@ -345,10 +434,11 @@ export function createMachine(parts: MachineParts): Machine {
       parts.trace.restore(snapshot.trace);
       currentIndex = snapshot.current;
       quantumLeft = snapshot.quantumLeft;
-      inputsTaken = snapshot.inputsTaken;
+      ({ deliveryDue, turns, inputsTaken } = snapshot);
       stops.take();
       pauseAsked = false;
-      cpu.flushAllTlbs();
+      // Last: restoring the hypervisor flushes, and what the guest's processor had cached is part of its state.
+      tlbs.restore(snapshot.tlbs);
     },
   };
 }

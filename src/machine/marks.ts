@@ -36,7 +36,10 @@ export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void
     return mem.bytes.subarray(at, at + PAGE_SIZE);
   };
   const versionOf = (versions: Uint32Array, mfn: number): number => versions[mfn] ?? 0;
+  /** Frames whose next store is a change. The CPU clears the attention bit before it asks, so that is no guide. */
+  const armed = new Uint8Array(mem.frameCount);
   const protect = (mfn: number): void => {
+    armed[mfn] = 1;
     mem.attention[mfn] = (mem.attention[mfn] ?? 0) | ATTENTION.COW;
   };
 
@@ -91,11 +94,11 @@ export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void
     },
 
     beforeStore(mfn) {
-      const attention = mem.attention[mfn] ?? 0;
-      if ((attention & ATTENTION.COW) === 0) return;
+      if (armed[mfn] === 0) return;
+      armed[mfn] = 0;
       save(mfn);
       current[mfn] = nextVersion++;
-      mem.attention[mfn] = attention & ~ATTENTION.COW;
+      mem.attention[mfn] = (mem.attention[mfn] ?? 0) & ~ATTENTION.COW;
     },
 
     savedBytes: () => saved.size * PAGE_SIZE,

@@ -2,6 +2,7 @@ import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, Fault, ShutdownReason } from '../hypervisor/state';
 import type { Observer } from '../hypervisor/observer';
 import { conditionHolds, hypercallScope, parseExpression, type Expression } from './conditions';
+import { callName } from './format';
 import type { HypercallView, StopPoint, StopReason } from './target';
 
 type HypercallStop = Extract<StopPoint, { kind: 'hypercall' }>;
@@ -102,7 +103,7 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
       return event(
         'hypercall-failed',
         vcpu,
-        `${view.name}${view.op === undefined ? '' : `.${view.op}`} failed: ${view.errno ?? ''}: ${call.reason}`,
+        `${callName(view)} ${view.errno === undefined ? 'did less than asked' : `failed: ${view.errno}`}: ${call.reason}`,
         {},
         () => view,
       );

@@ -31,6 +31,11 @@ export interface Trace extends TraceSink {
   restore(state: TraceState): void;
 }
 
+interface Refusal {
+  readonly errno: string | undefined;
+  readonly reason: string | undefined;
+}
+
 interface Count {
   count: number;
   refused: number;
@@ -52,8 +57,11 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
   if (capacity === 0)
     throw new RangeError(`a trace ring of ${memory.length.toString()} bytes holds no record`);
   const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
-  const reasons: (string | undefined)[] = new Array<string | undefined>(capacity);
+  /** Name of the error and reason of the calls that were refused, by slot. */
+  const refusals: (Refusal | undefined)[] = new Array<Refusal | undefined>(capacity);
   let next = 0;
+  /** One past the highest record ever written: what a seek went back over has still overwritten older ones. */
+  let highest = 0;
   let calls = new Map<string, Count>();
   let ops = new Map<string, Count>();
   let traps = new Map<string, number>();
@@ -65,7 +73,9 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
     if (refused) c.refused++;
   };
 
-  const readCall = (at: number, reason: string | undefined): Call => {
+  const first = (): number => Math.min(next, Math.max(0, highest - capacity));
+
+  const readCall = (at: number, refusal: Refusal | undefined): Call => {
     const captured: CapturedRange[] = [];
     let p = at + AT.captured;
     for (let i = 0; i < view.getUint8(at + AT.ranges); i++) {
@@ -83,13 +93,14 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
       depth: view.getUint8(at + AT.depth),
       result: view.getBigUint64(at + AT.result, true),
       captured,
-      ...(reason === undefined ? {} : { reason }),
+      ...(refusal?.errno === undefined ? {} : { errno: refusal.errno }),
+      ...(refusal?.reason === undefined ? {} : { reason: refusal.reason }),
     };
   };
 
   const sink: Trace = {
     enabled: true,
-    first: () => Math.max(0, next - capacity),
+    first,
     next: () => next,
 
     hypercall(vcpu, call) {
@@ -118,10 +129,11 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
         ranges++;
       }
       view.setUint8(at + AT.ranges, ranges);
-      reasons[slot] = call.reason;
+      const refused = call.errno !== undefined || call.reason !== undefined;
+      refusals[slot] = refused ? { errno: call.errno, reason: call.reason } : undefined;
       next++;
+      if (next > highest) highest = next;
 
-      const refused = call.reason !== undefined;
       const [name, ...subOperations] = names(vcpu, call);
       count(calls, name ?? `#${call.nr.toString()}`, refused);
       for (const op of subOperations) count(ops, op, refused);
@@ -132,14 +144,14 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
     },
 
     read(hypervisor, seq) {
-      if (seq < Math.max(0, next - capacity) || seq >= next) {
+      if (seq < first() || seq >= next) {
         throw new RangeError(
-          `trace record ${seq.toString()} is not in [${Math.max(0, next - capacity).toString()}, ${next.toString()})`,
+          `trace record ${seq.toString()} is not in [${first().toString()}, ${next.toString()})`,
         );
       }
       const slot = seq % capacity;
       const at = slot * TRACE_RECORD_SIZE;
-      const call = readCall(at, reasons[slot]);
+      const call = readCall(at, refusals[slot]);
       return {
         seq,
         retired: view.getBigUint64(at + AT.retired, true),
