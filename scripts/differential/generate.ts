@@ -12,6 +12,8 @@ export type StateSource = (r: Random, flavour: Flavour) => Test;
 
 const RSP = 4;
 const POINTERS: readonly number[] = [3, 4, 5, 6, 7];
+/** Instructions that go through those registers without a ModRM byte that says so. */
+const IMPLIED = /^(push|pop|call|ret|enter|leave|xlat|movs|cmps|stos|lods|scas|ins|outs|maskmov)/;
 const MANDATORY: Readonly<Record<string, readonly number[]>> = { '': [], np: [], 66: [0x66], f2: [0xf2], f3: [0xf3] };
 const ESCAPE: readonly (readonly number[])[] = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
 
@@ -67,7 +69,7 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
   const address32 = f.aw === 32 || (f.aw === undefined && r.chance(0.06));
   const rsp = t.regs.gpr(RSP);
   for (const n of POINTERS) {
-    if (f.instruction.unit !== undefined && !f.mnemonic.startsWith('maskmov')) break;
+    if (!IMPLIED.test(f.mnemonic)) break;
     if (!r.chance(0.8) || (n === RSP && /^p(op|ush)f/.test(f.mnemonic))) continue;
     const at = chooseAddress(r, t, 8, false);
     t.regs.setGpr(n, f.aw === 32 && r.chance(0.5) ? (at & 0xffffffffn) | 0x7700000000n : at);

@@ -182,8 +182,12 @@ export const FILLER = 0xcc;
 /** FNV-like hash of all bytes of the writable pages outside the window that differ from the background. */
 export function hashElsewhere(page: Uint8Array, windowOffset: number): bigint {
   let h = 1469598103934665603n;
+  const after = windowOffset + WINDOW;
+  const untouched = (from: number, to?: number): boolean =>
+    Buffer.compare(page.subarray(from, to), BACKGROUND.subarray(from, to)) === 0;
+  if (untouched(0, windowOffset) && untouched(after)) return h;
   for (let i = 0; i < BACKGROUND.length; i++) {
-    if (i === windowOffset) i += WINDOW;
+    if (i === windowOffset) i = after;
     const v = page[i];
     if (v !== undefined && v !== BACKGROUND[i])
       h = BigInt.asUintN(64, (h ^ BigInt(i * 256 + v)) * 1099511628211n);

@@ -109,7 +109,8 @@ export function extended(r: Random): bigint {
   return sign | (biased << 64n) | (integerBit ? 1n << 63n : 0n) | fractionBits(r, 63);
 }
 
-export type Flavour = 'integer' | 'single' | 'double';
+export const FLAVOURS = ['integer', 'single', 'double'] as const;
+export type Flavour = (typeof FLAVOURS)[number];
 
 /** 64 bits of one flavour. */
 export const quad = (r: Random, flavour: Flavour): bigint =>
