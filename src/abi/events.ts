@@ -9,7 +9,12 @@ export const VIRQ = {
 } as const; // prettier-ignore
 export const NR_VIRQS = 24;
 /** Per-vCPU ones, marked "V." in xen.h; the others are one per domain. */
-export const VCPU_VIRQS: readonly number[] = [VIRQ.VIRQ_TIMER, VIRQ.VIRQ_DEBUG, VIRQ.VIRQ_XENOPROF, VIRQ.VIRQ_XENPMU];
+export const VCPU_VIRQS: readonly number[] = [
+  VIRQ.VIRQ_TIMER,
+  VIRQ.VIRQ_DEBUG,
+  VIRQ.VIRQ_XENOPROF,
+  VIRQ.VIRQ_XENPMU,
+];
 
 export const EVTCHNOP = {
   EVTCHNOP_bind_interdomain: 0, EVTCHNOP_bind_virq: 1, EVTCHNOP_bind_pirq: 2, EVTCHNOP_close: 3,

@@ -1,5 +1,21 @@
 /** Grant tables (grant_table.h), version 1 entries. */
-import { arrayOf, domid, enumOf, flagsOf, gref, hex32, hex64, i16, maddr, mfnType, struct, u16, u32, u64, union } from './layout';
+import {
+  arrayOf,
+  domid,
+  enumOf,
+  flagsOf,
+  gref,
+  hex32,
+  hex64,
+  i16,
+  maddr,
+  mfnType,
+  struct,
+  u16,
+  u32,
+  u64,
+  union,
+} from './layout';
 
 export const GNTTABOP = {
   GNTTABOP_map_grant_ref: 0, GNTTABOP_unmap_grant_ref: 1, GNTTABOP_setup_table: 2, GNTTABOP_dump_table: 3,

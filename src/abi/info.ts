@@ -1,5 +1,22 @@
 /** shared_info and what lies in it (xen.h, arch-x86/xen.h, arch-x86/xen-x86_64.h), and start_info. */
-import { array, bytes, chars, flagsOf, i8, maddr, mfnType, pfnType, port, struct, u32, u64, u8, ulong, union, vaddr } from './layout';
+import {
+  array,
+  bytes,
+  chars,
+  flagsOf,
+  i8,
+  maddr,
+  mfnType,
+  pfnType,
+  port,
+  struct,
+  u32,
+  u64,
+  u8,
+  ulong,
+  union,
+  vaddr,
+} from './layout';
 
 export const arch_vcpu_info = struct('arch_vcpu_info', { cr2: vaddr, pad: ulong });
 export const vcpu_time_info = struct('vcpu_time_info', {

@@ -190,9 +190,7 @@ function arrayPointer(
         const bytes = context.memory(BigInt.asUintN(64, value + BigInt(i * target.size)), target.size);
         if (bytes === undefined) break;
         const item = target.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0);
-        children.push(
-          target.decode(length === 1 ? `*${label}` : `[${i}]`, item, { memory: context.memory }),
-        );
+        children.push(target.decode(length === 1 ? `*${label}` : `[${i}]`, item, { memory: context.memory }));
       }
       const [only] = children;
       if (length === 1 && only?.children !== undefined) return { ...self, children: only.children };
@@ -277,7 +275,10 @@ export interface Struct<F extends Fields> extends Type<Values<F>> {
 
 const roundUp = (value: number, align: number): number => Math.ceil(value / align) * align;
 
-function collect<F extends Fields>(fields: F, valueOf: (key: string, type: Type<unknown>) => unknown): Values<F> {
+function collect<F extends Fields>(
+  fields: F,
+  valueOf: (key: string, type: Type<unknown>) => unknown,
+): Values<F> {
   // The one place where a record is filled key by key; the mapped type says what comes out.
   return Object.fromEntries(
     Object.entries(fields).map(([key, type]) => [key, valueOf(key, type)]),
@@ -290,7 +291,10 @@ function composite<F extends Fields>(
   offsets: Readonly<Record<string, number>>,
   size: number,
   align: number,
-  shown: (values: Readonly<Record<string, unknown>>, siblings: Readonly<Record<string, unknown>>) => readonly string[],
+  shown: (
+    values: Readonly<Record<string, unknown>>,
+    siblings: Readonly<Record<string, unknown>>,
+  ) => readonly string[],
 ): Struct<F> {
   const entries = Object.entries(fields);
   const at = (key: string): number => offsets[key] ?? 0;

@@ -1,5 +1,19 @@
 /** memory_op (memory.h). */
-import { arrayOf, domid, enumOf, hex32, mfnType, pfnType, pointer, struct, u16, u32, u64, ulong, vaddr } from './layout';
+import {
+  arrayOf,
+  domid,
+  enumOf,
+  hex32,
+  mfnType,
+  pfnType,
+  pointer,
+  struct,
+  u16,
+  u32,
+  u64,
+  ulong,
+  vaddr,
+} from './layout';
 
 export const XENMEM = {
   XENMEM_increase_reservation: 0, XENMEM_decrease_reservation: 1, XENMEM_maximum_ram_page: 2,

@@ -124,4 +124,3 @@ export const INVALID_M2P_ENTRY = 0xffff_ffff_ffff_ffffn;
 export const multicall_entry = struct('multicall_entry', {
   op: ulong, result: ulong, arg0: ulong, arg1: ulong, arg2: ulong, arg3: ulong, arg4: ulong, arg5: ulong,
 }); // prettier-ignore
-

@@ -11,7 +11,11 @@ export const SHUTDOWN = {
 } as const; // prettier-ignore
 const reason = enumOf(u32, SHUTDOWN, 'sched_shutdown_reason');
 export const sched_shutdown = struct('sched_shutdown', { reason });
-export const sched_poll = struct('sched_poll', { ports: arrayOf(port, 'nr_ports'), nr_ports: u32, timeout: u64 });
+export const sched_poll = struct('sched_poll', {
+  ports: arrayOf(port, 'nr_ports'),
+  nr_ports: u32,
+  timeout: u64,
+});
 export const sched_remote_shutdown = struct('sched_remote_shutdown', { domain_id: domid, reason });
 export const sched_watchdog = struct('sched_watchdog', { id: u32, timeout: u32 });
 export const sched_pin_override = struct('sched_pin_override', { pcpu: i32 });

@@ -50,4 +50,3 @@ export const SEGBASE = {
   SEGBASE_GS_KERNEL: 2,
   SEGBASE_GS_USER_SEL: 3,
 } as const;
-

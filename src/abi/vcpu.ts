@@ -1,5 +1,19 @@
 /** vcpu_op (vcpu.h) and a vCPU's context (arch-x86/xen.h vcpu_guest_context, arch-x86/xen-x86_64.h cpu_user_regs). */
-import { array, bytes, enumOf, flagsOf, i32, mfnType, struct, u16, u32, u64, u8, ulong, vaddr } from './layout';
+import {
+  array,
+  bytes,
+  enumOf,
+  flagsOf,
+  i32,
+  mfnType,
+  struct,
+  u16,
+  u32,
+  u64,
+  u8,
+  ulong,
+  vaddr,
+} from './layout';
 import { trap_info } from './traps';
 
 export const VCPUOP = {
@@ -20,7 +34,9 @@ export const vcpu_runstate_info = struct('vcpu_runstate_info', {
   state_entry_time: u64,
   time: array(u64, 4),
 });
-export const vcpu_register_runstate_memory_area = struct('vcpu_register_runstate_memory_area', { addr: vaddr });
+export const vcpu_register_runstate_memory_area = struct('vcpu_register_runstate_memory_area', {
+  addr: vaddr,
+});
 export const vcpu_set_periodic_timer = struct('vcpu_set_periodic_timer', { period_ns: u64 });
 export const VCPU_SSHOTTMR_future = 1;
 export const vcpu_set_singleshot_timer = struct('vcpu_set_singleshot_timer', {
@@ -34,7 +50,6 @@ export const vcpu_register_vcpu_info = struct('vcpu_register_vcpu_info', {
 });
 export const vcpu_get_physid = struct('vcpu_get_physid', { phys_id: u64 });
 export const vcpu_register_time_memory_area = struct('vcpu_register_time_memory_area', { addr: vaddr });
-
 
 const padded = struct('selector', { selector: u16, _pad: bytes(6) });
 export const cpu_user_regs = struct('cpu_user_regs', {

@@ -70,17 +70,29 @@ export function bounce(core: Core, v: GuestVcpu, to: Bounce): boolean {
 
   const stack = `its kernel stack at ${hex(top)}`;
   if (sp < HYPERVISOR_VIRT_END && top > HYPERVISOR_VIRT_START) {
-    crash(core, domain, `vCPU ${v.id} at rip ${hex(rip)}: ${to.what} cannot be delivered: ${stack} lies in Xen's part of the address space`);
+    crash(
+      core,
+      domain,
+      `vCPU ${v.id} at rip ${hex(rip)}: ${to.what} cannot be delivered: ${stack} lies in Xen's part of the address space`,
+    );
     return false;
   }
   if (!isCanonical(guestVa(to.address))) {
-    crash(core, domain, `vCPU ${v.id} at rip ${hex(rip)}: the handler of ${to.what}, ${hex(to.address)}, is not canonical`);
+    crash(
+      core,
+      domain,
+      `vCPU ${v.id} at rip ${hex(rip)}: the handler of ${to.what}, ${hex(to.address)}, is not canonical`,
+    );
     return false;
   }
   const done = cpu.writeLinear(sp, frame, 3);
   if (done < frame.length) {
     const why = explainFault(core.memory, cpu.get('cr3'), sp + BigInt(done), true);
-    crash(core, domain, `vCPU ${v.id} at rip ${hex(rip)}: ${to.what} cannot be delivered, ${stack} faults: ${why}`);
+    crash(
+      core,
+      domain,
+      `vCPU ${v.id} at rip ${hex(rip)}: ${to.what} cannot be delivered, ${stack} faults: ${why}`,
+    );
     return false;
   }
   if (to.maskEvents) setUpcallMask(core, v, true);

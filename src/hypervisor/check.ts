@@ -57,7 +57,12 @@ export function checkFrames(core: Core): string[] {
         if ((entry & PTE.RW) !== 0n) say(mfn, `entry ${i} maps the table itself writable`);
         continue;
       }
-      const as = type === FRAME_TYPE.l1 ? ((entry & PTE.RW) !== 0n ? FRAME_TYPE.writable : undefined) : ((type - 1) as FrameType);
+      const as =
+        type === FRAME_TYPE.l1
+          ? (entry & PTE.RW) !== 0n
+            ? FRAME_TYPE.writable
+            : undefined
+          : ((type - 1) as FrameType);
       use(target, as, `entry ${i} of ${frames.describe(mfn)}`, owner);
     }
   }
@@ -88,7 +93,8 @@ export function checkFrames(core: Core): string[] {
   }
   for (const domain of core.domains.values()) {
     const found = owned.get(domain.id) ?? 0;
-    if (found !== domain.state.totalPages) wrong.push(`d${domain.id} owns ${found} frames, its total says ${domain.state.totalPages}`);
+    if (found !== domain.state.totalPages)
+      wrong.push(`d${domain.id} owns ${found} frames, its total says ${domain.state.totalPages}`);
   }
   return wrong;
 }

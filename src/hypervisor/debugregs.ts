@@ -25,7 +25,10 @@ export function setDebugRegister(v: GuestVcpu, number: number, value: bigint): R
   const address = DR[register];
   if (address !== undefined) {
     if (!addressOk(value)) {
-      return new Refusal('EPERM', `a breakpoint at ${hex(value)} would be in Xen's part of the address space`);
+      return new Refusal(
+        'EPERM',
+        `a breakpoint at ${hex(value)} would be in Xen's part of the address space`,
+      );
     }
     cpu.set(address, value);
     return undefined;

@@ -7,8 +7,7 @@ const PRESENT = 1n << 47n;
 const TYPE = 0xfn << 40n;
 
 export type CheckedDescriptor =
-  | { readonly ok: true; readonly descriptor: bigint }
-  | { readonly ok: false; readonly reason: string };
+  { readonly ok: true; readonly descriptor: bigint } | { readonly ok: false; readonly reason: string };
 
 /**
  * As Xen's check_descriptor for a 64-bit guest: code and data segments pass, with their privilege level raised

@@ -128,7 +128,11 @@ function writeResult(core: Core, v: GuestVcpu, result: bigint): void {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, result, true);
   if (v.cpu.writeLinear(at, bytes, 3) < bytes.length) {
-    crash(core, v.domain, `vCPU ${v.id}: the result of multicall entry ${multicall.index} cannot be written to ${hex(at)}`);
+    crash(
+      core,
+      v.domain,
+      `vCPU ${v.id}: the result of multicall entry ${multicall.index} cannot be written to ${hex(at)}`,
+    );
   }
 }
 
@@ -192,4 +196,3 @@ export function callNames(call: Call, memory: MemoryReader): string[] {
   const ops = declaration.select(call.args, memory);
   return [declaration.name, ...ops.map((o) => `${declaration.name}.${o.name}`)];
 }
-

@@ -111,7 +111,8 @@ export function send(core: Core, domain: Domain, number: number): void {
     unbound: () => undefined,
   };
   const act = deliver[channel.kind] as ((c: Channel) => void) | undefined;
-  if (act === undefined) fail('EINVAL', `port ${number} is ${describeChannel(channel)}: nothing can be sent on it`);
+  if (act === undefined)
+    fail('EINVAL', `port ${number} is ${describeChannel(channel)}: nothing can be sent on it`);
   act(channel);
 }
 
@@ -131,13 +132,18 @@ export function close(core: Core, domain: Domain, number: number): void {
     fail('EINVAL', `port ${number} is ${channel.kind}: it cannot be closed`);
   }
   if (channel.kind === 'virq') {
-    if (VCPU_VIRQS.includes(channel.virq)) delete domain.vcpus[port.vcpu]?.state.virqPorts[channel.virq];
-    else delete domain.state.globalVirqs[channel.virq];
+    const v = domain.vcpus[port.vcpu];
+    if (!VCPU_VIRQS.includes(channel.virq)) {
+      domain.state.globalVirqs = without(domain.state.globalVirqs, channel.virq);
+    } else if (v !== undefined) v.state.virqPorts = without(v.state.virqPorts, channel.virq);
   }
   if (channel.kind === 'interdomain') unbindRemote(core, domain.id, channel.remote, channel.remotePort);
   setBit(core, domain, 'evtchn_pending', number, false);
   domain.state.ports[number] = newPort({ kind: 'free' });
 }
+
+const without = (ports: Readonly<Record<number, number>>, virq: number): Record<number, number> =>
+  Object.fromEntries(Object.entries(ports).filter(([n]) => Number(n) !== virq));
 
 /** The far end of a closed channel waits to be connected again. */
 function unbindRemote(core: Core, by: DomainId, remote: DomainId, remotePort: EventPort): void {
@@ -160,4 +166,3 @@ export const describeChannel = (channel: Channel): string => {
   };
   return (texts[channel.kind] as (c: Channel) => string)(channel);
 };
-

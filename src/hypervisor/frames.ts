@@ -88,7 +88,10 @@ function scatter(count: number): Int32Array {
   return order;
 }
 
-export function createFrameTable(memory: MachineMemory, freed: (mfn: number, owner: DomainId) => void): FrameTable {
+export function createFrameTable(
+  memory: MachineMemory,
+  freed: (mfn: number, owner: DomainId) => void,
+): FrameTable {
   const { frameCount: count } = memory;
   const owner = new Uint16Array(count).fill(FREE);
   const type = new Uint8Array(count);

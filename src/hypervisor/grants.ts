@@ -11,8 +11,7 @@ export interface Access {
   readonly mfn: number;
 }
 export type Acquired =
-  | ({ readonly ok: true } & Access)
-  | { readonly ok: false; readonly status: number; readonly reason: string };
+  ({ readonly ok: true } & Access) | { readonly ok: false; readonly status: number; readonly reason: string };
 
 /** @returns why it cannot */
 export function growGrantTable(core: Core, domain: Domain, frames: number): string | undefined {
@@ -44,7 +43,14 @@ function setFlags(core: Core, at: Place, flags: number): void {
   core.memory.view(at.frame).setUint16(at.offset, flags, true);
 }
 
-export function writeGrant(core: Core, domain: Domain, ref: number, to: DomainId, mfn: number, flags: number): void {
+export function writeGrant(
+  core: Core,
+  domain: Domain,
+  ref: number,
+  to: DomainId,
+  mfn: number,
+  flags: number,
+): void {
   const at = place(domain, ref);
   if (at === undefined) throw new RangeError(`d${domain.id} has no grant ${ref}`);
   core.cpu.beforeStore(at.frame);
@@ -52,7 +58,13 @@ export function writeGrant(core: Core, domain: Domain, ref: number, to: DomainId
 }
 
 /** Takes the granted frame into use by `by`: the entry shows it, and the frame is held (with its type, to write). */
-export function acquireGrant(core: Core, granter: Domain, ref: number, by: DomainId, write: boolean): Acquired {
+export function acquireGrant(
+  core: Core,
+  granter: Domain,
+  ref: number,
+  by: DomainId,
+  write: boolean,
+): Acquired {
   const refused = (status: number, reason: string): Acquired => ({
     ok: false,
     status,
@@ -61,14 +73,18 @@ export function acquireGrant(core: Core, granter: Domain, ref: number, by: Domai
   const at = place(granter, ref);
   if (at === undefined) {
     const frames = granter.state.grantFrames.length;
-    return refused(GNTST.GNTST_bad_gntref, `its table has ${frames} frames, so ${frames * GRANTS_PER_FRAME} entries`);
+    return refused(
+      GNTST.GNTST_bad_gntref,
+      `its table has ${frames} frames, so ${frames * GRANTS_PER_FRAME} entries`,
+    );
   }
   const entry = grant_entry_v1.read(core.memory.view(at.frame), at.offset);
   if ((entry.flags & GTF.type_mask) !== GTF.permit_access) {
     return refused(GNTST.GNTST_general_error, `flags ${hex(entry.flags)} do not permit access`);
   }
   if (entry.domid !== by) return refused(GNTST.GNTST_general_error, `it is for d${entry.domid}, not d${by}`);
-  if (write && (entry.flags & GTF.readonly) !== 0) return refused(GNTST.GNTST_general_error, 'it is for reading only');
+  if (write && (entry.flags & GTF.readonly) !== 0)
+    return refused(GNTST.GNTST_general_error, 'it is for reading only');
   const mfn = entry.frame;
   const problem = write
     ? core.types.getPageAndType(mfn, granter.id, FRAME_TYPE.writable)
@@ -101,12 +117,16 @@ export function swapGrants(
   if (one === undefined || two === undefined) {
     return { status: GNTST.GNTST_bad_gntref, reason: `grants ${a} and ${b} are not both in the table` };
   }
-  for (const [ref, at] of [[a, one], [b, two]] as const) {
+  for (const [ref, at] of [
+    [a, one],
+    [b, two],
+  ] as const) {
     if ((flagsAt(core, at) & (GTF.reading | GTF.writing)) !== 0) {
       return { status: GNTST.GNTST_eagain, reason: `grant ${ref} is in use` };
     }
   }
-  const bytes = (at: Place): Uint8Array => core.memory.bytes(at.frame).slice(at.offset, at.offset + grant_entry_v1.size);
+  const bytes = (at: Place): Uint8Array =>
+    core.memory.bytes(at.frame).slice(at.offset, at.offset + grant_entry_v1.size);
   const [first, second] = [bytes(one), bytes(two)];
   core.memory.write(one.frame, one.offset, second);
   core.memory.write(two.frame, two.offset, first);

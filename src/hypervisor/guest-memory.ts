@@ -61,7 +61,8 @@ export function createGuestMemory(cpu: Vcpu, memory: MachineMemory): GuestMemory
     return fail('EFAULT', `${what}: ${explainFault(memory, cpu.get('cr3'), bad, write)}`);
   }
   function check(what: string, at: bigint, length: number): void {
-    if (length > MAX_COPY) fail('EFAULT', `${what}: ${length} bytes at ${hex(at)} are more than can be copied`);
+    if (length > MAX_COPY)
+      fail('EFAULT', `${what}: ${length} bytes at ${hex(at)} are more than can be copied`);
     if (!addressOk(at, length)) {
       fail('EFAULT', `${what}: ${hex(at)} (${length} bytes) is not in the guest's part of the address space`);
     }

@@ -155,13 +155,13 @@ export interface OpSpec<A extends RegisterArgs, F extends Fields> extends Unserv
   readonly doc?: string;
   /** Copied in from the pointer argument before `run`. */
   readonly struct?: Struct<F>;
-  /** Fields copied back afterwards, also when the handler fails with one of `out` set (Xen's status fields). */
+  /** Fields copied back when the handler has run; one that refuses copies nothing. */
   readonly out?: readonly (keyof F & string)[];
   run?(context: CallContext, value: Values<F>, args: ArgValues<A>): CallResult;
 }
 
 /** The empty structure, for sub-operations without one. */
-export type NoFields = Readonly<Record<never, never>>;
+export type NoFields = Readonly<Record<string, never>>;
 
 function makeOp<A extends RegisterArgs, F extends Fields>(family: string, spec: OpSpec<A, F>): Op<A> {
   const label = `${family}.${spec.name}`;
@@ -277,7 +277,8 @@ function decodeFamily<A extends RegisterArgs>(
     if (op !== undefined && i === 0 && spec.cmd(args, noMemory) === op.cmd) {
       return { ...shown, text: op.name };
     }
-    if (address === undefined || address === 0n || raw[i] !== address || op?.struct === undefined) return shown;
+    if (address === undefined || address === 0n || raw[i] !== address || op?.struct === undefined)
+      return shown;
     const { struct } = op;
     const count = spec.count?.(args) ?? 1;
     const items: DecodedValue[] = [];

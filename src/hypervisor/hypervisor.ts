@@ -35,29 +35,33 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
 
   /** A defect of ours ends the domain, never the adapter. */
   function guarded(v: GuestVcpu, what: string, act: () => Outcome): Outcome {
-    if (v.domain.state.shutdown !== undefined) return 'shutdown';
+    if (isDown(v)) return 'shutdown';
     let outcome: Outcome;
     try {
       outcome = act();
     } catch (error) {
       const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-      core.log.error(`defect of the hypervisor in ${what}: ${error instanceof Error ? (error.stack ?? text) : text}`);
+      core.log.error(
+        `defect of the hypervisor in ${what}: ${error instanceof Error ? (error.stack ?? text) : text}`,
+      );
       crash(core, v.domain, `the hypervisor failed in ${what}: ${text}`);
       outcome = 'shutdown';
     }
-    return v.domain.state.shutdown === undefined ? outcome : 'shutdown';
+    return isDown(v) ? 'shutdown' : outcome;
   }
 
   /** Back ends hear of a domain's end, and of its notifications, when the handler is through. */
   function leaving(v: GuestVcpu, act: () => Outcome): Outcome {
-    const alive = v.domain.state.shutdown === undefined;
+    const alive = !isDown(v);
     const outcome = act();
-    if (alive && v.domain.state.shutdown !== undefined) backend.domainGone(v.domain);
+    if (alive && isDown(v)) backend.domainGone(v.domain);
     backend.drain();
     return outcome;
   }
 
-  const resumptions: { readonly [K in Held['kind']]: (v: GuestVcpu, held: Extract<Held, { kind: K }>) => Outcome } = {
+  const resumptions: {
+    readonly [K in Held['kind']]: (v: GuestVcpu, held: Extract<Held, { kind: K }>) => Outcome;
+  } = {
     'hypercall-entry': (v, held) => perform(core, v, held.call),
     'hypercall-return': (v, held) => afterCall(core, v, held.call),
     fault: (v, held) => deliverFault(core, v, held.fault),
@@ -97,7 +101,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     memory: core.memory,
     hypercalls: HYPERCALLS,
     backend: backend.context,
-    drainBackend: backend.drain,
+    drainBackend: () => backend.drain(),
     buildDomain: (build, kernel) => {
       const domain = buildDomain(core, build, kernel);
       backend.domainMade(domain);
@@ -135,11 +139,17 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     tsc: () => core.now(),
     view: (v, call) => {
       const captured = capturedReader(call.captured);
-      return viewCall(call, (address, length) => captured(address, length) ?? liveReader(core, v, address, length));
+      return viewCall(
+        call,
+        (address, length) => captured(address, length) ?? liveReader(core, v, address, length),
+      );
     },
     namesOf: (v, call) => {
       const captured = capturedReader(call.captured);
-      return callNames(call, (address, length) => captured(address, length) ?? liveReader(core, v, address, length));
+      return callNames(
+        call,
+        (address, length) => captured(address, length) ?? liveReader(core, v, address, length),
+      );
     },
     currentCall: (v) => {
       const { held } = v.state;
@@ -155,6 +165,8 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
   };
 }
 
+const isDown = (v: GuestVcpu): boolean => v.domain.state.shutdown !== undefined;
+
 const vcpuFor = (core: Core, cpu: Vcpu): GuestVcpu | undefined => {
   for (const domain of core.domains.values()) {
     const found = domain.vcpus.find((v) => v.cpu === cpu);
@@ -167,10 +179,15 @@ const vcpuFor = (core: Core, cpu: Vcpu): GuestVcpu | undefined => {
  * What the captured part of a call lacks is read as it is now, when the vCPU is at hand; without setting accessed
  * bits, since this is for people who look, and a guest must not run differently for being looked at.
  */
-function liveReader(core: Core, v: GuestVcpu | undefined, address: bigint, length: number): Uint8Array | undefined {
+function liveReader(
+  core: Core,
+  v: GuestVcpu | undefined,
+  address: bigint,
+  length: number,
+): Uint8Array | undefined {
   if (v === undefined) return undefined;
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const t = v.cpu.translate(BigInt.asUintN(64, address + BigInt(done)), 'read', 3);
     const mfn = t.ok ? Math.floor(t.machineAddress / PAGE_SIZE) : core.frames.count;
     if (!t.ok || mfn >= core.frames.count) return undefined;
@@ -240,4 +257,3 @@ function createCore(options: HypervisorOptions): Core {
   };
   return core;
 }
-

@@ -21,7 +21,8 @@ const address = (name: string, value: bigint, suffix = ''): DecodedValue => ({
   value,
   ...(value === 0n ? {} : { memory: { space: 'virtual' as const, address: value } }),
 });
-const flag = (name: string, value: boolean): DecodedValue => leaf(name, 'bool', value ? 'yes' : 'no', value ? 1n : 0n);
+const flag = (name: string, value: boolean): DecodedValue =>
+  leaf(name, 'bool', value ? 'yes' : 'no', value ? 1n : 0n);
 const frame = (core: Core, name: string, mfn: number | undefined): DecodedValue =>
   mfn === undefined ? leaf(name, 'mfn', 'none') : leaf(name, 'mfn', core.frames.describe(mfn), BigInt(mfn));
 const group = (name: string, text: string, children: readonly DecodedValue[]): DecodedValue => ({
@@ -36,7 +37,15 @@ const time = (name: string, ns: bigint | undefined): DecodedValue =>
 export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
   const { state, domain } = v;
   const traps = state.traps.flatMap((t, n) =>
-    t.address === 0n ? [] : [address(vectorName(n), t.address, ` DPL ${t.flags & 3}${(t.flags & 4) !== 0 ? ', masks events' : ''}`)],
+    t.address === 0n
+      ? []
+      : [
+          address(
+            vectorName(n),
+            t.address,
+            ` DPL ${t.flags & 3}${(t.flags & 4) !== 0 ? ', masks events' : ''}`,
+          ),
+        ],
   );
   const ports = domain.state.ports.flatMap((p, n) => {
     if (p.channel.kind === 'free' || p.channel.kind === 'reserved') return [];
@@ -48,7 +57,10 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
   return [
     leaf('mode', 'mode', state.kernelMode ? 'guest kernel' : 'guest user'),
     leaf('state', 'runstate', state.online ? state.run : 'offline'),
-    group('base tables', '', [frame(core, 'kernel', state.kernelTable), frame(core, 'user', state.userTable)]),
+    group('base tables', '', [
+      frame(core, 'kernel', state.kernelTable),
+      frame(core, 'user', state.userTable),
+    ]),
     group('trap table', `${traps.length} handlers`, traps),
     group('callbacks', '', [
       address('event', state.event.address),
@@ -56,11 +68,15 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
       address('syscall', state.syscall.address, state.syscall.maskEvents ? ', masks events' : ''),
       address('nmi', state.nmi),
     ]),
-    group('events', `${upcallPending(core, v) ? 'upcall pending' : 'no upcall pending'}, ${upcallMasked(core, v) ? 'masked' : 'open'}`, [
-      flag('upcall pending', upcallPending(core, v)),
-      flag('upcall masked', upcallMasked(core, v)),
-      vcpu_info.decode('vcpu_info', vcpu_info.read(info, state.infoOffset), {}),
-    ]),
+    group(
+      'events',
+      `${upcallPending(core, v) ? 'upcall pending' : 'no upcall pending'}, ${upcallMasked(core, v) ? 'masked' : 'open'}`,
+      [
+        flag('upcall pending', upcallPending(core, v)),
+        flag('upcall masked', upcallMasked(core, v)),
+        vcpu_info.decode('vcpu_info', vcpu_info.read(info, state.infoOffset), {}),
+      ],
+    ),
     group('event channels', `${ports.length} in use`, ports),
     group('timers', '', [
       time('one-shot', state.singleshot),
@@ -80,9 +96,18 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
     leaf('VM assists', 'flags', assistNames(domain.state.vmAssist), domain.state.vmAssist),
     vcpu_runstate_info.decode('run state', runstateOf(core, v), {}),
     group('domain', `d${domain.id} ${domain.name}`, [
-      leaf('frames', 'number', `${domain.state.totalPages} of ${domain.state.maxPages}`, BigInt(domain.state.totalPages)),
+      leaf(
+        'frames',
+        'number',
+        `${domain.state.totalPages} of ${domain.state.maxPages}`,
+        BigInt(domain.state.totalPages),
+      ),
       frame(core, 'shared_info', domain.state.sharedInfo),
-      leaf('wallclock', 's', String(core.memory.view(domain.state.sharedInfo).getUint32(shared_info.offset.wc_sec, true))),
+      leaf(
+        'wallclock',
+        's',
+        String(core.memory.view(domain.state.sharedInfo).getUint32(shared_info.offset.wc_sec, true)),
+      ),
       ...domain.state.grantFrames.map((mfn, i) => frame(core, `grant table frame ${i}`, mfn)),
     ]),
   ];

@@ -38,7 +38,11 @@ export const MSRS: Readonly<Record<number, Msr>> = {
   0x345: { name: 'PERF_CAPABILITIES', read: () => 0n },
   0xe7: ignored('MPERF', 0n),
   0xe8: ignored('APERF', 0n),
-  0xc000_0080: { name: 'EFER', read: (_core, v) => v.cpu.get('efer'), write: (v, value) => value === v.cpu.get('efer') },
+  0xc000_0080: {
+    name: 'EFER',
+    read: (_core, v) => v.cpu.get('efer'),
+    write: (v, value) => value === v.cpu.get('efer'),
+  },
   0xc000_0100: base('fs_base'),
   0xc000_0101: base('gs_base'),
   0xc000_0102: {

@@ -29,7 +29,14 @@ export interface PageTypes {
   getPageAndType(mfn: number, domain: DomainId, type: FrameType): Problem;
   putPageAndType(mfn: number): void;
   /** Writes one entry of a table that holds its type; checks the new one first, then drops the old one's uses. */
-  modEntry(level: Level, table: number, index: number, value: bigint, domain: DomainId, preserveAd: boolean): Problem;
+  modEntry(
+    level: Level,
+    table: number,
+    index: number,
+    value: bigint,
+    domain: DomainId,
+    preserveAd: boolean,
+  ): Problem;
   /** The checks and references of an L1 entry; for grants and the builder. */
   getFromL1e(entry: bigint, domain: DomainId): Problem;
   putFromL1e(entry: bigint, domain: DomainId): void;
@@ -55,7 +62,7 @@ const GNTTAB = 1n << 62n;
 const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL) | GNTTAB) & ~0x000f_ffff_ffff_f000n;
 const DISALLOWED = BigInt.asUintN(64, ~ALLOWED) & ~0x000f_ffff_ffff_f000n;
 
-const levelType = (level: Level): FrameType => level as FrameType;
+const levelType = (level: Level): FrameType => level;
 
 /**
  * What Xen adds to an entry of a 64-bit guest: everything is a user page, since the guest's kernel runs in ring
@@ -116,7 +123,10 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
         `${frames.describe(mfn)} is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}, so it cannot become ${FRAME_TYPE_NAMES[wanted]}`,
       );
     } else if (!has(mfn, FRAME_FLAG.VALIDATED)) {
-      return new Refusal('EINVAL', `${frames.describe(mfn)} is still being checked: the tables form a circle`);
+      return new Refusal(
+        'EINVAL',
+        `${frames.describe(mfn)} is still being checked: the tables form a circle`,
+      );
     }
     typeCount[mfn] = countOf(mfn) + 1;
     return undefined;
@@ -149,18 +159,30 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     if ((entry & PTE.PRESENT) === 0n) return undefined;
     const bad = entry & DISALLOWED_L1;
     if (bad !== 0n) {
-      return new Refusal('EINVAL', `L1 entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`);
+      return new Refusal(
+        'EINVAL',
+        `L1 entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`,
+      );
     }
     const mfn = pteFrame(entry);
     if (!exists(mfn)) {
-      return new Refusal('EPERM', `L1 entry ${pteText(entry)} maps mfn ${hex(mfn)}, which is not memory: d${domain} may not map I/O space`);
+      return new Refusal(
+        'EPERM',
+        `L1 entry ${pteText(entry)} maps mfn ${hex(mfn)}, which is not memory: d${domain} may not map I/O space`,
+      );
     }
     if (getPage(mfn, domain) !== undefined) {
-      return new Refusal('EBUSY', `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)}, which does not belong to d${domain}`);
+      return new Refusal(
+        'EBUSY',
+        `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)}, which does not belong to d${domain}`,
+      );
     }
     if ((entry & PTE.RW) !== 0n && getType(mfn, FRAME_TYPE.writable) !== undefined) {
       putPage(mfn);
-      return new Refusal('EBUSY', `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)} writable, but it is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}`);
+      return new Refusal(
+        'EBUSY',
+        `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)} writable, but it is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}`,
+      );
     }
     return undefined;
   }
@@ -181,7 +203,10 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     if ((entry & PTE.PRESENT) === 0n) return undefined;
     const bad = entry & DISALLOWED;
     if (bad !== 0n) {
-      return new Refusal('EINVAL', `L${level} entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`);
+      return new Refusal(
+        'EINVAL',
+        `L${level} entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`,
+      );
     }
     const mfn = pteFrame(entry);
     // A linear page table: a read-only entry that names its own table. It holds nothing.
@@ -192,7 +217,10 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     }
     const problem = getPageAndType(mfn, domain, levelType((level - 1) as Level));
     if (problem === undefined) return undefined;
-    return new Refusal(problem.errno, `L${level} entry ${pteText(entry)} in table mfn ${hex(table)}: ${problem.reason}`);
+    return new Refusal(
+      problem.errno,
+      `L${level} entry ${pteText(entry)} in table mfn ${hex(table)}: ${problem.reason}`,
+    );
   }
 
   function putFromTableEntry(table: number, entry: bigint): void {
@@ -225,7 +253,10 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
         for (let k = 0; k < i; k++) {
           if (guestSlot(level, k)) putEntry(level, mfn, memory.read64(mfn, k), domain);
         }
-        return new Refusal(problem.errno, `mfn ${hex(mfn)} cannot become an L${level} table, entry ${i}: ${problem.reason}`);
+        return new Refusal(
+          problem.errno,
+          `mfn ${hex(mfn)} cannot become an L${level} table, entry ${i}: ${problem.reason}`,
+        );
       }
       const adjusted = adjustEntry(level, entry);
       if (adjusted !== entry) memory.write64(mfn, i, adjusted);
@@ -253,7 +284,10 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
       const raw = memory.read64(mfn, i);
       const checked = checkDescriptor(raw);
       if (!checked.ok) {
-        return new Refusal('EINVAL', `mfn ${hex(mfn)} cannot become a descriptor table, entry ${i}: ${checked.reason}`);
+        return new Refusal(
+          'EINVAL',
+          `mfn ${hex(mfn)} cannot become a descriptor table, entry ${i}: ${checked.reason}`,
+        );
       }
       if (checked.descriptor !== raw) memory.write64(mfn, i, checked.descriptor);
     }
@@ -269,7 +303,10 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     preserveAd: boolean,
   ): Problem {
     if (!guestSlot(level, index)) {
-      return new Refusal('EINVAL', `L4 slot ${index} of mfn ${hex(table)} is one of Xen's (${FIRST_XEN_SLOT}–${LAST_XEN_SLOT})`);
+      return new Refusal(
+        'EINVAL',
+        `L4 slot ${index} of mfn ${hex(table)} is one of Xen's (${FIRST_XEN_SLOT}–${LAST_XEN_SLOT})`,
+      );
     }
     const problem = getEntry(level, table, value, domain);
     if (problem !== undefined) return problem;

@@ -255,7 +255,9 @@ const EMULATED: Readonly<Partial<Record<number, Emulation>>> = {
 /** Opcodes followed by a ModRM byte, and by an immediate byte. */
 const WITH_MODRM: ReadonlySet<number> = new Set([0x0f20, 0x0f21, 0x0f22, 0x0f23]);
 const WITH_IMMEDIATE: ReadonlySet<number> = new Set([0xe4, 0xe5, 0xe6, 0xe7]);
-const PREFIXES: ReadonlySet<number> = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
+const PREFIXES: ReadonlySet<number> = new Set([
+  0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3,
+]);
 
 /** SDM vol. 2 §2.1: prefixes, REX, one or two opcode bytes, and what the table above needs after them. */
 function decode(bytes: Uint8Array): { readonly opcode: number; readonly i: Instruction } | undefined {

@@ -28,7 +28,8 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
 
   const steps = walkTables(core.memory, state.kernelTable, address);
   const leaf = steps[3];
-  if (leaf === undefined || (leaf.entry & PTE.PRESENT) === 0n || (leaf.entry & PTE.RW) !== 0n) return undefined;
+  if (leaf === undefined || (leaf.entry & PTE.PRESENT) === 0n || (leaf.entry & PTE.RW) !== 0n)
+    return undefined;
   // Read-only higher up is the guest's doing, and its fault.
   if (steps.some((s) => s.level !== 1 && (s.entry & PTE.RW) === 0n)) return undefined;
   const table = pteFrame(leaf.entry);
@@ -41,7 +42,11 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
   memory.copy(copy, table);
   const aside = leaf.entry;
   const before = saveRegisters(cpu);
-  memory.write64(leaf.table, leaf.index, makePte(copy, PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY));
+  memory.write64(
+    leaf.table,
+    leaf.index,
+    makePte(copy, PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY),
+  );
   cpu.flushPage(address);
   core.cpu.skipBreakpoint(cpu);
   const exit = cpu.run(cpu.get('icount') + 1n);

@@ -54,7 +54,10 @@ export function stealFrames(
     }
     const f = flags[mfn] ?? 0;
     if (refs[mfn] !== 1 || (f & FRAME_FLAG.ALLOCATED) === 0 || (f & FRAME_FLAG.LENT) !== 0) {
-      fail('EINVAL', `${core.frames.describe(mfn)} is still mapped or used: only frames nobody uses can be exchanged`);
+      fail(
+        'EINVAL',
+        `${core.frames.describe(mfn)} is still mapped or used: only frames nobody uses can be exchanged`,
+      );
     }
   }
   if (new Set(frames).size !== frames.length) fail('EINVAL', 'a frame is named twice');

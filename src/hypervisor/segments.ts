@@ -19,5 +19,7 @@ export function loadSegmentBase(_core: Core, v: GuestVcpu, selector: number): bi
   // The processor's own read: supervisor rights.
   if (cpu.readLinear(base + BigInt(offset), bytes, 0) < 8) return 0n;
   const descriptor = new DataView(bytes.buffer).getBigUint64(0, true);
-  return (descriptor & PRESENT) !== 0n && (descriptor & CODE_OR_DATA) !== 0n ? descriptorBase(descriptor) : 0n;
+  return (descriptor & PRESENT) !== 0n && (descriptor & CODE_OR_DATA) !== 0n
+    ? descriptorBase(descriptor)
+    : 0n;
 }

@@ -11,7 +11,20 @@ import type { GuestVcpu, Outcome } from './types';
 import { setInfoCr2 } from './vcpu';
 
 /** SDM vol. 3 table 6-1. */
-export const VECTOR = { DB: 1, NMI: 2, BP: 3, OF: 4, UD: 6, NM: 7, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, AC: 17 } as const;
+export const VECTOR = {
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  UD: 6,
+  NM: 7,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  AC: 17,
+} as const;
 const NAMES = [
   '#DE', '#DB', 'NMI', '#BP', '#OF', '#BR', '#UD', '#NM', '#DF', 'coprocessor overrun', '#TS', '#NP', '#SS', '#GP',
   '#PF', 'vector 15', '#MF', '#AC', '#MC', '#XM', '#VE', '#CP',

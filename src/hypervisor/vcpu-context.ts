@@ -85,7 +85,8 @@ export function initialiseVcpu(core: Core, v: GuestVcpu, c: Context): void {
   // Entries stand at the place of their vector in this list, whatever their `vector` says.
   c.trap_ctxt.forEach((entry, n) => {
     const slot = state.traps[n];
-    if (slot !== undefined) Object.assign(slot, { cs: entry.cs | 3, flags: entry.flags, address: entry.address });
+    if (slot !== undefined)
+      Object.assign(slot, { cs: entry.cs | 3, flags: entry.flags, address: entry.address });
   });
   const flag = (bit: number): boolean => (Number(c.flags) & bit) !== 0;
   state.event = { address: c.event_callback_eip, maskEvents: true };

@@ -24,13 +24,18 @@ const hidden: Readonly<Record<string, string>> = {
 };
 
 function ask(): { facts: Facts } | { reason: string } {
-  if (!existsSync('/usr/include/xen/xen.h')) return { reason: "Xen's headers are not installed (libxen-dev)" };
+  if (!existsSync('/usr/include/xen/xen.h'))
+    return { reason: "Xen's headers are not installed (libxen-dev)" };
   const folder = mkdtempSync(join(tmpdir(), 'hyperstep-abi-'));
   try {
     const source = join(folder, 'abi.c');
     const program = join(folder, 'abi');
     writeFileSync(source, cProgram());
-    const made = spawnSync('cc', ['-std=gnu11', '-w', '-D__XEN_INTERFACE_VERSION__=0x00040f00', '-o', program, source], { encoding: 'utf8' });
+    const made = spawnSync(
+      'cc',
+      ['-std=gnu11', '-w', '-D__XEN_INTERFACE_VERSION__=0x00040f00', '-o', program, source],
+      { encoding: 'utf8' },
+    );
     if (made.error !== undefined) return { reason: `no C compiler: ${made.error.message}` };
     assert.equal(made.status, 0, made.stderr);
     return { facts: parse(spawnSync(program, { encoding: 'utf8' }).stdout) };

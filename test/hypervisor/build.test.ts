@@ -72,7 +72,8 @@ describe('domain builder', () => {
     const as = (va: bigint, access: 'read' | 'write'): boolean => m.v.cpu.translate(va, access, 3).ok;
     assert.ok(as(MACH2PHYS_VIRT_START, 'read'));
     assert.ok(!as(MACH2PHYS_VIRT_START, 'write'));
-    for (const va of [0xffff_8100_0000_0000n, 0xffff_8200_0000_0000n, 0xffff_8300_0000_0000n]) assert.ok(!as(va, 'read'));
+    for (const va of [0xffff_8100_0000_0000n, 0xffff_8200_0000_0000n, 0xffff_8300_0000_0000n])
+      assert.ok(!as(va, 'read'));
     assert.ok(m.v.cpu.translate(0xffff_8200_0000_e000n, 'read', 0).ok, 'the processor sees the GDT');
   });
 
@@ -103,7 +104,10 @@ describe('domain builder', () => {
   it('says what does not fit', () => {
     const m = testMachine({ domains: 0, memory: 2 ** 22 });
     const fails = (build: Parameters<typeof m.build>[0], pattern: RegExp): void =>
-      assert.throws(() => m.build(build), (e) => e instanceof BuildError && pattern.test(e.message));
+      assert.throws(
+        () => m.build(build),
+        (e) => e instanceof BuildError && pattern.test(e.message),
+      );
     fails({ memory: 4096 }, /kernel 'tiny' does not fit: 16 frames/);
     fails({ memory: 0 }, /memory of 0 bytes/);
     fails({ memory: Number.NaN }, /memory of NaN bytes/);

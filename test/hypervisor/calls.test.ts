@@ -1,13 +1,36 @@
 import assert from 'node:assert/strict';
 import { DOMID } from '../../src/abi/domains';
-import { EVTCHNOP, evtchn_alloc_unbound, evtchn_bind_virq, evtchn_bind_ipi, evtchn_close, evtchn_send, evtchn_status, VIRQ } from '../../src/abi/events';
-import { GNTST, GTF, GNTTABOP, gnttab_copy, gnttab_query_size, gnttab_setup_table, grant_entry_v1 } from '../../src/abi/grant';
+import {
+  EVTCHNOP,
+  evtchn_alloc_unbound,
+  evtchn_bind_virq,
+  evtchn_bind_ipi,
+  evtchn_close,
+  evtchn_send,
+  evtchn_status,
+  VIRQ,
+} from '../../src/abi/events';
+import {
+  GNTST,
+  GTF,
+  GNTTABOP,
+  gnttab_copy,
+  gnttab_query_size,
+  gnttab_setup_table,
+  grant_entry_v1,
+} from '../../src/abi/grant';
 import { vcpu_info } from '../../src/abi/info';
 import { chars, u32, u64, ulong } from '../../src/abi/layout';
 import { XENMEM, xen_memory_map, xen_memory_reservation } from '../../src/abi/memory';
 import { multicall_entry, PTE, makePte } from '../../src/abi/mmu';
 import { sched_poll, sched_shutdown } from '../../src/abi/sched';
-import { VCPUOP, vcpu_guest_context, vcpu_register_vcpu_info, vcpu_runstate_info, vcpu_set_singleshot_timer } from '../../src/abi/vcpu';
+import {
+  VCPUOP,
+  vcpu_guest_context,
+  vcpu_register_vcpu_info,
+  vcpu_runstate_info,
+  vcpu_set_singleshot_timer,
+} from '../../src/abi/vcpu';
 import { XENVER, xen_feature_info } from '../../src/abi/version';
 import type { EventPort, GrantRef } from '../../src/base/branded';
 import { checkFrames } from '../../src/hypervisor/check';
@@ -48,7 +71,10 @@ describe('event channels', () => {
       m.put(evtchn_bind_virq, { virq: number, vcpu, port: 0 });
       return m.call('event_channel_op', EVTCHNOP.EVTCHNOP_bind_virq, SCRATCH);
     };
-    assert.deepEqual([virq(24, 0).errno, virq(VIRQ.VIRQ_ARGO, 1).errno, virq(0, 5).errno], ['EINVAL', 'EINVAL', 'ENOENT']);
+    assert.deepEqual(
+      [virq(24, 0).errno, virq(VIRQ.VIRQ_ARGO, 1).errno, virq(0, 5).errno],
+      ['EINVAL', 'EINVAL', 'ENOENT'],
+    );
     assert.equal(virq(0, 0).result, 0n);
     assert.match(virq(0, 0).reason ?? '', /VIRQ 0 is bound to port 3 already/);
     m.put(evtchn_alloc_unbound, { dom: 7, remote_dom: 0, port: 0 });
@@ -118,11 +144,19 @@ describe('scheduling and time', () => {
     m.call('vcpu_op', VCPUOP.VCPUOP_get_runstate_info, 0, SCRATCH);
     const run = m.fetch(vcpu_runstate_info, SCRATCH);
     assert.equal(run.state, 0);
-    assert.equal(run.time.reduce((a, b) => a + b, 0n), 8000n, 'from 1000 to 9000');
+    assert.equal(
+      run.time.reduce((a, b) => a + b, 0n),
+      8000n,
+      'from 1000 to 9000',
+    );
   });
 
   it('shuts down with the reason given', () => {
-    for (const [reason, name] of [[0, 'poweroff'], [1, 'reboot'], [3, 'crash']] as const) {
+    for (const [reason, name] of [
+      [0, 'poweroff'],
+      [1, 'reboot'],
+      [3, 'crash'],
+    ] as const) {
       const m = testMachine();
       m.put(sched_shutdown, { reason });
       assert.equal(m.call('sched_op', 2, SCRATCH).outcome, 'shutdown');
@@ -143,15 +177,19 @@ describe('scheduling and time', () => {
     context.ctrlreg[3] = BigInt(m.frameOf(PAGE)) << 12n;
     const at = VIRT_BASE + 0x9000n;
     m.put(vcpu_guest_context, context, at);
-    assert.match(m.call('vcpu_op', VCPUOP.VCPUOP_initialise, 1, at).reason ?? '', /kernel base table: .*in use as writable/);
+    assert.match(
+      m.call('vcpu_op', VCPUOP.VCPUOP_initialise, 1, at).reason ?? '',
+      /kernel base table: .*in use as writable/,
+    );
     context.ctrlreg[3] = BigInt(m.v.state.kernelTable) << 12n;
     m.put(vcpu_guest_context, context, at);
     assert.equal(m.call('vcpu_op', VCPUOP.VCPUOP_initialise, 1, at).result, 0n);
     assert.equal(m.call('vcpu_op', VCPUOP.VCPUOP_initialise, 1, at).errno, 'EEXIST');
     assert.equal(m.call('vcpu_op', VCPUOP.VCPUOP_up, 1).result, 0n);
     const second = m.domain.vcpus[1];
-    assert.equal(second?.state.run, 'runnable');
-    assert.equal(second?.cpu.get('rip'), VIRT_BASE);
+    assert.ok(second);
+    assert.equal(second.state.run, 'runnable');
+    assert.equal(second.cpu.get('rip'), VIRT_BASE);
     assert.deepEqual(checkFrames(m.core), []);
   });
 
@@ -174,7 +212,12 @@ describe('scheduling and time', () => {
 });
 
 describe('memory_op', () => {
-  const reserve = (m: ReturnType<typeof testMachine>, cmd: number, frames: readonly bigint[], order = 0): ReturnType<typeof m.call> => {
+  const reserve = (
+    m: ReturnType<typeof testMachine>,
+    cmd: number,
+    frames: readonly bigint[],
+    order = 0,
+  ): ReturnType<typeof m.call> => {
     frames.forEach((f, i) => m.put(ulong, f, SCRATCH + 128n + BigInt(i * 8)));
     m.put(xen_memory_reservation, {
       extent_start: SCRATCH + 128n, nr_extents: BigInt(frames.length), extent_order: order, mem_flags: 0, domid: DOMID.SELF,
@@ -191,11 +234,17 @@ describe('memory_op', () => {
     assert.equal(m.domain.state.p2m[300], -1);
     const again = reserve(m, XENMEM.XENMEM_decrease_reservation, [BigInt(mfn)]);
     assert.equal(again.result, 0n);
-    assert.match(again.reason ?? '', /decrease_reservation: 0 of 1 extents done: .*free.* does not belong to d1/);
+    assert.match(
+      again.reason ?? '',
+      /decrease_reservation: 0 of 1 extents done: .*free.* does not belong to d1/,
+    );
     assert.equal(reserve(m, XENMEM.XENMEM_populate_physmap, [300n]).result, 1n);
     const fresh = m.fetch(ulong, SCRATCH + 128n);
     assert.equal(m.domain.state.p2m[300], Number(fresh));
-    assert.match(reserve(m, XENMEM.XENMEM_increase_reservation, [0n]).reason ?? '', /has 1024 of at most 1024 frames/);
+    assert.match(
+      reserve(m, XENMEM.XENMEM_increase_reservation, [0n]).reason ?? '',
+      /has 1024 of at most 1024 frames/,
+    );
     assert.deepEqual(checkFrames(m.core), []);
   });
 
@@ -236,7 +285,12 @@ describe('grants', () => {
     assert.equal(m.call('update_va_mapping', PAGE, makePte(Number(mfn), PTE.PRESENT | PTE.RW), 0).result, 0n);
     m.put(gnttab_query_size, { dom: DOMID.SELF, nr_frames: 0, max_nr_frames: 0, status: -1 });
     m.call('grant_table_op', GNTTABOP.GNTTABOP_query_size, SCRATCH, 1);
-    assert.deepEqual(m.fetch(gnttab_query_size, SCRATCH), { dom: DOMID.SELF, nr_frames: 2, max_nr_frames: 64, status: 0 });
+    assert.deepEqual(m.fetch(gnttab_query_size, SCRATCH), {
+      dom: DOMID.SELF,
+      nr_frames: 2,
+      max_nr_frames: 64,
+      status: 0,
+    });
     m.put(gnttab_setup_table, { dom: DOMID.SELF, nr_frames: 65, status: 0, frame_list: SCRATCH + 64n });
     const many = m.call('grant_table_op', GNTTABOP.GNTTABOP_setup_table, SCRATCH, 1);
     assert.equal(many.result, 0n);
@@ -271,7 +325,10 @@ describe('grants', () => {
     }
     const got = map(8, false);
     assert.ok(got.ok);
-    assert.equal(m.core.memory.view(table).getUint16(64, true), GTF.permit_access | GTF.readonly | GTF.reading);
+    assert.equal(
+      m.core.memory.view(table).getUint16(64, true),
+      GTF.permit_access | GTF.readonly | GTF.reading,
+    );
     assert.deepEqual(checkFrames(m.core), []);
     m.hv.backend.unmapGrant(got.mapping);
     m.hv.backend.unmapGrant(got.mapping);
@@ -282,7 +339,10 @@ describe('grants', () => {
   it('copies between pages within their bounds', () => {
     const m = testMachine();
     m.put(ulong, 0x1122_3344_5566_7788n, PAGE);
-    const side = (page: bigint, offset: number): { u: { gmfn: bigint; ref: number }; domid: number; offset: number } => {
+    const side = (
+      page: bigint,
+      offset: number,
+    ): { u: { gmfn: bigint; ref: number }; domid: number; offset: number } => {
       const gmfn = BigInt(m.frameOf(page));
       return { u: { gmfn, ref: Number(gmfn) }, domid: DOMID.SELF, offset };
     };
@@ -321,12 +381,21 @@ describe('versions and small calls', () => {
     m.put(multicall_entry, entry(13, 0n), SCRATCH + 64n);
     m.put(multicall_entry, entry(3, 0n, 0x7000n), SCRATCH + 128n);
     assert.equal(m.call('multicall', SCRATCH, 3).result, 0n);
-    const results = [0n, 64n, 128n].map((o) => BigInt.asIntN(64, m.fetch(multicall_entry, SCRATCH + o).result));
+    const results = [0n, 64n, 128n].map((o) =>
+      BigInt.asIntN(64, m.fetch(multicall_entry, SCRATCH + o).result),
+    );
     assert.deepEqual(results, [0x40011n, -22n, 0n]);
     assert.equal(m.v.state.kernelSp, 0x7000n);
-    assert.deepEqual(m.calls.map((c) => [c.nr, c.depth]), [[17, 1], [13, 1], [3, 1], [13, 0]]);
+    assert.deepEqual(
+      m.calls.map((c) => [c.nr, c.depth]),
+      [
+        [17, 1],
+        [13, 1],
+        [3, 1],
+        [13, 0],
+      ],
+    );
     const far = m.call('multicall', 0x10n, 1);
     assert.match(far.reason ?? '', /multicall entry 0: 0x10: the L4 entry 0/);
   });
 });
-

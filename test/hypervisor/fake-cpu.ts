@@ -53,7 +53,8 @@ function walk(
   let executable = true;
   const error = (present: boolean): Untranslated => ({
     ok: false,
-    error: (present ? 1 : 0) | (access === 'write' ? 2 : 0) | (cpl === 3 ? 4 : 0) | (access === 'fetch' ? 16 : 0),
+    error:
+      (present ? 1 : 0) | (access === 'write' ? 2 : 0) | (cpl === 3 ? 4 : 0) | (access === 'fetch' ? 16 : 0),
   });
   const touched: number[] = [];
   for (let level = 4; level >= 1; level--) {
@@ -67,7 +68,8 @@ function walk(
     touched.push(at);
     table = pteFrame(entry);
   }
-  if ((cpl === 3 && !user) || (access === 'write' && !writable) || (access === 'fetch' && !executable)) return error(true);
+  if ((cpl === 3 && !user) || (access === 'write' && !writable) || (access === 'fetch' && !executable))
+    return error(true);
   if (table >= mem.frameCount) return error(true);
   if (mark) {
     touched.forEach((at, i) => {
@@ -75,13 +77,26 @@ function walk(
       mem.view.setBigUint64(at, mem.view.getBigUint64(at, true) | PTE.ACCESSED | dirty, true);
     });
   }
-  return { ok: true, machineAddress: table * PAGE + Number(linear & 0xfffn), pageShift: 12, writable, user, executable };
+  return {
+    ok: true,
+    machineAddress: table * PAGE + Number(linear & 0xfffn),
+    pageShift: 12,
+    writable,
+    user,
+    executable,
+  };
 }
 
 function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
   const fields = new Map<FieldName, bigint>();
   const get = (field: FieldName): bigint => fields.get(field) ?? 0n;
-  function copy(linear: bigint, length: number, access: Access, cpl: number, piece: (at: number, done: number, n: number) => void): number {
+  function copy(
+    linear: bigint,
+    length: number,
+    access: Access,
+    cpl: number,
+    piece: (at: number, done: number, n: number) => void,
+  ): number {
     let done = 0;
     while (done < length) {
       const t = walk(mem, get('cr3'), BigInt.asUintN(64, linear + BigInt(done)), access, cpl, true);
@@ -110,6 +125,8 @@ function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
     readLinear: (linear, into, cpl) =>
       copy(linear, into.length, 'read', cpl, (at, done, n) => into.set(mem.bytes.subarray(at, at + n), done)),
     writeLinear: (linear, from, cpl) =>
-      copy(linear, from.length, 'write', cpl, (at, done, n) => mem.bytes.set(from.subarray(done, done + n), at)),
+      copy(linear, from.length, 'write', cpl, (at, done, n) =>
+        mem.bytes.set(from.subarray(done, done + n), at),
+      ),
   };
 }

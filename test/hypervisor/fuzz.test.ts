@@ -22,14 +22,16 @@ function fuzz(seed: number, steps: number): { machine: TestMachine; ended: numbe
       new DataView(page.buffer).setUint32(i, value, true);
     }
     m.v.cpu.writeLinear(SCRATCH, page, 3);
-    const arg = (): bigint => (r.chance(2) ? BigInt(r.below(48)) : r.chance(2) ? SCRATCH + BigInt(r.below(64) * 8) : r.wild());
+    const arg = (): bigint =>
+      r.chance(2) ? BigInt(r.below(48)) : r.chance(2) ? SCRATCH + BigInt(r.below(64) * 8) : r.wild();
     const declared = r.pick(HYPERCALLS);
     const nr = r.chance(30) ? r.below(200) : declared.nr;
     if (deadly.has(declared.name) && !r.chance(4)) continue;
     const registers = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as const;
     const args = registers.map(arg);
     // Counts are kept small: a batch of 2^32 elements is only slow.
-    if (declared.name.startsWith('mmu') || declared.name === 'grant_table_op') args[declared.nr === 20 ? 2 : 1] = BigInt(r.below(4));
+    if (declared.name.startsWith('mmu') || declared.name === 'grant_table_op')
+      args[declared.nr === 20 ? 2 : 1] = BigInt(r.below(4));
     if (declared.nr === 13) args[1] = BigInt(r.below(6));
     m.v.cpu.set('rax', BigInt(nr));
     registers.forEach((name, i) => m.v.cpu.set(name, args[i] ?? 0n));
@@ -40,10 +42,15 @@ function fuzz(seed: number, steps: number): { machine: TestMachine; ended: numbe
     if (call !== undefined) {
       const view = m.hv.view(m.v, call);
       assert.ok(view.name.length > 0);
-      if (call.errno !== undefined) assert.ok((call.reason ?? '').length > 4, `${view.name} refuses without a reason`);
+      if (call.errno !== undefined)
+        assert.ok((call.reason ?? '').length > 4, `${view.name} refuses without a reason`);
       assert.equal(call.errno === undefined ? undefined : errnoName(call.result ?? 0n), call.errno);
     }
-    assert.deepEqual(m.log.filter((l) => l.startsWith('error')), [], `seed ${seed}, step ${n}: ${declared.name}(${args.map((a) => a.toString(16)).join(', ')})`);
+    assert.deepEqual(
+      m.log.filter((l) => l.startsWith('error')),
+      [],
+      `seed ${seed}, step ${n}: ${declared.name}(${args.map((a) => a.toString(16)).join(', ')})`,
+    );
     if (n % 200 === 0) assert.deepEqual(checkFrames(m.core), [], `seed ${seed}, step ${n}`);
     if (m.domain.state.shutdown !== undefined || m.v.state.run !== 'running' || !m.v.state.kernelMode) {
       ended++;

@@ -19,7 +19,14 @@ export const SCRATCH = VIRT_BASE + 0x8000n;
 
 export const tinyKernel = (layout: Partial<KernelInput['layout']> = {}): KernelInput => ({
   name: 'tiny',
-  segments: [{ virtual: VIRT_BASE, pseudoPhysical: 0n, data: new Uint8Array(64).fill(0x90), memsz: IMAGE_PAGES * 4096 }],
+  segments: [
+    {
+      virtual: VIRT_BASE,
+      pseudoPhysical: 0n,
+      data: new Uint8Array(64).fill(0x90),
+      memsz: IMAGE_PAGES * 4096,
+    },
+  ],
   layout: {
     virtBase: VIRT_BASE,
     virtKstart: VIRT_BASE,
@@ -73,7 +80,10 @@ export function testMachine(
   const memory = options.memory ?? DEFAULT_MEMORY;
   const count = options.domains ?? 1;
   const vcpus = options.vcpus ?? 1;
-  const cpu = fakeCpu(machineFramesFor(Array.from({ length: Math.max(count, 1) }, () => memory)), Math.max(count, 1) * vcpus);
+  const cpu = fakeCpu(
+    machineFramesFor(Array.from({ length: Math.max(count, 1) }, () => memory)),
+    Math.max(count, 1) * vcpus,
+  );
   const calls: Call[] = [];
   const traps: string[] = [];
   const log: string[] = [];
@@ -144,7 +154,8 @@ export function testMachine(
     },
     fetch: (type, at) => {
       const bytes = new Uint8Array(type.size);
-      if (machine.v.cpu.readLinear(at, bytes, 3) < bytes.length) throw new Error(`0x${at.toString(16)} cannot be read`);
+      if (machine.v.cpu.readLinear(at, bytes, 3) < bytes.length)
+        throw new Error(`0x${at.toString(16)} cannot be read`);
       return type.read(new DataView(bytes.buffer), 0);
     },
     frameOf: (va) => {

@@ -57,8 +57,16 @@ describe('page tables', () => {
   it('refuses flags that are not the guest’s to set', () => {
     const m = testMachine();
     const mfn = m.frameOf(PAGE);
-    refused(m.call('update_va_mapping', PAGE, makePte(mfn, RW | PTE.PCD), 0), 'EINVAL', /flags that are not the guest's to set: 0x10 \(PCD\)/);
-    refused(m.call('update_va_mapping', PAGE, makePte(mfn, RW | (1n << 62n)), 0), 'EINVAL', /not the guest's/);
+    refused(
+      m.call('update_va_mapping', PAGE, makePte(mfn, RW | PTE.PCD), 0),
+      'EINVAL',
+      /flags that are not the guest's to set: 0x10 \(PCD\)/,
+    );
+    refused(
+      m.call('update_va_mapping', PAGE, makePte(mfn, RW | (1n << 62n)), 0),
+      'EINVAL',
+      /not the guest's/,
+    );
     assert.equal(m.call('update_va_mapping', PAGE, makePte(mfn, RW | (1n << 61n)), 0).result, 0n);
   });
 
@@ -75,12 +83,20 @@ describe('page tables', () => {
   it('keeps tables from being mapped writable, in either order', () => {
     const m = testMachine();
     const table = m.frameOf(PAGE);
-    refused(ext(m, MMUEXT.MMUEXT_PIN_L1_TABLE, table), 'EINVAL', /in use as writable, so it cannot become L1/);
+    refused(
+      ext(m, MMUEXT.MMUEXT_PIN_L1_TABLE, table),
+      'EINVAL',
+      /in use as writable, so it cannot become L1/,
+    );
     assert.equal(m.call('update_va_mapping', PAGE, makePte(table, RO), 0).result, 0n);
     const flushes = m.cpu.flushes;
     assert.equal(ext(m, MMUEXT.MMUEXT_PIN_L1_TABLE, table).result, 0n);
     assert.ok(m.cpu.flushes > flushes, 'stale writable translations are flushed');
-    refused(m.call('update_va_mapping', PAGE, makePte(table, RW), 0), 'EBUSY', /writable, but it is in use as L1/);
+    refused(
+      m.call('update_va_mapping', PAGE, makePte(table, RW), 0),
+      'EBUSY',
+      /writable, but it is in use as L1/,
+    );
     refused(m.call('update_va_mapping', OTHER, makePte(table, RW), 0), 'EBUSY', /in use as L1/);
     assert.equal(ext(m, MMUEXT.MMUEXT_UNPIN_TABLE, table).result, 0n);
     assert.equal(m.call('update_va_mapping', PAGE, makePte(table, RW), 0).result, 0n);
@@ -93,7 +109,11 @@ describe('page tables', () => {
     m.core.memory.write64(table, 3, makePte(m.frameOf(OTHER), RO));
     m.core.memory.write64(table, 9, makePte(m.core.slots.m2pFrame, RW));
     m.call('update_va_mapping', PAGE, makePte(table, RO), 0);
-    refused(ext(m, MMUEXT.MMUEXT_PIN_L1_TABLE, table), 'EBUSY', /cannot become an L1 table, entry 9: L1 entry/);
+    refused(
+      ext(m, MMUEXT.MMUEXT_PIN_L1_TABLE, table),
+      'EBUSY',
+      /cannot become an L1 table, entry 9: L1 entry/,
+    );
     refused(ext(m, MMUEXT.MMUEXT_PIN_L2_TABLE, table), 'EINVAL', /cannot become an L2 table, entry 3/);
     assert.deepEqual(checkFrames(m.core), []);
   });
@@ -119,7 +139,8 @@ describe('page tables', () => {
   it('keeps Xen’s slots of an L4', () => {
     const m = testMachine();
     const at = (slot: number): bigint => (BigInt(m.v.state.kernelTable) << 12n) + BigInt(slot * 8);
-    for (const slot of [256, 260, 271]) refused(update(m, at(slot), 0n), 'EINVAL', new RegExp(`L4 slot ${slot} .*Xen's`));
+    for (const slot of [256, 260, 271])
+      refused(update(m, at(slot), 0n), 'EINVAL', new RegExp(`L4 slot ${slot} .*Xen's`));
     assert.equal(update(m, at(272), 0n).result, 0n);
     assert.equal(update(m, at(255), 0n).result, 0n);
   });
@@ -152,14 +173,26 @@ describe('page tables', () => {
 
   it('names the address and the level when arguments cannot be read', () => {
     const m = testMachine();
-    refused(m.call('mmu_update', VIRT_BASE - 4096n, 1, 0, DOMID.SELF), 'EFAULT', /0xffffffff7ffff000: the L3 entry 509 of mfn .* is not present/);
-    refused(m.call('mmu_update', 0xffff_8000_0000_0000n, 1, 0, DOMID.SELF), 'EFAULT', /not in the guest's part/);
+    refused(
+      m.call('mmu_update', VIRT_BASE - 4096n, 1, 0, DOMID.SELF),
+      'EFAULT',
+      /0xffffffff7ffff000: the L3 entry 509 of mfn .* is not present/,
+    );
+    refused(
+      m.call('mmu_update', 0xffff_8000_0000_0000n, 1, 0, DOMID.SELF),
+      'EFAULT',
+      /not in the guest's part/,
+    );
     refused(m.call('mmu_update', 0x1_0000_0000_0000n, 1, 0, DOMID.SELF), 'EFAULT', /guest's part|canonical/);
   });
 
   it('refuses other domains', () => {
     const m = testMachine({ domains: 2 });
-    refused(m.call('mmu_update', SCRATCH, 1, 0, 2), 'EPERM', /may not update the tables or map the frames of domain 2/);
+    refused(
+      m.call('mmu_update', SCRATCH, 1, 0, 2),
+      'EPERM',
+      /may not update the tables or map the frames of domain 2/,
+    );
     refused(m.call('mmu_update', SCRATCH, 1, 0, 9), 'ESRCH', /no domain 9/);
     refused(m.call('update_va_mapping_otherdomain', PAGE, 0, 0, 2), 'EPERM', /domain 2/);
   });

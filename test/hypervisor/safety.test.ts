@@ -23,7 +23,7 @@ interface Step {
 }
 
 /** What a hostile kernel might try next. */
-function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number[]): (() => Step) {
+function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number[]): () => Step {
   const { core } = m;
   const owned = (): number => r.pick(pool);
   const anyFrame = (): number => {
@@ -48,8 +48,10 @@ function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number
     v.cpu.writeLinear(SCRATCH, bytes, 3);
     return SCRATCH;
   };
-  const done = (name: string, ...args: (bigint | number)[]): boolean => m.callOn(v, name, ...args).result >= 0n;
-  const tables = (): number[] => pool.filter((f) => (core.frames.type[f] ?? 0) <= 4 && (core.frames.typeCount[f] ?? 0) > 0);
+  const done = (name: string, ...args: (bigint | number)[]): boolean =>
+    m.callOn(v, name, ...args).result >= 0n;
+  const tables = (): number[] =>
+    pool.filter((f) => (core.frames.type[f] ?? 0) <= 4 && (core.frames.typeCount[f] ?? 0) > 0);
 
   const ext = (cmd: number, mfn: number, src = 0): boolean => {
     const at = put(mmuext_op, {
@@ -145,22 +147,29 @@ function soak(seed: number, steps: number): Map<string, number> {
   const vcpus = [...m.hv.domains.values()].flatMap((d) => [...d.vcpus]);
   const pools = vcpus.map(poolOf);
   // Each sees the other's frames, too.
-  const attackers = vcpus.map((v, i) => attacker(m, v, r, [...(pools[i] ?? []), ...(pools[1 - i] ?? []).slice(0, 3)]));
+  const attackers = vcpus.map((v, i) =>
+    attacker(m, v, r, [...(pools[i] ?? []), ...(pools[1 - i] ?? []).slice(0, 3)]),
+  );
   const succeeded = new Map<string, number>();
-  let last = '';
   for (let n = 0; n < steps; n++) {
     const who = r.below(vcpus.length);
     const v = vcpus[who];
     const next = attackers[who];
     if (v === undefined || next === undefined || v.domain.state.shutdown !== undefined) continue;
     const step = next();
-    last = step.name;
     if (step.run()) succeeded.set(step.name, (succeeded.get(step.name) ?? 0) + 1);
     if (n % 64 === 0 || n === steps - 1) {
-      assert.deepEqual(checkFrames(m.core), [], `seed ${seed}, after step ${n}, the last of which was '${last}'`);
+      assert.deepEqual(
+        checkFrames(m.core),
+        [],
+        `seed ${seed}, after step ${n}, the last of which was '${step.name}'`,
+      );
     }
   }
-  assert.deepEqual(m.log.filter((l) => l.startsWith('error')), []);
+  assert.deepEqual(
+    m.log.filter((l) => l.startsWith('error')),
+    [],
+  );
   for (const d of m.hv.domains.values()) assert.equal(d.state.shutdown, undefined, d.state.crashText);
   // The scratch page is what the attack runs on: it must not have been lost.
   for (const v of vcpus) {

@@ -30,11 +30,16 @@ describe('holding a vCPU', () => {
     const call = m.hv.currentCall(m.v);
     assert.ok(call);
     const view = m.hv.view(m.v, call);
-    assert.deepEqual([view.name, view.op, view.nr, view.result], ['mmu_update', 'machphys_update', 1, undefined]);
+    assert.deepEqual(
+      [view.name, view.op, view.nr, view.result],
+      ['mmu_update', 'machphys_update', 1, undefined],
+    );
     const [ureqs, count] = view.args;
     assert.equal(count?.text, '1');
-    assert.equal(ureqs?.children?.[0]?.name, 'ptr');
-    assert.match(ureqs.children[0]?.text ?? '', /MMU_MACHPHYS_UPDATE 0x5000/);
+    const [ptr] = ureqs?.children ?? [];
+    assert.ok(ptr);
+    assert.equal(ptr.name, 'ptr');
+    assert.match(ptr.text, /MMU_MACHPHYS_UPDATE 0x5000/);
     assert.deepEqual(m.hv.namesOf(m.v, call), ['mmu_update', 'mmu_update.machphys_update']);
     assert.equal(m.hv.deliverPending(m.v), 'hold');
     assert.equal(m.hv.resume(m.v), 'run');

@@ -49,7 +49,10 @@ describe('traps', () => {
     assert.equal(cpu.rflags, 0x202n);
     assert.ok(upcallMasked(m.core, m.v), 'the gate masks events');
     const info = m.core.memory.view(m.v.state.infoFrame);
-    assert.equal(info.getBigUint64(m.v.state.infoOffset + vcpu_info.offset.arch + arch_vcpu_info.offset.cr2, true), 0xdead_b000n);
+    assert.equal(
+      info.getBigUint64(m.v.state.infoOffset + vcpu_info.offset.arch + arch_vcpu_info.offset.cr2, true),
+      0xdead_b000n,
+    );
   });
 
   it('saves the event mask with cs, and shows IF accordingly', () => {
@@ -73,7 +76,10 @@ describe('traps', () => {
     withHandlers(bad, { vector: 6 });
     bad.v.cpu.set('rsp', 0x5000n);
     assert.equal(raise(bad, 6), 'shutdown');
-    assert.match(bad.domain.state.crashText ?? '', /#UD cannot be delivered, its kernel stack at 0x5000 faults: 0x4fc8: the L4 entry 0/);
+    assert.match(
+      bad.domain.state.crashText ?? '',
+      /#UD cannot be delivered, its kernel stack at 0x5000 faults: 0x4fc8: the L4 entry 0/,
+    );
     const xen = testMachine();
     withHandlers(xen, { vector: 6 });
     xen.v.cpu.set('rsp', 0xffff_8000_0000_1000n);
@@ -98,7 +104,10 @@ describe('traps', () => {
     m.call('iret');
     assert.equal(state.kernelMode, false);
     assert.equal(cpu.get('rax'), 0x77n, 'rax comes from the frame');
-    assert.deepEqual([cpu.get('rip'), cpu.get('rsp'), cpu.get('rcx'), cpu.get('r11')], [0x4000n, 0x6000n, 2n, 1n]);
+    assert.deepEqual(
+      [cpu.get('rip'), cpu.get('rsp'), cpu.get('rcx'), cpu.get('r11')],
+      [0x4000n, 0x6000n, 2n, 1n],
+    );
     assert.equal(cpu.rflags, 0x202n, 'IOPL is dropped');
     assert.equal(cpu.get('gs_base'), 0x1111_0000n);
     assert.equal(upcallMasked(m.core, m.v), false);
@@ -115,7 +124,17 @@ describe('traps', () => {
 
   it('crashes an iret to user without a user table', () => {
     const m = testMachine();
-    m.put(iret_context, { rax: 0n, r11: 0n, rcx: 0n, flags: 0n, rip: 0n, cs: 0xe033n, rflags: 2n, rsp: 0n, ss: 0n });
+    m.put(iret_context, {
+      rax: 0n,
+      r11: 0n,
+      rcx: 0n,
+      flags: 0n,
+      rip: 0n,
+      cs: 0xe033n,
+      rflags: 2n,
+      rsp: 0n,
+      ss: 0n,
+    });
     m.v.cpu.set('rsp', SCRATCH);
     assert.equal(m.call('iret').outcome, 'shutdown');
     assert.match(m.domain.state.crashText ?? '', /without a user base table/);
@@ -228,7 +247,9 @@ describe('privileged instructions', () => {
     m.v.cpu.set('rax', 0x4000_0000n);
     emulate(m, [0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2], 6);
     done(m, 7);
-    const text = (['rbx', 'rcx', 'rdx'] as const).map((r) => String.fromCharCode(...new Uint8Array(new BigUint64Array([m.v.cpu.get(r)]).buffer).slice(0, 4)));
+    const text = (['rbx', 'rcx', 'rdx'] as const).map((r) =>
+      String.fromCharCode(...new Uint8Array(new BigUint64Array([m.v.cpu.get(r)]).buffer).slice(0, 4)),
+    );
     assert.equal(text.join(''), 'XenVMMXenVMM');
     emulate(m, [0x0f, 0x0b, 0x90, 0x90, 0x90, 0x90, 0x90], 6);
     assert.equal(m.v.cpu.get('rip'), HANDLER + 6n);
@@ -244,4 +265,3 @@ describe('privileged instructions', () => {
     }
   });
 });
-

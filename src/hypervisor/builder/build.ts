@@ -2,7 +2,14 @@
 import { GTF, GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from '../../abi/grant';
 import { hex } from '../../abi/decoded';
 import { DOMID } from '../../abi/domains';
-import { MAX_GUEST_CMDLINE, SIF, XEN_LEGACY_MAX_VCPUS, shared_info, start_info, vcpu_info } from '../../abi/info';
+import {
+  MAX_GUEST_CMDLINE,
+  SIF,
+  XEN_LEGACY_MAX_VCPUS,
+  shared_info,
+  start_info,
+  vcpu_info,
+} from '../../abi/info';
 import { PAGE_SIZE, type DomainId, type EventPort, type Mfn, type VcpuId } from '../../base/branded';
 import { connectBackend } from '../backend-ports';
 import type { Core } from '../core';
@@ -33,16 +40,21 @@ export function buildDomain(core: Core, build: DomainBuild, kernel: KernelInput)
     throw new BuildError(`${vcpus} vCPUs: a domain has 1 to ${MAX_VCPUS}`);
   }
   if (cmdline.length >= MAX_GUEST_CMDLINE) {
-    throw new BuildError(`the command line has ${cmdline.length} characters: at most ${MAX_GUEST_CMDLINE - 1} reach the kernel`);
+    throw new BuildError(
+      `the command line has ${cmdline.length} characters: at most ${MAX_GUEST_CMDLINE - 1} reach the kernel`,
+    );
   }
   const layout = planDomain(build, kernel);
   if (core.frames.available() < layout.pages) {
-    throw new BuildError(`the domain wants ${layout.pages} frames, the machine has ${core.frames.available()} left`);
+    throw new BuildError(
+      `the domain wants ${layout.pages} frames, the machine has ${core.frames.available()} left`,
+    );
   }
   const domain = createDomain(core, build, layout);
   const frame = (pfn: number): number => {
     const mfn = domain.state.p2m[pfn];
-    if (mfn === undefined || mfn < 0) throw new BuildError(`pseudo-physical frame ${hex(pfn)} is beyond the domain's memory`);
+    if (mfn === undefined || mfn < 0)
+      throw new BuildError(`pseudo-physical frame ${hex(pfn)} is beyond the domain's memory`);
     return mfn;
   };
   loadImage(core, kernel, layout, frame);
@@ -67,7 +79,9 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
   if (sharedInfo === undefined) throw new BuildError('the machine has no frame left for shared_info');
   const processors = core.cpu.vcpus.filter((cpu) => !taken(core, cpu));
   if (processors.length < build.vcpus) {
-    throw new BuildError(`the domain wants ${build.vcpus} vCPUs, the machine has ${processors.length} processors left`);
+    throw new BuildError(
+      `the domain wants ${build.vcpus} vCPUs, the machine has ${processors.length} processors left`,
+    );
   }
   const state: DomainState = {
     maxPages: layout.pages,
@@ -141,7 +155,7 @@ function loadImage(core: Core, kernel: KernelInput, layout: Layout, frame: (pfn:
     const { data } = segment;
     let at = segment.pseudoPhysical;
     // What lies behind the data is zero already: the frames are fresh.
-    for (let done = 0; done < data.length; ) {
+    for (let done = 0; done < data.length;) {
       const offset = Number(at & 0xfffn);
       const length = Math.min(PAGE_SIZE - offset, data.length - done);
       core.memory.write(frame(Number(at >> 12n)), offset, data.subarray(done, done + length));
@@ -152,7 +166,9 @@ function loadImage(core: Core, kernel: KernelInput, layout: Layout, frame: (pfn:
   const { hypercallPage: page } = kernel.layout;
   if (page === undefined) return;
   if ((page & 0xfffn) !== 0n || page < layout.virtBase || page >= layout.virtEnd) {
-    throw new BuildError(`kernel '${kernel.name}': its hypercall page ${hex(page)} is unaligned or outside ${hex(layout.virtBase)}–${hex(layout.virtEnd)}`);
+    throw new BuildError(
+      `kernel '${kernel.name}': its hypercall page ${hex(page)} is unaligned or outside ${hex(layout.virtBase)}–${hex(layout.virtEnd)}`,
+    );
   }
   core.memory.write(frame(Number((page - layout.virtBase) >> 12n)), 0, hypercallPage());
 }
@@ -161,7 +177,7 @@ function loadImage(core: Core, kernel: KernelInput, layout: Layout, frame: (pfn:
 function connect(core: Core, domain: Domain, consoleFrame: Mfn, storeFrame: Mfn): void {
   const { state } = domain;
   const channel = (): EventPort => {
-    const remotePort = (state.ports.length) as EventPort;
+    const remotePort = state.ports.length as EventPort;
     const own = connectBackend(core.backend, { remote: domain.id, remotePort });
     return allocatePort(domain, { kind: 'interdomain', remote: DOMID.DOM0, remotePort: own });
   };
@@ -196,7 +212,10 @@ function writeStartInfo(
     store_mfn: BigInt(state.storeFrame),
     store_evtchn: state.storePort,
     // The union's members overlap; the one written last is the one that counts.
-    console: { dom0: { info_off: 0, info_size: 0 }, domU: { mfn: BigInt(state.consoleFrame), evtchn: state.consolePort } },
+    console: {
+      dom0: { info_off: 0, info_size: 0 },
+      domU: { mfn: BigInt(state.consoleFrame), evtchn: state.consolePort },
+    },
     pt_base: address(layout.tables.pfn),
     nr_pt_frames: BigInt(layout.tables.pages),
     mfn_list: layout.p2mAddress,

@@ -56,10 +56,14 @@ export function planDomain(build: DomainBuild, kernel: KernelInput): Layout {
   const pages = Math.floor(build.memory / PAGE_SIZE);
   const { virtBase, virtKend } = kernel.layout;
   if (!Number.isSafeInteger(build.memory) || pages < 1) {
-    throw new BuildError(`memory of ${build.memory} bytes: a domain needs at least one frame of ${PAGE_SIZE}`);
+    throw new BuildError(
+      `memory of ${build.memory} bytes: a domain needs at least one frame of ${PAGE_SIZE}`,
+    );
   }
   if (virtKend < virtBase || (virtBase & (PAGE - 1n)) !== 0n) {
-    throw new BuildError(`kernel '${kernel.name}' ends at ${hex(virtKend)}, below its base ${hex(virtBase)} or that is unaligned`);
+    throw new BuildError(
+      `kernel '${kernel.name}' ends at ${hex(virtKend)}, below its base ${hex(virtBase)} or that is unaligned`,
+    );
   }
   let next = Number((virtKend - virtBase + PAGE - 1n) / PAGE);
   const take = (count: number): number => {
@@ -100,7 +104,7 @@ export function planDomain(build: DomainBuild, kernel: KernelInput): Layout {
   const firstTable = next;
   let tables = 0;
   let virtEnd = 0n;
-  for (let wanted = 1; tables !== wanted; ) {
+  for (let wanted = 1; tables !== wanted;) {
     tables = wanted;
     const end = address(firstTable + tables + 1 + PADDING);
     virtEnd = ((end + FOUR_MB - 1n) / FOUR_MB) * FOUR_MB;

@@ -17,7 +17,15 @@ interface Admin {
 }
 
 /** The command stands at the front of the structure. */
-function inStructure({ name, nr, doc, commands, prefix, errno = 'EPERM', why = PRIVILEGED }: Admin): Declaration {
+function inStructure({
+  name,
+  nr,
+  doc,
+  commands,
+  prefix,
+  errno = 'EPERM',
+  why = PRIVILEGED,
+}: Admin): Declaration {
   const args = { arg: pointer() };
   const op = opsOf(name, args);
   return family({
@@ -27,7 +35,9 @@ function inStructure({ name, nr, doc, commands, prefix, errno = 'EPERM', why = P
     args,
     cmd: ({ arg }, memory) => {
       const bytes = memory(arg, 4);
-      return bytes === undefined ? undefined : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+      return bytes === undefined
+        ? undefined
+        : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
     },
     pointer: ({ arg }) => arg,
     ops: Object.entries(commands).map(([label, cmd]) =>
@@ -38,7 +48,15 @@ function inStructure({ name, nr, doc, commands, prefix, errno = 'EPERM', why = P
 }
 
 /** The command is the first argument. */
-function inRegister({ name, nr, doc, commands, prefix, errno = 'EPERM', why = PRIVILEGED }: Admin): Declaration {
+function inRegister({
+  name,
+  nr,
+  doc,
+  commands,
+  prefix,
+  errno = 'EPERM',
+  why = PRIVILEGED,
+}: Admin): Declaration {
   const args = { cmd: enumOf(u32, commands, name), arg: pointer() };
   const op = opsOf(name, args);
   return family({
@@ -62,8 +80,20 @@ export const platform_op = inStructure({
   commands: XENPF,
   prefix: 'XENPF_',
 });
-export const sysctl = inStructure({ name: 'sysctl', nr: 35, doc: 'sysctl.h', commands: SYSCTL, prefix: 'XEN_SYSCTL_' });
-export const domctl = inStructure({ name: 'domctl', nr: 36, doc: 'domctl.h', commands: DOMCTL, prefix: 'XEN_DOMCTL_' });
+export const sysctl = inStructure({
+  name: 'sysctl',
+  nr: 35,
+  doc: 'sysctl.h',
+  commands: SYSCTL,
+  prefix: 'XEN_SYSCTL_',
+});
+export const domctl = inStructure({
+  name: 'domctl',
+  nr: 36,
+  doc: 'domctl.h',
+  commands: DOMCTL,
+  prefix: 'XEN_DOMCTL_',
+});
 export const mca = inStructure({
   name: 'mca',
   nr: 48,
@@ -71,7 +101,13 @@ export const mca = inStructure({
   commands: MCA,
   prefix: 'XEN_MC_',
 });
-export const kexec_op = inRegister({ name: 'kexec_op', nr: 37, doc: 'kexec.h', commands: KEXEC, prefix: 'KEXEC_CMD_' });
+export const kexec_op = inRegister({
+  name: 'kexec_op',
+  nr: 37,
+  doc: 'kexec.h',
+  commands: KEXEC,
+  prefix: 'KEXEC_CMD_',
+});
 export const xenoprof_op = inRegister({
   name: 'xenoprof_op',
   nr: 31,
@@ -89,7 +125,13 @@ export const hvm_op = inRegister({
   why: 'for HVM domains only',
 });
 
-const argoArgs = { cmd: enumOf(u32, ARGO, 'argo_op'), arg1: pointer(), arg2: pointer(), arg3: ulong, arg4: ulong };
+const argoArgs = {
+  cmd: enumOf(u32, ARGO, 'argo_op'),
+  arg1: pointer(),
+  arg2: pointer(),
+  arg3: ulong,
+  arg4: ulong,
+};
 const argoOp = opsOf('argo_op', argoArgs);
 export const argo_op = family({
   name: 'argo_op',
@@ -98,12 +140,22 @@ export const argo_op = family({
   args: argoArgs,
   cmd: ({ cmd }) => cmd,
   ops: Object.entries(ARGO).map(([label, cmd]) =>
-    argoOp({ name: label.replace('XEN_ARGO_OP_', ''), cmd, refuse: ['EOPNOTSUPP', 'Argo is off (Xen: argo=0, the default)'] }),
+    argoOp({
+      name: label.replace('XEN_ARGO_OP_', ''),
+      cmd,
+      refuse: ['EOPNOTSUPP', 'Argo is off (Xen: argo=0, the default)'],
+    }),
   ),
   unknown: 'EOPNOTSUPP',
 });
 
-const hypfsArgs = { cmd: enumOf(u32, HYPFS, 'hypfs_op'), arg1: pointer(), arg2: ulong, arg3: pointer(), arg4: ulong };
+const hypfsArgs = {
+  cmd: enumOf(u32, HYPFS, 'hypfs_op'),
+  arg1: pointer(),
+  arg2: ulong,
+  arg3: pointer(),
+  arg4: ulong,
+};
 const hypfsOp = opsOf('hypfs_op', hypfsArgs);
 export const hypfs_op = family({
   name: 'hypfs_op',

@@ -65,15 +65,25 @@ const ops = [
       const { core, domain } = context;
       const remote = resolve(context, a.remote_dom);
       if (remote === DOMID.DOM0) {
-        return fail('EINVAL', `port ${a.remote_port} of d0 is not unbound: its back ends connect to the guest, not the other way`);
+        return fail(
+          'EINVAL',
+          `port ${a.remote_port} of d0 is not unbound: its back ends connect to the guest, not the other way`,
+        );
       }
       const other = core.domains.get(remote);
       if (other === undefined) return fail('ESRCH', `there is no domain ${remote}`);
       const far = portOf(other, a.remote_port);
       if (far.channel.kind !== 'unbound' || far.channel.remote !== domain.id) {
-        return fail('EINVAL', `port ${a.remote_port} of d${remote} is ${describeChannel(far.channel)}, not unbound for d${domain.id}`);
+        return fail(
+          'EINVAL',
+          `port ${a.remote_port} of d${remote} is ${describeChannel(far.channel)}, not unbound for d${domain.id}`,
+        );
       }
-      const local = allocatePort(domain, { kind: 'interdomain', remote, remotePort: a.remote_port as EventPort });
+      const local = allocatePort(domain, {
+        kind: 'interdomain',
+        remote,
+        remotePort: a.remote_port as EventPort,
+      });
       far.channel = { kind: 'interdomain', remote: domain.id, remotePort: local };
       // A notification may have been lost while nobody was connected.
       setPending(core, domain, local);
@@ -246,4 +256,3 @@ export const event_channel_op_compat = family({
         o.run(context, { cmd: o.cmd, arg: at + 4n }, at + 4n),
     })),
 });
-

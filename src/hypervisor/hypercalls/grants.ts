@@ -42,7 +42,11 @@ function foreign(context: CallContext, id: number): number | undefined {
   if (isSelf(context, id)) return undefined;
   return id !== DOMID.DOM0 && !context.core.domains.has(id)
     ? refuse(context, GNTST.GNTST_bad_domain, `there is no domain ${id}`)
-    : refuse(context, GNTST.GNTST_permission_denied, `d${context.domain.id} may not look at the grants of d${id}`);
+    : refuse(
+        context,
+        GNTST.GNTST_permission_denied,
+        `d${context.domain.id} may not look at the grants of d${id}`,
+      );
 }
 
 interface Side extends Access {
@@ -70,7 +74,11 @@ function copySide(
     return { ...got, offset: end.offset, done: () => releaseGrant(core, granter, end.u.ref, got.mfn, write) };
   }
   if (!isSelf(context, end.domid)) {
-    return refuse(context, GNTST.GNTST_permission_denied, `a frame of d${end.domid} can be named by a grant only`);
+    return refuse(
+      context,
+      GNTST.GNTST_permission_denied,
+      `a frame of d${end.domid} can be named by a grant only`,
+    );
   }
   const mfn = Number(end.u.gmfn);
   const problem = write
@@ -86,7 +94,11 @@ function copySide(
 
 function copy(context: CallContext, c: ValueOf<typeof gnttab_copy>): number {
   if (c.source.offset + c.len > 4096 || c.dest.offset + c.len > 4096) {
-    return refuse(context, GNTST.GNTST_bad_copy_arg, `${c.len} bytes from offset ${c.source.offset} to ${c.dest.offset} leave a page`);
+    return refuse(
+      context,
+      GNTST.GNTST_bad_copy_arg,
+      `${c.len} bytes from offset ${c.source.offset} to ${c.dest.offset} leave a page`,
+    );
   }
   const from = copySide(context, c.source, (c.flags & GNTCOPY_source_gref) !== 0, false);
   if (typeof from === 'number') return from;
@@ -141,7 +153,11 @@ export const grant_table_op = family({
           return 0;
         }
         if (a.nr_frames > domain.state.grantMaxFrames) {
-          a.status = refuse(context, GNTST.GNTST_general_error, `${a.nr_frames} frames: at most ${domain.state.grantMaxFrames}`);
+          a.status = refuse(
+            context,
+            GNTST.GNTST_general_error,
+            `${a.nr_frames} frames: at most ${domain.state.grantMaxFrames}`,
+          );
           return 0;
         }
         const why = growGrantTable(core, domain, a.nr_frames);
@@ -188,14 +204,19 @@ export const grant_table_op = family({
         return 0;
       },
     }),
-    op({ name: 'unmap_and_replace', cmd: GNTTABOP.GNTTABOP_unmap_and_replace, struct: gnttab_unmap_and_replace }),
+    op({
+      name: 'unmap_and_replace',
+      cmd: GNTTABOP.GNTTABOP_unmap_and_replace,
+      struct: gnttab_unmap_and_replace,
+    }),
     op({
       name: 'set_version',
       cmd: GNTTABOP.GNTTABOP_set_version,
       struct: gnttab_set_version,
       out: ['version'],
       run({ domain }, a) {
-        if (a.version !== 1 && a.version !== 2) return fail('EINVAL', `grant tables have no version ${a.version}`);
+        if (a.version !== 1 && a.version !== 2)
+          return fail('EINVAL', `grant tables have no version ${a.version}`);
         if (a.version === 2) return fail('ENOSYS', 'version 2 is not offered (Xen: gnttab=max-ver:1)');
         a.version = domain.state.grantVersion;
         return 0;
@@ -217,7 +238,8 @@ export const grant_table_op = family({
       struct: gnttab_get_version,
       out: ['version'],
       run(context, a) {
-        if (!isSelf(context, a.dom)) return fail('EPERM', `d${context.domain.id} may not look at the grants of d${a.dom}`);
+        if (!isSelf(context, a.dom))
+          return fail('EPERM', `d${context.domain.id} may not look at the grants of d${a.dom}`);
         a.version = context.domain.state.grantVersion;
         return 0;
       },
@@ -241,4 +263,3 @@ export const grant_table_op = family({
     }),
   ],
 });
-

@@ -62,8 +62,10 @@ function eachExtent(
     return done;
   };
   if (a.nr_extents > BigInt(MAX_EXTENTS)) return stop(`more than ${MAX_EXTENTS} extents`, start);
-  if (a.domid !== DOMID.SELF && a.domid !== context.domain.id) return stop(`domain ${a.domid} is another`, start);
-  if (a.extent_order > MAX_ORDER) return stop(`extents of 2^${a.extent_order} frames: at most 2^${MAX_ORDER}`, start);
+  if (a.domid !== DOMID.SELF && a.domid !== context.domain.id)
+    return stop(`domain ${a.domid} is another`, start);
+  if (a.extent_order > MAX_ORDER)
+    return stop(`extents of 2^${a.extent_order} frames: at most 2^${MAX_ORDER}`, start);
   const count = Number(a.nr_extents);
   for (let i = start; i < count; i++) {
     const why = each(a.extent_start + BigInt(i * 8));
@@ -82,7 +84,11 @@ const writes = ({ guest }: CallContext, at: bigint, value: bigint): void => {
   guest.copyOut(at, bytes, 'extent');
 };
 
-const ofDomain = (name: string, cmd: number, value: (context: CallContext) => number | bigint): ReturnType<typeof op> =>
+const ofDomain = (
+  name: string,
+  cmd: number,
+  value: (context: CallContext) => number | bigint,
+): ReturnType<typeof op> =>
   op({
     name,
     cmd,
@@ -94,8 +100,17 @@ const ofDomain = (name: string, cmd: number, value: (context: CallContext) => nu
   });
 
 const privileged = <F extends Fields>(name: string, cmd: number, struct?: Struct<F>): ReturnType<typeof op> =>
-  op({ name, cmd, ...(struct === undefined ? {} : { struct }), refuse: ['EPERM', 'for privileged domains only'] });
-const translatedOnly = <F extends Fields>(name: string, cmd: number, struct: Struct<F>): ReturnType<typeof op> =>
+  op({
+    name,
+    cmd,
+    ...(struct === undefined ? {} : { struct }),
+    refuse: ['EPERM', 'for privileged domains only'],
+  });
+const translatedOnly = <F extends Fields>(
+  name: string,
+  cmd: number,
+  struct: Struct<F>,
+): ReturnType<typeof op> =>
   op({ name, cmd, struct, refuse: ['EACCES', 'a PV domain keeps its own physical map'] });
 
 export const memory_op = family({
@@ -165,7 +180,11 @@ export const memory_op = family({
       cmd: XENMEM.XENMEM_maximum_ram_page,
       run: ({ core }) => core.frames.count,
     }),
-    ofDomain('current_reservation', XENMEM.XENMEM_current_reservation, ({ domain }) => domain.state.totalPages),
+    ofDomain(
+      'current_reservation',
+      XENMEM.XENMEM_current_reservation,
+      ({ domain }) => domain.state.totalPages,
+    ),
     ofDomain('maximum_reservation', XENMEM.XENMEM_maximum_reservation, ({ domain }) => domain.state.maxPages),
     ofDomain('maximum_gpfn', XENMEM.XENMEM_maximum_gpfn, ({ core, domain }) => {
       const info = core.memory.view(domain.state.sharedInfo);
@@ -203,7 +222,8 @@ export const memory_op = family({
       run(context, a) {
         const { m2pFrame, m2pFrames } = context.core.slots;
         const extents = Math.min(Math.ceil(m2pFrames / 512), a.max_extents);
-        for (let i = 0; i < extents; i++) writes(context, a.extent_start + BigInt(i * 8), BigInt(m2pFrame + i * 512));
+        for (let i = 0; i < extents; i++)
+          writes(context, a.extent_start + BigInt(i * 8), BigInt(m2pFrame + i * 512));
         a.nr_extents = extents;
         return 0;
       },
@@ -242,17 +262,25 @@ export const memory_op = family({
 function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>): void {
   const { core, domain } = context;
   const { in: from, out: to } = a;
-  if (a.nr_exchanged > from.nr_extents) fail('EINVAL', `${a.nr_exchanged} of ${from.nr_extents} extents are said to be done`);
+  if (a.nr_exchanged > from.nr_extents)
+    fail('EINVAL', `${a.nr_exchanged} of ${from.nr_extents} extents are said to be done`);
   if (from.nr_extents > BigInt(MAX_EXTENTS) || to.nr_extents > BigInt(MAX_EXTENTS)) {
     fail('EINVAL', `${from.nr_extents} and ${to.nr_extents} extents: at most ${MAX_EXTENTS}`);
   }
   if (Math.max(from.extent_order, to.extent_order) > MAX_ORDER) {
-    fail('EPERM', `extents of 2^${Math.max(from.extent_order, to.extent_order)} frames: at most 2^${MAX_ORDER}`);
+    fail(
+      'EPERM',
+      `extents of 2^${Math.max(from.extent_order, to.extent_order)} frames: at most 2^${MAX_ORDER}`,
+    );
   }
   if (from.nr_extents << BigInt(from.extent_order) !== to.nr_extents << BigInt(to.extent_order)) {
-    fail('EINVAL', `${from.nr_extents} × 2^${from.extent_order} frames do not equal ${to.nr_extents} × 2^${to.extent_order}`);
+    fail(
+      'EINVAL',
+      `${from.nr_extents} × 2^${from.extent_order} frames do not equal ${to.nr_extents} × 2^${to.extent_order}`,
+    );
   }
-  if (from.domid !== to.domid) fail('EINVAL', `frames of d${from.domid} cannot be exchanged for frames of d${to.domid}`);
+  if (from.domid !== to.domid)
+    fail('EINVAL', `frames of d${from.domid} cannot be exchanged for frames of d${to.domid}`);
   own(context, from.domid);
   // A chunk is as many extents of the smaller kind as make one of the larger.
   const order = Math.max(from.extent_order, to.extent_order);
@@ -275,7 +303,8 @@ function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>):
     stealFrames(core, domain, taken, outPer, to.extent_order, (bases) => {
       bases.forEach((base, i) => {
         const pfn = pfns[i] ?? 0n;
-        for (let j = 0; j < 2 ** to.extent_order; j++) setMachineToPhysical(core, domain, base + j, pfn + BigInt(j));
+        for (let j = 0; j < 2 ** to.extent_order; j++)
+          setMachineToPhysical(core, domain, base + j, pfn + BigInt(j));
         writes(context, to.extent_start + BigInt((chunk * outPer + i) * 8), BigInt(base));
       });
     });

@@ -65,7 +65,8 @@ function features({ domain }: CallContext): number {
     XENFEAT.XENFEAT_highmem_assist,
     XENFEAT.XENFEAT_gnttab_map_avail_bits,
   ];
-  if (assists(domain, VMASST_TYPE.VMASST_TYPE_pae_extended_cr3)) bits.push(XENFEAT.XENFEAT_pae_pgdir_above_4gb);
+  if (assists(domain, VMASST_TYPE.VMASST_TYPE_pae_extended_cr3))
+    bits.push(XENFEAT.XENFEAT_pae_pgdir_above_4gb);
   return bits.reduce((sum, b) => sum | (1 << b), 0) >>> 0;
 }
 
@@ -83,7 +84,12 @@ export const xen_version = family({
       name: 'compile_info',
       cmd: XENVER.XENVER_compile_info,
       run({ guest }, _none, { arg }) {
-        const info = { compiler: 'TypeScript', compile_by: 'hyperstep', compile_domain: '', compile_date: '' };
+        const info = {
+          compiler: 'TypeScript',
+          compile_by: 'hyperstep',
+          compile_domain: '',
+          compile_date: '',
+        };
         guest.write(xen_compile_info, arg, info, 'compile_info');
         return 0;
       },
@@ -94,7 +100,12 @@ export const xen_version = family({
       name: 'platform_parameters',
       cmd: XENVER.XENVER_platform_parameters,
       run({ guest }, _none, { arg }) {
-        guest.write(xen_platform_parameters, arg, { virt_start: HYPERVISOR_VIRT_START }, 'platform_parameters');
+        guest.write(
+          xen_platform_parameters,
+          arg,
+          { virt_start: HYPERVISOR_VIRT_START },
+          'platform_parameters',
+        );
         return 0;
       },
     }),
@@ -160,14 +171,21 @@ export const console_io = family({
         return 0;
       },
     }),
-    consoleOp({ name: 'read', cmd: 1, refuse: ['EPERM', "the hypervisor's console is read by privileged domains only"] }),
+    consoleOp({
+      name: 'read',
+      cmd: 1,
+      refuse: ['EPERM', "the hypervisor's console is read by privileged domains only"],
+    }),
   ],
 });
 
 /** VMASST types that a 64-bit PV guest may switch. */
 const VALID_ASSISTS: ReadonlySet<number> = new Set(Object.values(VMASST_TYPE));
 
-const assistArgs = { cmd: enumOf(u32, VMASST_CMD, 'vm_assist'), type: enumOf(u32, VMASST_TYPE, 'VMASST_TYPE') };
+const assistArgs = {
+  cmd: enumOf(u32, VMASST_CMD, 'vm_assist'),
+  type: enumOf(u32, VMASST_TYPE, 'VMASST_TYPE'),
+};
 const assistOp = opsOf('vm_assist', assistArgs);
 const assist = (context: CallContext, type: number, on: boolean): number => {
   if (!VALID_ASSISTS.has(type)) return fail('EINVAL', `vm_assist has no type ${type}`);
@@ -192,8 +210,16 @@ export const vm_assist = family({
 const physdevArgs = { cmd: enumOf(u32, PHYSDEVOP, 'physdev_op'), arg: pointer() };
 const physdev = opsOf('physdev_op', physdevArgs);
 const NO_HARDWARE = 'an unprivileged domain without devices has no access to hardware';
-const denied = <F extends Fields>(name: keyof typeof PHYSDEVOP, struct: Struct<F>): ReturnType<typeof physdev> =>
-  physdev({ name: name.replace('PHYSDEVOP_', ''), cmd: PHYSDEVOP[name], struct, refuse: ['EPERM', NO_HARDWARE] });
+const denied = <F extends Fields>(
+  name: keyof typeof PHYSDEVOP,
+  struct: Struct<F>,
+): ReturnType<typeof physdev> =>
+  physdev({
+    name: name.replace('PHYSDEVOP_', ''),
+    cmd: PHYSDEVOP[name],
+    struct,
+    refuse: ['EPERM', NO_HARDWARE],
+  });
 
 export const physdev_op = family({
   name: 'physdev_op',
@@ -248,7 +274,11 @@ export const physdev_op = family({
     denied('PHYSDEVOP_unmap_pirq', physdev_unmap_pirq),
     denied('PHYSDEVOP_manage_pci_add', physdev_manage_pci),
     denied('PHYSDEVOP_manage_pci_remove', physdev_manage_pci),
-    physdev({ name: 'pirq_eoi_gmfn_v1', cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v1, struct: physdev_pirq_eoi_gmfn }),
+    physdev({
+      name: 'pirq_eoi_gmfn_v1',
+      cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v1,
+      struct: physdev_pirq_eoi_gmfn,
+    }),
     denied('PHYSDEVOP_restore_msi', physdev_manage_pci),
     denied('PHYSDEVOP_manage_pci_add_ext', physdev_manage_pci_ext),
     denied('PHYSDEVOP_setup_gsi', physdev_setup_gsi),
@@ -257,7 +287,11 @@ export const physdev_op = family({
     denied('PHYSDEVOP_pci_device_add', physdev_pci_device_add),
     denied('PHYSDEVOP_pci_device_remove', physdev_pci_device),
     denied('PHYSDEVOP_restore_msi_ext', physdev_pci_device),
-    physdev({ name: 'pirq_eoi_gmfn_v2', cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v2, struct: physdev_pirq_eoi_gmfn }),
+    physdev({
+      name: 'pirq_eoi_gmfn_v2',
+      cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v2,
+      struct: physdev_pirq_eoi_gmfn,
+    }),
     denied('PHYSDEVOP_dbgp_op', physdev_dbgp_op),
     denied('PHYSDEVOP_prepare_msix', physdev_pci_device),
     denied('PHYSDEVOP_release_msix', physdev_pci_device),

@@ -48,7 +48,10 @@ function runBatch(context: CallContext, count: number, pdone: bigint, each: (i: 
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    refusal = new Refusal(error.errno, count === 1 ? error.reason : `element ${done} of ${count}: ${error.reason}`);
+    refusal = new Refusal(
+      error.errno,
+      count === 1 ? error.reason : `element ${done} of ${count}: ${error.reason}`,
+    );
   }
   if (pdone !== 0n) {
     const bytes = new Uint8Array(4);
@@ -127,8 +130,8 @@ export const mmu_update = batch({
       const request = context.guest.read(mmuUpdate, ureqs + BigInt(i * mmuUpdate.size), `request ${i}`);
       const command = Number(request.ptr & 7n);
       const update = updates[command];
-      if (update === undefined) return fail('ENOSYS', `mmu_update has no command ${command}`);
-      return update(context, request);
+      if (update === undefined) fail('ENOSYS', `mmu_update has no command ${command}`);
+      update(context, request);
     });
   },
 });
@@ -191,7 +194,8 @@ const extended: Readonly<Partial<Record<number, Ext>>> = {
     core.types.putPageAndType(mfn);
     core.types.putPage(mfn);
   },
-  [MMUEXT.MMUEXT_NEW_BASEPTR]: ({ core, vcpu }, { arg1 }) => check(newKernelBase(core, vcpu, Number(arg1.mfn))),
+  [MMUEXT.MMUEXT_NEW_BASEPTR]: ({ core, vcpu }, { arg1 }) =>
+    check(newKernelBase(core, vcpu, Number(arg1.mfn))),
   [MMUEXT.MMUEXT_NEW_USER_BASEPTR]: ({ core, vcpu }, { arg1 }) =>
     check(newUserBase(core, vcpu, Number(arg1.mfn))),
   [MMUEXT.MMUEXT_TLB_FLUSH_LOCAL]: ({ vcpu }) => vcpu.cpu.flushTlb(),
@@ -212,7 +216,10 @@ const extended: Readonly<Partial<Record<number, Ext>>> = {
     const entries = arg2.nr_ents;
     const base = entries === 0 ? 0n : arg1.linear_addr;
     if ((base & 0xfffn) !== 0n || !addressOk(base) || entries > 8192) {
-      fail('EINVAL', `LDT at ${hex(base)} with ${entries} entries: it must be page-aligned, the guest's, and at most 8192 long`);
+      fail(
+        'EINVAL',
+        `LDT at ${hex(base)} with ${entries} entries: it must be page-aligned, the guest's, and at most 8192 long`,
+      );
     }
     if (vcpu.state.ldtBase !== base || vcpu.state.ldtEntries !== entries) setLdt(core, vcpu, base, entries);
   },
@@ -275,8 +282,8 @@ export const mmuext_op = batch({
     return runBatch(context, count & ~MMU_UPDATE_PREEMPTED, pdone, (i) => {
       const op = context.guest.read(mmuextOp, uops + BigInt(i * mmuextOp.size), `operation ${i}`);
       const run = extended[op.cmd];
-      if (run === undefined) return fail('ENOSYS', `mmuext_op has no command ${op.cmd}`);
-      return run(context, op);
+      if (run === undefined) fail('ENOSYS', `mmuext_op has no command ${op.cmd}`);
+      run(context, op);
     });
   },
 });
@@ -287,13 +294,19 @@ function updateVa(context: CallContext, va: bigint, val: bigint, flags: bigint):
   const leaf = steps[3];
   if (leaf === undefined || !addressOk(va)) {
     const last = steps[steps.length - 1];
-    return fail('EINVAL', `${hex(va)} has no L1 entry: the walk ends at level ${last?.level ?? 4}, entry ${last?.index ?? 0}`);
+    return fail(
+      'EINVAL',
+      `${hex(va)} has no L1 entry: the walk ends at level ${last?.level ?? 4}, entry ${last?.index ?? 0}`,
+    );
   }
   const { table } = leaf;
   check(core.types.getPage(table, domain.id));
   try {
     if (core.frames.type[table] !== FRAME_TYPE.l1 || (core.frames.typeCount[table] ?? 0) === 0) {
-      fail('EINVAL', `the entry for ${hex(va)} stands in ${core.frames.describe(table)}, which is no L1 table`);
+      fail(
+        'EINVAL',
+        `the entry for ${hex(va)} stands in ${core.frames.describe(table)}, which is no L1 table`,
+      );
     }
     check(core.types.modEntry(1, table, leaf.index, val, domain.id, false));
   } finally {
@@ -338,4 +351,3 @@ export const update_va_mapping_otherdomain = hypercall({
     return updateVa(context, va, val, flags);
   },
 });
-

@@ -20,7 +20,14 @@ import { setRunState, setUpcallMask, upcallMasked, upcallPending } from '../vcpu
 const args = { cmd: enumOf(u32, SCHEDOP, 'sched_op'), arg: pointer() };
 const op = opsOf('sched_op', args);
 
-const REASONS: readonly ShutdownReason[] = ['poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft_reset'];
+const REASONS: readonly ShutdownReason[] = [
+  'poweroff',
+  'reboot',
+  'suspend',
+  'crash',
+  'watchdog',
+  'soft_reset',
+];
 /** Ports that one poll may name. */
 const MAX_POLLED = 128;
 
@@ -60,7 +67,8 @@ export const sched_op = family({
       struct: sched_shutdown,
       run({ core, domain, vcpu }, { reason }) {
         const name = REASONS[reason];
-        if (name === undefined) return fail('EINVAL', `shutdown reason ${reason} is beyond ${SHUTDOWN.SHUTDOWN_soft_reset}`);
+        if (name === undefined)
+          return fail('EINVAL', `shutdown reason ${reason} is beyond ${SHUTDOWN.SHUTDOWN_soft_reset}`);
         const text = name === 'crash' ? `the guest's kernel gave up, at rip ${hex(vcpu.cpu.get('rip'))}` : '';
         shutdown(core, domain, name, text);
         return 0;

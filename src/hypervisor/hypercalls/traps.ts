@@ -48,7 +48,8 @@ export const set_trap_table = hypercall({
       if (entry.address === 0n) return 0;
       canonical(entry.address, `handler of vector ${entry.vector}`);
       const slot = table[entry.vector];
-      if (slot !== undefined) Object.assign(slot, { cs: entry.cs | 3, flags: entry.flags, address: entry.address });
+      if (slot !== undefined)
+        Object.assign(slot, { cs: entry.cs | 3, flags: entry.flags, address: entry.address });
     }
     return fail('EINVAL', `the list at ${hex(traps)} has no end within ${TRAP_ENTRIES} entries`);
   },
@@ -173,7 +174,11 @@ export const iret = hypercall({
     const toUser = (saved.cs & 3n) === 3n;
     if (toUser) {
       if (state.userTable === undefined) {
-        crash(core, domain, `vCPU ${vcpu.id}: iret to guest user at ${hex(saved.rip)} without a user base table`);
+        crash(
+          core,
+          domain,
+          `vCPU ${vcpu.id}: iret to guest user at ${hex(saved.rip)} without a user base table`,
+        );
         return 0;
       }
       toggleMode(vcpu);
@@ -268,4 +273,3 @@ export const get_debugreg = hypercall({
     return getDebugRegister(vcpu, reg) ?? fail('ENODEV', `there is no debug register ${reg}`);
   },
 });
-

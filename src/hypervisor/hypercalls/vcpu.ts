@@ -27,7 +27,8 @@ import { initialiseVcpu } from '../vcpu-context';
 const args = { cmd: enumOf(u32, VCPUOP, 'vcpu_op'), vcpuid: u32, extra_args: pointer() };
 const op = opsOf('vcpu_op', args);
 
-const target = ({ domain }: CallContext, { vcpuid }: { readonly vcpuid: number }): GuestVcpu => vcpuOf(domain, vcpuid);
+const target = ({ domain }: CallContext, { vcpuid }: { readonly vcpuid: number }): GuestVcpu =>
+  vcpuOf(domain, vcpuid);
 
 function own({ vcpu }: CallContext, v: GuestVcpu): void {
   if (v !== vcpu) fail('EINVAL', `vCPU ${vcpu.id} may set its own timer only, not that of vCPU ${v.id}`);
@@ -100,7 +101,8 @@ export const vcpu_op = family({
       struct: vcpu_register_runstate_memory_area,
       run(context, { addr }, a) {
         const v = target(context, a);
-        if (addr !== 0n) context.guest.write(vcpu_runstate_info, addr, runstateOf(context.core, v), 'run state area');
+        if (addr !== 0n)
+          context.guest.write(vcpu_runstate_info, addr, runstateOf(context.core, v), 'run state area');
         v.state.runstateArea = addr;
         return 0;
       },
@@ -112,7 +114,10 @@ export const vcpu_op = family({
       run(context, { period_ns }, a) {
         const { state } = target(context, a);
         if (period_ns < MILLISECOND || period_ns > LONGEST_PERIOD) {
-          return fail('EINVAL', `a period of ${period_ns} ns: it must be between 1 ms and ${LONGEST_PERIOD} ns`);
+          return fail(
+            'EINVAL',
+            `a period of ${period_ns} ns: it must be between 1 ms and ${LONGEST_PERIOD} ns`,
+          );
         }
         state.period = period_ns;
         state.periodicNext = context.core.now() + period_ns;
@@ -135,7 +140,8 @@ export const vcpu_op = family({
         const v = target(context, a);
         own(context, v);
         const now = context.core.now();
-        if (BigInt.asIntN(64, timeout_abs_ns) < 0n) return fail('ETIME', `timeout ${hex(timeout_abs_ns)} is negative`);
+        if (BigInt.asIntN(64, timeout_abs_ns) < 0n)
+          return fail('ETIME', `timeout ${hex(timeout_abs_ns)} is negative`);
         if ((flags & VCPU_SSHOTTMR_future) !== 0 && timeout_abs_ns < now) {
           return fail('ETIME', `timeout ${timeout_abs_ns} ns has passed: it is ${now} ns`);
         }
@@ -195,9 +201,11 @@ export const vcpu_op = family({
 /** Moves vcpu_info to a page of the guest's, for good; everything is made pending, so that no event is lost. */
 function registerInfo({ core, vcpu, domain }: CallContext, v: GuestVcpu, mfn: number, offset: number): void {
   const { state } = v;
-  if (offset > 4096 - vcpu_info.size) fail('ENXIO', `offset ${offset}: vcpu_info's ${vcpu_info.size} bytes would leave the page`);
+  if (offset > 4096 - vcpu_info.size)
+    fail('ENXIO', `offset ${offset}: vcpu_info's ${vcpu_info.size} bytes would leave the page`);
   if ((offset & 7) !== 0) fail('ENXIO', `offset ${offset} is not aligned to 8`);
-  if (state.infoRegistered) fail('EINVAL', `vCPU ${v.id} has its vcpu_info at mfn ${hex(state.infoFrame)} already`);
+  if (state.infoRegistered)
+    fail('EINVAL', `vCPU ${v.id} has its vcpu_info at mfn ${hex(state.infoFrame)} already`);
   if (v !== vcpu && state.online) fail('EINVAL', `vCPU ${v.id} is up: only it may move its vcpu_info`);
   const problem = core.types.getPageAndType(mfn, domain.id, FRAME_TYPE.writable);
   if (problem !== undefined) throw new Refusal('EINVAL', problem.reason);
