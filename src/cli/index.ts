@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import type { Host } from '../dap/host';
 import { serveDap } from '../dap/server';
 import { LaunchError, resolveLaunch, type MachineArguments } from '../debugger/launch';
@@ -15,6 +15,7 @@ import {
   type Status,
 } from './arguments';
 import { demo } from './demo';
+import { outputOf } from './output';
 import { drainTrace, ndjson } from './records';
 import { runToEnd, type RunLimits, type RunSummary } from './run';
 import { openTerminal } from './terminal';
@@ -24,16 +25,20 @@ export interface CliHost {
   readonly version: string;
   createTarget(config: MachineConfig, paced: boolean): Promise<Target>;
   readonly sampleGuest: () => Promise<{ name: string; bytes: Uint8Array }>;
+  /** Rejects with words for people. */
+  readonly readFile: (path: string) => Promise<Uint8Array>;
   /** The adapter's host, for serving it. */
   dapHost(): Host;
 }
 
 /** Runs one command line; resolves with the exit status. */
 export async function main(argv: readonly string[], host: CliHost): Promise<Status> {
+  const out = outputOf(process.stdout);
+  outputOf(process.stderr);
   try {
     const line = parseCommandLine(argv);
-    if (line === 'help') process.stdout.write(`${usage()}\n`);
-    else if (line === 'version') process.stdout.write(`${host.version}\n`);
+    if (line === 'help') await out.write(`${usage()}\n`);
+    else if (line === 'version') await out.write(`${host.version}\n`);
     else return await COMMAND[line.command as keyof typeof COMMAND](line, host);
     return STATUS.OK;
   } catch (e) {
@@ -46,7 +51,7 @@ export async function main(argv: readonly string[], host: CliHost): Promise<Stat
 }
 
 /** Bad input: what was asked for cannot be read or makes no sense. */
-const USAGE_ERRORS: ReadonlySet<string> = new Set(['LaunchError', 'ConfigError', 'ImageError', 'RangeError']);
+const USAGE_ERRORS: ReadonlySet<string> = new Set(['LaunchError', 'ConfigError', 'ImageError']);
 /** The image is what it claims to be, and still no domain can be made of it. */
 const REFUSED_BOOT: ReadonlySet<string> = new Set(['BuildError']);
 
@@ -102,11 +107,34 @@ function limitsOf(line: CommandLine): RunLimits {
   };
 }
 
-async function inputOf(path: string): Promise<Uint8Array> {
+async function inputOf(path: string, host: CliHost): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    return await host.readFile(path);
   } catch (e) {
     throw new LaunchError('--input', `cannot read '${path}': ${e instanceof Error ? e.message : String(e)}`);
+  }
+}
+
+/** The file that `--json` names, made before the run: a run of minutes may not end in a path that cannot be written. */
+async function jsonFile(path: string): Promise<(text: string) => Promise<void>> {
+  if (path === '-') return (text) => outputOf(process.stdout).write(text);
+  try {
+    const file = await open(path, 'w');
+    return async (text) => {
+      await file.writeFile(text);
+      await file.close();
+    };
+  } catch (e) {
+    throw new LaunchError('--json', `cannot write '${path}': ${e instanceof Error ? e.message : String(e)}`);
+  }
+}
+
+/** Sizes that the host cannot give are the asker's business; any other RangeError is a defect of ours. */
+async function createTarget(host: CliHost, machine: MachineConfig, paced: boolean): Promise<Target> {
+  try {
+    return await host.createTarget(machine, paced);
+  } catch (e) {
+    throw e instanceof RangeError ? new LaunchError('memory', e.message) : e;
   }
 }
 
@@ -116,21 +144,26 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   if (format !== 'text' && format !== 'ndjson')
     throw new UsageError(`--format is text or ndjson, not '${format}'`);
   const inputFile = text(line, 'input');
-  const input = inputFile === undefined ? undefined : await inputOf(inputFile);
-  const launch = await resolveLaunch(machineArguments(line), { readFile, sampleGuest: host.sampleGuest });
+  const input = inputFile === undefined ? undefined : await inputOf(inputFile, host);
+  const jsonTo = text(line, 'json');
+  if (jsonTo === '-' && shows === 'trace')
+    throw new UsageError('trace: --json - would mix with the records on standard output; name a file');
+  const launch = await resolveLaunch(machineArguments(line), host);
   for (const w of launch.warnings) process.stderr.write(`hyperstep: ${w}\n`);
+
+  const json = jsonTo === undefined ? undefined : await jsonFile(jsonTo);
 
   const keyboard = shows === 'console' && input === undefined ? process.stdin : undefined;
   const interactive = keyboard?.isTTY === true;
-  const target = await host.createTarget(launch.machine, interactive);
+  const target = await createTarget(host, launch.machine, interactive);
   if (line.values.quiet !== true) target.onLog((message) => process.stderr.write(`${message}\n`));
-  const jsonTo = text(line, 'json');
   // Live text may not mix with what a program reads: the console, the trace, or the summary has standard output.
-  const out = jsonTo === '-' || shows === 'trace' ? process.stderr : process.stdout;
+  const standard = outputOf(process.stdout);
+  const out = jsonTo === '-' || shows === 'trace' ? outputOf(process.stderr) : standard;
   const terminal = openTerminal(keyboard, out);
   const records =
     shows === 'trace' && line.values.summary !== true
-      ? drainTrace(target, format === 'text' ? formatRecord : ndjson, process.stdout)
+      ? drainTrace(target, format === 'text' ? formatRecord : ndjson, standard)
       : undefined;
   let summary: RunSummary;
   try {
@@ -140,20 +173,18 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       limits,
       terminal,
       clock: () => performance.now(),
-      stopWhenIdle: keyboard === undefined,
+      onClosed: standard.onClosed,
+      hash: json !== undefined,
       ...(records === undefined ? {} : { afterSlice: records }),
     });
     if (shows === 'trace' && line.values.summary === true)
-      process.stdout.write(`${formatSummary(await target.traceSummary())}\n`);
+      await standard.write(`${formatSummary(await target.traceSummary())}\n`);
   } finally {
     terminal.restore();
     await target.dispose();
   }
-  if (summary.status !== STATUS.OK || interactive) process.stderr.write(`\nhyperstep: ${summary.message}\n`);
-  if (jsonTo !== undefined) {
-    const json = `${JSON.stringify(summary, null, 2)}\n`;
-    if (jsonTo === '-') process.stdout.write(json);
-    else await writeFile(jsonTo, json);
-  }
+  if ((summary.status !== STATUS.OK || interactive) && summary.message !== '')
+    process.stderr.write(`\nhyperstep: ${summary.message}\n`);
+  await json?.(`${JSON.stringify(summary, null, 2)}\n`);
   return summary.status;
 }

@@ -1,4 +1,5 @@
 import type { Target, TraceRecord } from '../machine/target';
+import type { Output } from './output';
 
 /** One record as a line of JSON; 64-bit numbers as hexadecimal text, since JSON has no exact ones. */
 export const ndjson = (record: TraceRecord): string =>
@@ -13,7 +14,7 @@ const BATCH = 4096;
 export function drainTrace(
   target: Target,
   format: (record: TraceRecord) => string,
-  out: NodeJS.WritableStream,
+  out: Output,
 ): () => Promise<void> {
   let seen = 0;
   return async () => {
@@ -25,8 +26,7 @@ export function drainTrace(
         );
       seen = next;
       if (records.length === 0) return;
-      const more = out.write(records.map((r) => `${format(r)}\n`).join(''));
-      if (!more) await new Promise((resolve) => out.once('drain', resolve));
+      await out.write(records.map((r) => `${format(r)}\n`).join(''));
     }
   };
 }

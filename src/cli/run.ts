@@ -1,4 +1,4 @@
-import type { RunUntil, ShutdownReason, Stop, Target, TraceSummary } from '../machine/target';
+import type { ShutdownReason, Stop, Target, TraceSummary } from '../machine/target';
 import { STATUS, type Status } from './arguments';
 import type { Terminal } from './terminal';
 
@@ -20,7 +20,7 @@ export interface RunSummary {
   readonly wallMilliseconds: number;
   readonly hypercalls: TraceSummary['calls'];
   readonly traps: TraceSummary['traps'];
-  readonly stateHash: string;
+  readonly stateHash?: string;
 }
 
 /** Guest instructions between looks at limits and the trace. */
@@ -32,8 +32,10 @@ export interface RunOptions {
   readonly terminal: Terminal;
   /** Called after every slice, before the next (trace draining). */
   readonly afterSlice?: () => Promise<void>;
-  /** No keyboard: a guest that waits for input for ever ends the run. */
-  readonly stopWhenIdle: boolean;
+  /** Nobody reads what the guest and the trace say any more. */
+  readonly onClosed: (listener: () => void) => void;
+  /** Whether the summary is wanted with the hash of all state, which takes a look at all memory. */
+  readonly hash: boolean;
   /** Wall clock in milliseconds. */
   readonly clock: () => number;
 }
@@ -44,12 +46,19 @@ export async function runToEnd({
   limits,
   terminal,
   afterSlice,
-  stopWhenIdle,
+  onClosed,
+  hash,
   clock,
 }: RunOptions): Promise<RunSummary> {
   const started = clock();
   // What callbacks set while a slice runs.
-  const happened = { seen: limits.until === undefined, interrupted: false, timedOut: false };
+  const happened = {
+    seen: limits.until === undefined,
+    interrupted: false,
+    closed: false,
+    timedOut: false,
+    inputEnded: false,
+  };
   let tail = '';
   const wanted = limits.until ?? '';
 
@@ -64,6 +73,15 @@ export async function runToEnd({
     tail = tail.slice(-Math.max(wanted.length * 4, 256));
   });
   terminal.onInput((data) => void target.consoleInput(1, data));
+  terminal.onEnd(() => {
+    // From now on a guest that waits for input waits for ever.
+    happened.inputEnded = true;
+    target.pause();
+  });
+  onClosed(() => {
+    happened.closed = true;
+    target.pause();
+  });
   terminal.onQuit(() => {
     happened.interrupted = true;
     target.pause();
@@ -88,7 +106,12 @@ export async function runToEnd({
         };
       }
       const instructions = left === undefined || left > SLICE ? SLICE : left;
-      const stop = await target.run({ instructions, stopWhenIdle } satisfies RunUntil);
+      const stop = await target.run({
+        instructions,
+        // Whatever runs counts: a limit is no step.
+        skipUpcalls: false,
+        stopWhenIdle: happened.inputEnded,
+      });
       await afterSlice?.();
       if (limits.until !== undefined && happened.seen)
         return { ended: 'until', status: STATUS.OK, message: `'${wanted}' seen on the console` };
@@ -100,6 +123,8 @@ export async function runToEnd({
         };
       if (happened.interrupted)
         return { ended: 'interrupted', status: STATUS.LIMIT, message: 'stopped from the keyboard' };
+      if (happened.closed)
+        return { ended: 'interrupted', status: STATUS.LIMIT, message: '' };
       const end = endOf(stop);
       if (end !== undefined) return end;
     }
@@ -116,7 +141,7 @@ export async function runToEnd({
     wallMilliseconds: Math.round(clock() - started),
     hypercalls: summary.calls,
     traps: summary.traps,
-    stateHash: await target.stateHash(),
+    ...(hash ? { stateHash: await target.stateHash() } : {}),
   };
 }
 
@@ -131,7 +156,8 @@ function endOf({ reason }: Stop): Pick<RunSummary, 'ended' | 'status' | 'message
   }
   if (reason.kind === 'shutdown') {
     const clean = reason.reason === 'poweroff' || reason.reason === 'reboot';
-    return { ended: reason.reason, status: clean ? STATUS.OK : STATUS.GUEST, message: reason.text };
+    const message = reason.text === '' ? `the guest asked for ${reason.reason}` : reason.text;
+    return { ended: reason.reason, status: clean ? STATUS.OK : STATUS.GUEST, message };
   }
   return undefined;
 }

@@ -1,16 +1,15 @@
 // What the debug adapter asks of its host, on Node.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import { loadDecoder } from '../dap/disassembler';
 import type { Host } from '../dap/host';
 import { guestSymbols } from '../debugger/guest-symbols';
-import { inProcessTarget, sampleGuest, samplesFolder, workerTarget } from './node';
+import { inProcessTarget, readGivenFile, sampleGuest, samplesFolder, workerTarget } from './node';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {
   return {
-    readFile: async (path) => new Uint8Array(await readFile(path)),
+    readFile: readGivenFile,
     sampleGuest,
     createTarget: inProcess ? (config) => inProcessTarget(config, true) : workerTarget,
     loadDecoder,

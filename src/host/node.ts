@@ -1,6 +1,6 @@
 // What Node provides to the machine: files beside the bundle, turns of the event loop, time to sleep.
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { assembleMachine } from '../machine/assemble';
@@ -63,6 +63,35 @@ export function workerTarget(config: MachineConfig): Promise<Target> {
   );
 }
 
+/** Guest memory is at most 4 GiB; nothing that is to lie in it can be larger than a buffer of Node's. */
+const LARGEST_FILE = 2 ** 31;
+
+const PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file: a part of the path is not a directory',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a directory',
+  ELOOP: 'too many symbolic links',
+  ENAMETOOLONG: 'the name is too long',
+};
+
+/** A file that somebody named. Rejects with an Error that says in words why it cannot be read. */
+export async function readGivenFile(path: string): Promise<Uint8Array> {
+  try {
+    const what = await stat(path);
+    if (what.isDirectory()) throw new Error(PROBLEMS['EISDIR']);
+    // Pipes are as good as files (`<(zcat …)`); a device may have no end.
+    if (!what.isFile() && !what.isFIFO()) throw new Error('it is neither a file nor a pipe');
+    if (what.size > LARGEST_FILE)
+      throw new Error(`${what.size.toString()} bytes are too many: at most ${LARGEST_FILE.toString()} are read`);
+    return new Uint8Array(await readFile(path));
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    throw PROBLEMS[code] === undefined ? error : new Error(PROBLEMS[code], { cause: error });
+  }
+}
+
 export const sampleGuest = async (): Promise<{ name: string; bytes: Uint8Array }> => ({
   name: 'first-hypercall.elf',
   bytes: await readFile(join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf')),
@@ -70,6 +99,8 @@ export const sampleGuest = async (): Promise<{ name: string; bytes: Uint8Array }
 
 /** Of the package that this is part of. */
 export const version = (): string => {
-  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { readonly version: string };
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    readonly version: string;
+  };
   return manifest.version;
 };
