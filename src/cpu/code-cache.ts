@@ -12,7 +12,7 @@ import type { Form, OperandSpec } from './encoding';
 import { GuestFault } from './fault';
 import type { MachineMemory } from './memory';
 import { VECTOR } from './ops';
-import { RECORD, RECORD_FLAG, RECORD_SIZE } from './record';
+import { LINK, RECORD, RECORD_FLAG, RECORD_SIZE, REST_SHIFT } from './record';
 import { GPR, offsetOf, type FieldName } from './state';
 import { ATTENTION, PAGE_SIZE } from './types';
 import { SLOT, SLOT_COUNT, SLOT_SHIFT, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT } from './wasm/abi';
@@ -77,7 +77,13 @@ function placesOf(form: Form, files: RegisterPlaces): FormPlaces {
  * Blocks of decoded records: made on demand, found by the run loop through the slot table, dropped when
  * their bytes change. `endOfBlock` is the handler that closes a block which no branch ends.
  */
-export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock: number): CodeCache {
+export function codeCache(
+  mem: MachineMemory,
+  forms: readonly Form[],
+  endOfBlock: number,
+  /** Blocks were killed: no link made so far holds. */
+  onChange: () => void,
+): CodeCache {
   const { layout, bytes } = mem;
   const buffer = mem.memory.buffer;
   const u16 = new Uint16Array(buffer);
@@ -99,13 +105,16 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
   let arena = layout.records;
 
   // Which blocks lie in a frame: lists threaded through typed arrays, because blocks are made by the ten thousand.
-  // A block in two frames has two entries. An entry is dead once its slot holds another block.
+  // A block in two frames has two entries. An entry stays when its slot is taken by another block: links may lead to it.
   const capacity = 2 * Math.ceil(layout.recordsSize / RECORD_SIZE);
   const entrySlot = new Uint32Array(capacity);
   const entryFirst = new Uint32Array(capacity);
   /** First and last byte in the frame: from << 16 | to − 1. */
   const entrySpan = new Uint32Array(capacity);
   const entryNext = new Int32Array(capacity);
+  /** Low word of the block's linear address, and its length. */
+  const entryRip = new Uint32Array(capacity);
+  const entryBytes = new Uint16Array(capacity);
   const head = new Int32Array(layout.frameCount).fill(-1);
   let entries = 0;
   let codeFrames: number[] = [];
@@ -123,13 +132,11 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     }
   }
 
-  const alive = (entry: number): boolean => {
+  /** The block of an entry is not to be run any more. */
+  function kill(entry: number): void {
     const slot = entrySlot[entry] ?? 0;
-    return u32[(slot + SLOT.first) >> 2] === entryFirst[entry] && u32[(slot + SLOT.host) >> 2] !== 0;
-  };
-  const kill = (entry: number): void => {
-    u32[((entrySlot[entry] ?? 0) + SLOT.host) >> 2] = 0;
-  };
+    if (u32[(slot + SLOT.first) >> 2] === entryFirst[entry]) u32[(slot + SLOT.host) >> 2] = 0;
+  }
 
   function coverLines(frame: number, span: number): void {
     const word = (layout.codeLines + frame * 8) >> 2;
@@ -139,7 +146,7 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     }
   }
 
-  function remember(slot: number, first: number, page: number, from: number, to: number): void {
+  function remember(slot: number, first: number, page: number, from: number, to: number, rip: number, size: number): void {
     const frame = (page - layout.frames) / PAGE_SIZE;
     // Code beyond memory (the page of ones) cannot change.
     if (frame < 0 || frame >= layout.frameCount) return;
@@ -148,6 +155,8 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     entrySlot[entry] = slot;
     entryFirst[entry] = first;
     entrySpan[entry] = span;
+    entryRip[entry] = rip;
+    entryBytes[entry] = size;
     const top = head[frame] ?? -1;
     if (top === -1) codeFrames.push(frame);
     entryNext[entry] = top < 0 ? -1 : top;
@@ -160,21 +169,19 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     }
   }
 
-  /** Kills the blocks of a frame that `hit` names (by entry); forgets dead ones. */
+  /** Kills and forgets the blocks of a frame that `hit` names (by entry). */
   function sweep(frame: number, hit: (entry: number) => boolean): void {
     let kept = -1;
     const word = (layout.codeLines + frame * 8) >> 2;
     u32[word] = 0;
     u32[word + 1] = 0;
-    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1;) {
+    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1; ) {
       const next = entryNext[e] ?? -1;
-      if (alive(e)) {
-        if (hit(e)) kill(e);
-        else {
-          coverLines(frame, entrySpan[e] ?? 0);
-          entryNext[e] = kept;
-          kept = e;
-        }
+      if (hit(e)) kill(e);
+      else {
+        coverLines(frame, entrySpan[e] ?? 0);
+        entryNext[e] = kept;
+        kept = e;
       }
       e = next;
     }
@@ -193,6 +200,7 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
     entries = 0;
     arena = layout.records;
     statistics.flushes++;
+    onChange();
   }
 
   /** Writes one record; `lo`, `hi` are the halves of the following instruction's address. */
@@ -252,7 +260,6 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
       let p = host;
       let count = 0;
       let second = 0;
-      let ended = false;
       while (count < MAX_BLOCK && p < end) {
         if (count > 0 && marked && isBreakpoint(ripLow + (p - host), ripHigh)) break;
         let length = decode(bytes, p, end, decoded);
@@ -276,14 +283,15 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
         writeRecord(at, decoded, place, sum | 0, ripHigh + (sum > 0xffffffff ? 1 : 0));
         at += RECORD_SIZE;
         count++;
-        ended = place.ends;
-        if (ended || second !== 0) break;
+        if (place.ends || second !== 0) break;
       }
-      if (!ended) {
-        u16[at >> 1] = endOfBlock;
-        at += RECORD_SIZE;
+      for (let i = 0; i < count; i++) {
+        const flags = first + i * RECORD_SIZE + RECORD.flags;
+        bytes[flags] = (bytes[flags] ?? 0) | ((count - 1 - i) << REST_SHIFT);
       }
-      arena = at;
+      u16[at >> 1] = endOfBlock;
+      for (const way of LINK.ways) u32[(at + way.generation) >> 2] = 0;
+      arena = at + RECORD_SIZE;
       statistics.decoded += count;
       u32[(slot + SLOT.rip) >> 2] = ripLow;
       u32[(slot + SLOT.rip + 4) >> 2] = ripHigh;
@@ -292,8 +300,9 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
       u32[(slot + SLOT.first) >> 2] = first;
       u16[(slot + SLOT.count) >> 1] = count;
       u16[(slot + SLOT.breakpoint) >> 1] = marked && isBreakpoint(ripLow, ripHigh) ? 1 : 0;
-      remember(slot, first, page, host - page, Math.min(p, end) - page);
-      if (second !== 0) remember(slot, first, second, 0, p - end);
+      const size = p - host;
+      remember(slot, first, page, host - page, Math.min(p, end) - page, ripLow, size);
+      if (second !== 0) remember(slot, first, second, 0, p - end, ripLow, size);
     },
     invalidate(frame, offset, size) {
       const low = offset & ~63;
@@ -302,6 +311,7 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
         const span = entrySpan[e] ?? 0;
         return span >>> 16 <= (high | 63) && (span & 0xffff) >= low;
       });
+      onChange();
     },
     setBreakpoints(addresses) {
       const wanted = new Set(addresses);
@@ -315,14 +325,14 @@ export function codeCache(mem: MachineMemory, forms: readonly Form[], endOfBlock
         breakpoints.add(a);
         breakLow.add(Number(a & 0xffff_ffffn));
       }
-      const covers = (e: number): boolean => {
-        const slot = entrySlot[e] ?? 0;
-        const from = mem.u64[(slot + SLOT.rip) >> 3] ?? 0n;
-        const last = (entryFirst[e] ?? 0) + ((u16[(slot + SLOT.count) >> 1] ?? 1) - 1) * RECORD_SIZE;
-        const to = mem.u64[(last + RECORD.next) >> 3] ?? 0n;
-        return changed.some((a) => a >= from && a < to);
-      };
-      for (const frame of codeFrames) if ((head[frame] ?? -1) >= 0) sweep(frame, covers);
+      // Their bytes are as they were: killed, but not forgotten.
+      const low = Uint32Array.from(changed, (a) => Number(a & 0xffff_ffffn));
+      for (let e = 0; e < entries; e++) {
+        for (const a of low) {
+          if ((a - (entryRip[e] ?? 0)) >>> 0 < (entryBytes[e] ?? 0)) kill(e);
+        }
+      }
+      onChange();
     },
   };
 }

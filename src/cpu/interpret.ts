@@ -6,12 +6,11 @@ import { Recorder } from './ir/recorder';
 import { execute } from './operands';
 import { RECORD, RECORD_SIZE } from './record';
 import { offsetOf } from './state';
-import { RC } from './wasm/abi';
 import { ModuleBuilder } from './wasm/encoder';
 import { defineFloatingPoint } from './wasm/floating-point';
 import { lowerHandler, prologue } from './wasm/lower';
 import { defineRoutines, type Routines } from './wasm/routines';
-import { defineRun } from './wasm/run';
+import { defineChain, defineRun } from './wasm/run';
 
 /** Pages of 64 KiB that the module's memory import allows at most: 4 GiB. */
 export const MAXIMUM_PAGES = 65536;
@@ -31,7 +30,7 @@ function defineHandler(t: Routines, form: Form, helperNumber: (name: string) => 
   const ref = t.builder.declare(`form${form.number}`, { params: ['i32', 'i32'], results: ['i32'] });
   const r = new Recorder();
   execute(form, asOps(irOps(r)), asSource(recordSource(r)));
-  const lowering = lowerHandler(t, helperNumber, form.ends);
+  const lowering = lowerHandler(t, helperNumber, form);
   const e = new Emitter(2, lowering);
   prologue(e, form.ends);
   const body = e.function(r.body, (end) => lowering.finish(end));
@@ -45,7 +44,8 @@ function defineEndOfBlock(t: Routines): void {
   t.define('end_of_block', ['i32', 'i32'], ['i32'], (r, cpu, record) => {
     const next = r.pure('i64.load', [r.n('i32.sub', record, r.i32(RECORD_SIZE))], RECORD.next);
     r.store('i64.store', cpu, next, offsetOf('next'));
-    return r.i32(RC.END);
+    r.callVoid('chain_tail', [cpu, r.n('i32.sub', record, r.i32(RECORD_SIZE))]);
+    return undefined;
   });
   const ref = t.functions.get('end_of_block');
   if (ref !== undefined) t.builder.element(ref);
@@ -64,6 +64,7 @@ export function generateInterpreter(
   builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
   const t = defineRoutines(builder);
   defineFloatingPoint(t);
+  defineChain(t);
   const missing = new Set<string>();
   const helperNumber = (name: string): number => {
     const n = helpers.indexOf(name);

@@ -15,7 +15,7 @@ export const RECORD = {
   handler: 0,
   /** u8: bytes of the instruction, 1–15. rip = next − length. */
   length: 2,
-  /** u8: RECORD_FLAG. */
+  /** u8: RECORD_FLAG, and from bit REST_SHIFT on the number of instructions of the block after this one. */
   flags: 3,
   /** u16: state offset of the ModRM.reg (or opcode '50+') register operand. */
   r1: 4,
@@ -42,6 +42,21 @@ export const RECORD = {
   mask: 40,
 } as const;
 export const RECORD_SIZE = 48;
+export const REST_SHIFT = 1;
+
+/**
+ * After a block's last instruction stands its link record: the handler that closes a block which no branch ends,
+ * and where the last two successors' blocks are. A link holds for one value of state.generation.
+ */
+export const LINK = {
+  /** u16 */
+  handler: 0,
+  ways: [
+    /** u16, i64, i32, i32 */
+    { count: 2, rip: 8, first: 16, generation: 20 },
+    { count: 4, rip: 24, first: 32, generation: 36 },
+  ],
+} as const;
 
 export const RECORD_FLAG = {
   /** The memory operand is based on rsp/rbp without fs/gs override: non-canonical → #SS(0) (SDM 1 §3.3.7.1). */

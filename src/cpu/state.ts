@@ -75,6 +75,10 @@ const FIELDS: readonly FieldSpec[] = [
   ...plumbing('i32', 'pending'),
   /** SSE exception flags gathered by the instruction at hand and not yet settled into MXCSR. */
   ...plumbing('i32', 'fp_flags'),
+  /** Names the translations and code that links between blocks were made under; another number: look up again. */
+  ...plumbing('i32', 'generation'),
+  /** The link record of a block whose successor was not linked. */
+  ...plumbing('i32', 'link_from'),
   /** The record whose handler left the block other than by its end. */
   ...plumbing('i32', 'record'),
   /** RECORD.flags of the instruction that calls a helper. */
@@ -105,7 +109,7 @@ export type FieldName =
   | 'ldt' | 'gdt_limit' | 'ldt_limit' | 'cpl'
   | 'mxcsr' | 'fcw' | 'fsw' | 'ftw' | 'fop'
   | 'exit_reason' | 'exit_vector' | 'exit_error' | 'tlb' | 'skip_break' | 'index'
-  | 'pending' | 'fp_flags' | 'record' | 'record_flags' | 'kick' | 'scratch0' | 'scratch1'; // prettier-ignore
+  | 'pending' | 'fp_flags' | 'generation' | 'link_from' | 'record' | 'record_flags' | 'kick' | 'scratch0' | 'scratch1'; // prettier-ignore
 
 function lay(specs: readonly FieldSpec[]): { fields: Field[]; size: number } {
   let offset = 0;

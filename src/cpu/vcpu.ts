@@ -14,6 +14,8 @@ export interface Engine {
   walk(linear: bigint, access: number, user: boolean, cr3: bigint, probe: boolean): bigint;
   /** Before a store of `bytes` at a machine address, inside one frame. */
   attend(machineAddress: number, bytes: number): void;
+  /** A number that no generation had before, of any vCPU; not 0. */
+  nextGeneration(): number;
 }
 
 const U64 = (1n << 64n) - 1n;
@@ -34,6 +36,8 @@ export interface StatefulVcpu extends Vcpu {
   saveState(): Uint8Array;
   /** Throws a RangeError for bytes that saveState did not make. Does not flush the TLB. */
   restoreState(saved: Uint8Array): void;
+  /** Forgets which block follows which: code changed. */
+  unlink(): void;
 }
 
 export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): StatefulVcpu {
@@ -74,6 +78,15 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
 
   const inside = (machine: number): boolean => machine < mem.frameCount * PAGE_SIZE;
 
+  /** One for each TLB set: links hold as long as its translations do. */
+  const generations: [number, number] = [engine.nextGeneration(), engine.nextGeneration()];
+  let active: 0 | 1 = 0;
+  const renew = (which?: 0 | 1): void => {
+    if (which !== 1) generations[0] = engine.nextGeneration();
+    if (which !== 0) generations[1] = engine.nextGeneration();
+    set('generation', BigInt(generations[active]));
+  };
+
   const vcpu: StatefulVcpu = {
     index,
     address,
@@ -105,13 +118,23 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       set('exit_reason', BigInt(EXIT.UNIMPLEMENTED));
       return EXIT.UNIMPLEMENTED;
     },
-    selectTlb: (which) => set('tlb', BigInt(tlb + which * TLB_SET_BYTES)),
+    selectTlb(which) {
+      active = which;
+      set('tlb', BigInt(tlb + which * TLB_SET_BYTES));
+      set('generation', BigInt(generations[which]));
+    },
+    unlink() {
+      renew();
+      set('link_from', 0n);
+    },
     flushTlb(which) {
+      renew(which);
       const from = tlb + (which ?? 0) * TLB_SET_BYTES;
       // All ones is TLB_EMPTY in every tag.
       bytes.fill(0xff, from, from + (which === undefined ? 2 : 1) * TLB_SET_BYTES);
     },
     flushPage(linear) {
+      renew();
       const n = Number((linear >> 12n) & BigInt(TLB_ENTRIES - 1));
       for (const from of [tlb, tlb + TLB_SET_BYTES]) {
         const entry = from + (n << TLB_ENTRY_SHIFT);

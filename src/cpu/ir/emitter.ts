@@ -70,6 +70,10 @@ export class Emitter {
     this.code.byte(0x13).u32(type).u32(0);
     return this;
   }
+  returnCall(index: number): this {
+    this.code.byte(0x12).u32(index);
+    return this;
+  }
   return(): this {
     this.code.byte(0x0f);
     return this;

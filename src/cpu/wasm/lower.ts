@@ -41,7 +41,15 @@ export function lowerRoutine(functions: Functions, handlerType: number): Lowerin
         e.code.byte(0xfc, 0x0a, 0, 0);
         return;
       }
-      // dispatch(vcpu, record, handler)
+      // dispatch(vcpu, record, handler); goto: the same as a tail call
+      if (act.name === 'chain_tail') {
+        e.returnCall(functionIndex(functions, 'chain'));
+        return;
+      }
+      if (act.name === 'goto') {
+        e.returnCallIndirect(handlerType);
+        return;
+      }
       if (act.name === 'dispatch') e.callIndirect(handlerType);
       else e.call(functionIndex(functions, act.name));
       if (result !== undefined) e.bind(result);
@@ -61,12 +69,14 @@ export interface HandlerLowering extends Lowering {
 export function lowerHandler(
   { functions, handlerType }: { readonly functions: Functions; readonly handlerType: number },
   helperNumber: (name: string) => number,
-  ends: boolean,
+  { ends, branch }: { readonly ends: boolean; readonly branch: boolean },
 ): HandlerLowering {
   const f = (name: string): number => functionIndex(functions, name);
   /** Local that gathers LEAVE and EXIT. */
   let leave = -1;
   let nextWritten = false;
+  /** The run loop has to look at the state before it goes on (TF, time, …). */
+  let stops = !branch;
 
   const leaveLocal = (e: Emitter): number => (leave < 0 ? (leave = e.newLocal('i32')) : leave);
   /** Tells the run loop where it left. */
@@ -218,6 +228,7 @@ export function lowerHandler(
       e.call(f(`helper${args.length}`));
       e.bind(result);
       nextWritten = true;
+      stops = true;
       field(e, 'pending');
       e.if();
       field(e, 'pending');
@@ -256,6 +267,7 @@ export function lowerHandler(
         if (!ends) throw new Error('an instruction sets next but does not end its block');
         nextWritten = true;
       }
+      if (name === 'rflags') stops = true;
       stateInMemory.put(e, name, value);
     },
     special(e, act, args, result) {
@@ -275,7 +287,8 @@ export function lowerHandler(
         e.return().end();
       }
       if (ends) {
-        e.i32(RC.END);
+        if (stops) e.i32(RC.END);
+        else e.getLocal(CPU).getLocal(REC).returnCall(f('chain'));
         return;
       }
       // On to the next record's handler, by a tail call: the processor predicts each handler's jump by itself.

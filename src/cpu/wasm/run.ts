@@ -2,10 +2,71 @@ import { EXIT } from '../exits';
 import type { Node } from '../ir/nodes';
 import type { Recorder } from '../ir/recorder';
 import { VECTOR } from '../ops';
-import { RECORD, RECORD_SIZE } from '../record';
-import { offsetOf } from '../state';
+import { LINK, RECORD, RECORD_SIZE, REST_SHIFT } from '../record';
+import { offsetOf, type FieldName } from '../state';
 import { RC, SLOT, SLOT_COUNT, SLOT_SHIFT, TLB } from './abi';
 import { field, global, pageOf, setField, tlbEntry, type Routines } from './routines';
+
+const i64 = (r: Recorder, name: FieldName): Node => r.load('i64.load', r.param('i32', 0), offsetOf(name));
+
+/**
+ * The end of a block, of the record `rec`: goes on to the next block when the link record after `rec` knows it and
+ * nothing asks to stop; else back to the run loop, which will make the link.
+ */
+export function defineChain(t: Routines): void {
+  t.define('chain', ['i32', 'i32'], ['i32'], (r, cpu, rec) => {
+    const link = r.n('i32.add', rec, r.i32(RECORD_SIZE));
+    const next = i64(r, 'next');
+    const generation = field(r, 'generation');
+    for (const way of LINK.ways) {
+      const known = r.n(
+        'i32.and',
+        r.n('i64.eq', r.load('i64.load', link, way.rip), next),
+        r.n('i32.eq', r.load('i32.load', link, way.generation), generation),
+      );
+      r.if(known, () => {
+        const count = r.load('i64.load16_u', link, way.count);
+        // What is counted so far lacks the instruction just done; what will be lacks the last one, too.
+        const after = r.n('i64.add', i64(r, 'icount'), count);
+        const tf = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
+        const stop = r.n('i32.or', r.load('i32.atomic.load', cpu, offsetOf('kick')), tf);
+        const room = r.n('i64.lt_s', after, i64(r, 'ilimit'));
+        r.if(r.n('i32.and', room, r.n('i32.eqz', stop)), () => {
+          setField(r, 'icount', after);
+          const first = r.load('i32.load', link, way.first);
+          r.callVoid('goto', [cpu, first, r.load('i32.load16_u', first, RECORD.handler)]);
+        });
+        r.return(r.i32(RC.END));
+      });
+    }
+    setField(r, 'link_from', link);
+    return r.i32(RC.END);
+  });
+}
+
+/** truncate(first, count, of): copies the first `count` records of a block, closed with a link record that knows nothing. */
+function defineTruncate(t: Routines, endOfBlock: number): void {
+  t.define('truncate', ['i32', 'i32', 'i32'], ['i32'], (r, first, count, of) => {
+    const copy = global(r, 'partial');
+    const bytes = r.n('i32.mul', count, r.i32(RECORD_SIZE));
+    const end = r.n('i32.add', copy, bytes);
+    r.callVoid('memory.copy', [copy, first, bytes]);
+    const missing = r.n('i32.shl', r.n('i32.sub', of, count), r.i32(REST_SHIFT));
+    const at = r.local('i32', copy);
+    r.loop(
+      () => r.n('i32.lt_u', r.read(at), end),
+      () => {
+        const here = r.read(at);
+        const flags = r.n('i32.sub', r.load('i32.load8_u', here, RECORD.flags), missing);
+        r.store('i32.store8', here, flags, RECORD.flags);
+        r.assign(at, r.n('i32.add', here, r.i32(RECORD_SIZE)));
+      },
+    );
+    r.store('i32.store16', end, r.i32(endOfBlock), LINK.handler);
+    for (const way of LINK.ways) r.store('i32.store', end, r.i32(0), way.generation);
+    return copy;
+  });
+}
 
 const TF = 1 << 8;
 const DR6_BS = 1n << 14n;
@@ -16,17 +77,7 @@ const DR6_BS = 1n << 14n;
  * an instruction that looks at the time ends its block and sees the number retired before it.
  */
 export function defineRun(t: Routines, endOfBlock: number): void {
-  const i64 = (r: Recorder, name: Parameters<typeof offsetOf>[0]): Node =>
-    r.load('i64.load', r.param('i32', 0), offsetOf(name));
-
-  /** Copies the first `count` records and closes them with an end-of-block record: address of the copy. */
-  t.define('truncate', ['i32', 'i32'], ['i32'], (r, first, count) => {
-    const copy = global(r, 'partial');
-    const bytes = r.n('i32.mul', count, r.i32(RECORD_SIZE));
-    r.callVoid('memory.copy', [copy, first, bytes]);
-    r.store('i32.store16', r.n('i32.add', copy, bytes), r.i32(endOfBlock), RECORD.handler);
-    return copy;
-  });
+  defineTruncate(t, endOfBlock);
 
   t.define('run', ['i32'], ['i32'], (r, cpu) => {
     r.loop(
@@ -77,14 +128,29 @@ export function defineRun(t: Routines, endOfBlock: number): void {
           setField(r, 'skip_break', r.i32(0));
         });
 
+        const stepping = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
+        const link = field(r, 'link_from');
+        const linkable = r.n('i32.eqz', r.n('i32.or', host2, r.load('i32.load16_u', slot, SLOT.breakpoint)));
+        r.if(r.n('i32.and', r.n('i32.ne', link, r.i32(0)), linkable), () => {
+          const [a, b] = LINK.ways;
+          for (const [name, to] of [['rip', 'i64'], ['first', 'i32'], ['generation', 'i32']] as const) {
+            r.store(`${to}.store`, link, r.load(`${to}.load`, link, a[name]), b[name]);
+          }
+          r.store('i32.store16', link, r.load('i32.load16_u', link, a.count), b.count);
+          r.store('i64.store', link, rip, a.rip);
+          r.store('i32.store', link, r.load('i32.load', slot, SLOT.first), a.first);
+          r.store('i32.store16', link, r.load('i32.load16_u', slot, SLOT.count), a.count);
+          r.store('i32.store', link, field(r, 'generation'), a.generation);
+        });
+        setField(r, 'link_from', r.i32(0));
+
         // As much of it as the limit allows; one instruction under TF.
         const count = r.local('i64', r.load('i64.load16_u', slot, SLOT.count));
         const first = r.local('i32', r.load('i32.load', slot, SLOT.first));
-        const stepping = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
         const allowed = r.n('select', r.i64(1), left, stepping);
         r.if(r.n('i64.gt_u', r.read(count), allowed), () => {
+          r.assign(first, r.call('truncate', [r.read(first), r.wrap(allowed), r.wrap(r.read(count))], 'i32'));
           r.assign(count, allowed);
-          r.assign(first, r.call('truncate', [r.read(first), r.wrap(allowed)], 'i32'));
         });
         const n = r.read(count);
         const begin = r.read(first);
@@ -102,23 +168,24 @@ export function defineRun(t: Routines, endOfBlock: number): void {
           });
         };
         r.if(r.n('i32.eq', result, r.i32(RC.END)), () => {
-          setField(r, 'icount', r.n('i64.add', start, n));
+          setField(r, 'icount', r.n('i64.add', i64(r, 'icount'), r.i64(1)));
           setField(r, 'rip', i64(r, 'next'));
           singleStep();
           r.continue(top);
         });
 
         const here = field(r, 'record');
-        const done = r.bool(r.n('i32.div_u', r.n('i32.sub', here, begin), r.i32(RECORD_SIZE)));
+        const flags = r.load('i64.load8_u', here, RECORD.flags);
+        const done = r.n('i64.sub', i64(r, 'icount'), r.n('i64.shr_u', flags, r.i64(REST_SHIFT)));
         const next = r.load('i64.load', here, RECORD.next);
         setField(r, 'pending', r.i32(0));
         setField(r, 'fp_flags', r.i32(0));
         r.if(r.n('i32.and', result, r.i32(RC.FAULT)), () => {
-          setField(r, 'icount', r.n('i64.add', start, done));
+          setField(r, 'icount', done);
           setField(r, 'rip', r.n('i64.sub', next, r.load('i64.load8_u', here, RECORD.length)));
           r.return(field(r, 'exit_reason'));
         });
-        setField(r, 'icount', r.n('i64.add', start, r.n('i64.add', done, r.i64(1))));
+        setField(r, 'icount', r.n('i64.add', done, r.i64(1)));
         const ended = r.n('i32.and', result, r.i32(RC.END));
         setField(r, 'rip', r.n('select', i64(r, 'next'), next, ended));
         r.if(r.n('i32.and', result, r.i32(RC.EXIT)), () => r.return(field(r, 'exit_reason')));
