@@ -3,7 +3,11 @@ import type { Random } from './random';
 
 /** Linear addresses for memory operands, and how ModRM, SIB and registers express them. */
 
-const NONCANONICAL: readonly bigint[] = [0x0000_8000_0000_0000n, 0xffff_7fff_ffff_fff0n, 0x1234_5678_9abc_def0n];
+const NONCANONICAL: readonly bigint[] = [
+  0x0000_8000_0000_0000n,
+  0xffff_7fff_ffff_fff0n,
+  0x1234_5678_9abc_def0n,
+];
 
 /** An address for an access of `bytes`; `aligned`: it faults unless on a 16-byte boundary. One larger than the window begins in it. */
 export function chooseAddress(r: Random, t: Test, bytes: number, aligned: boolean): bigint {
@@ -41,7 +45,8 @@ export interface Addressing {
   readonly ripTarget: bigint | undefined;
 }
 
-const bytesOf = (v: number, n: number): number[] => Array.from({ length: n }, (_, i) => (v >> (8 * i)) & 0xff);
+const bytesOf = (v: number, n: number): number[] =>
+  Array.from({ length: n }, (_, i) => (v >> (8 * i)) & 0xff);
 export const bytes32 = (v: number): number[] => bytesOf(v, 4);
 
 const fits8 = (v: number): boolean => v >= -128 && v <= 127;
@@ -72,7 +77,15 @@ export function expressAddress(
   }
   if (near && kind === 1) {
     // SIB with neither base nor index.
-    return { mod: 0, rm: 4, sib: (r.below(4) << 6) | 0x25, disp: bytes32(low), rexX: 0, rexB: r.below(2), ripTarget: undefined };
+    return {
+      mod: 0,
+      rm: 4,
+      sib: (r.below(4) << 6) | 0x25,
+      disp: bytes32(low),
+      rexX: 0,
+      rexB: r.below(2),
+      ripTarget: undefined,
+    };
   }
   const disp = r.chance(0.3) ? 0 : r.chance(0.5) ? r.below(256) - 128 : r.below(0x2000_0000) - 0x1000_0000;
   if (kind <= 5) {
@@ -88,7 +101,15 @@ export function expressAddress(
     const v = BigInt(r.below(1 << 16));
     set(index, v);
     const d = low - (Number(v) << scale);
-    return { mod: 0, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | 5, disp: bytes32(d), rexX: index >> 3, rexB: r.below(2), ripTarget: undefined };
+    return {
+      mod: 0,
+      rm: 4,
+      sib: (scale << 6) | ((index & 7) << 3) | 5,
+      disp: bytes32(d),
+      rexX: index >> 3,
+      rexB: r.below(2),
+      ripTarget: undefined,
+    };
   }
   const base = free();
   if (base === index) {
@@ -106,7 +127,13 @@ export function expressAddress(
   return withBase(base, index, scale, disp, r);
 }
 
-function withBase(base: number, index: number | undefined, scale: number, disp: number, r: Random): Addressing {
+function withBase(
+  base: number,
+  index: number | undefined,
+  scale: number,
+  disp: number,
+  r: Random,
+): Addressing {
   const mod = disp === 0 && (base & 7) !== 5 && r.chance(0.8) ? 0 : fits8(disp) && r.chance(0.8) ? 1 : 2;
   const bytes = mod === 0 ? [] : bytesOf(disp, mod === 1 ? 1 : 4);
   const rexB = base >> 3;

@@ -27,7 +27,14 @@ function withinOneUnit(a: Uint8Array, b: Uint8Array): boolean {
 
 /** RF and TF are the harness's own: frames of faults carry RF, and TF drives the steps. */
 const HARNESS_FLAGS = RFLAGS.RF | RFLAGS.TF;
-const FLAG_BITS = { cf: RFLAGS.CF, pf: RFLAGS.PF, af: RFLAGS.AF, zf: RFLAGS.ZF, sf: RFLAGS.SF, of: RFLAGS.OF } as const;
+const FLAG_BITS = {
+  cf: RFLAGS.CF,
+  pf: RFLAGS.PF,
+  af: RFLAGS.AF,
+  zf: RFLAGS.ZF,
+  sf: RFLAGS.SF,
+  of: RFLAGS.OF,
+} as const;
 
 const FSW_ES = 0x80;
 
@@ -117,7 +124,8 @@ export function differences(form: Form, test: Test, expected: Result, actual: Re
   }
   for (let i = 0; i < 8; i++) {
     if (transcendental && i < 2 && withinOneUnit(e.st(i), a.st(i))) continue;
-    if (!same(e.st(i), a.st(i))) out.push({ what: `st(${i})`, expected: bytesHex(e.st(i)), actual: bytesHex(a.st(i)) });
+    if (!same(e.st(i), a.st(i)))
+      out.push({ what: `st(${i})`, expected: bytesHex(e.st(i)), actual: bytesHex(a.st(i)) });
   }
   const [x, y] = [expected, actual].map((r) => neutral(form, test, r));
   if (x && y && !same(x, y)) {

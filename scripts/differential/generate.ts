@@ -2,7 +2,7 @@ import { decode, newDecoded } from '../../src/cpu/decode';
 import type { Form } from '../../src/cpu/encoding';
 import { type Addressing, bytes32, chooseAddress, expressAddress } from './address';
 import { ALIGNED, SIZES, applyHints, flavourOf, isBitTest } from './hints';
-import { CODE, PAGE, Test } from './protocol';
+import { CODE, PAGE, type Test } from './protocol';
 import type { Random } from './random';
 import { randomState } from './state';
 import { type Flavour, integer } from './values';
@@ -14,7 +14,13 @@ const RSP = 4;
 const POINTERS: readonly number[] = [3, 4, 5, 6, 7];
 /** Instructions that go through those registers without a ModRM byte that says so. */
 const IMPLIED = /^(push|pop|call|ret|enter|leave|xlat|movs|cmps|stos|lods|scas|ins|outs|maskmov)/;
-const MANDATORY: Readonly<Record<string, readonly number[]>> = { '': [], np: [], 66: [0x66], f2: [0xf2], f3: [0xf3] };
+const MANDATORY: Readonly<Record<string, readonly number[]>> = {
+  '': [],
+  np: [],
+  66: [0x66],
+  f2: [0xf2],
+  f3: [0xf3],
+};
 const ESCAPE: readonly (readonly number[])[] = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
 
 interface Registers {
@@ -26,7 +32,9 @@ interface Registers {
 }
 
 function chooseRegisters(f: Form, r: Random): Registers {
-  const bytes = f.operands.filter((s) => s.kind === 'gpr' && s.width === 8 && (s.from === 'r1' || s.from === 'r2'));
+  const bytes = f.operands.filter(
+    (s) => s.kind === 'gpr' && s.width === 8 && (s.from === 'r1' || s.from === 'r2'),
+  );
   // 0: no REX (AH…BH), 1: REX.
   const high = bytes.length > 0 && r.chance(0.4);
   const number = (from: 'r1' | 'r2'): number => {
@@ -46,7 +54,8 @@ function chooseRegisters(f: Form, r: Random): Registers {
   };
   const reg = number('r1');
   const rm = number('r2');
-  const named = (from: 'r1' | 'r2', n: number): boolean => bytes.some((s) => s.from === from) && n >= 4 && n < 8;
+  const named = (from: 'r1' | 'r2', n: number): boolean =>
+    bytes.some((s) => s.from === from) && n >= 4 && n < 8;
   const ambiguous = named('r1', reg) || named('r2', rm);
   return { reg, rm, rex: high && ambiguous ? 'forbidden' : ambiguous ? 'needed' : 'free' };
 }
@@ -88,7 +97,14 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
   const repeat = f.rep === 'rep' ? [0xf3] : f.rep === 'repne' ? [0xf2] : [];
   const noise = r.chance(0.04) ? [r.pick([0x26, 0x2e, 0x36, 0x3e])] : f.mem && r.chance(0.05) ? [0x65] : [];
   const lock = (f.lock && r.chance(0.3)) || r.chance(0.005) ? [0xf0] : [];
-  const prefixes = [...lock, ...(address32 ? [0x67] : []), ...noise, ...operand16, ...repeat, ...(MANDATORY[e.prefix] ?? [])];
+  const prefixes = [
+    ...lock,
+    ...(address32 ? [0x67] : []),
+    ...noise,
+    ...operand16,
+    ...repeat,
+    ...(MANDATORY[e.prefix] ?? []),
+  ];
   for (let i = prefixes.length - 1; i > 0; i--) {
     const j = r.below(i + 1);
     [prefixes[i], prefixes[j]] = [prefixes[j] ?? 0, prefixes[i] ?? 0];
@@ -98,7 +114,7 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
   let addressing: Addressing | undefined;
   let immediate = immediateBytes(f, r, address32);
   if (e.modrm) {
-    const reg = e.modrm.digit ?? (regs.reg & 7);
+    const reg = e.modrm.digit ?? regs.reg & 7;
     if (f.mem) {
       const operand = f.operands.find((s) => s.from === 'mem');
       const bytes = SIZES[f.mnemonic] ?? (operand?.width ?? 0) / 8;
@@ -113,7 +129,7 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
       modrm = (addressing.mod << 6) | (reg << 3) | addressing.rm;
     } else {
       const mod = e.modrm.anyMod ? r.below(4) : 3;
-      modrm = (mod << 6) | (reg << 3) | (e.modrm.rm ?? (regs.rm & 7));
+      modrm = (mod << 6) | (reg << 3) | (e.modrm.rm ?? regs.rm & 7);
     }
   } else if (f.immediate.moffs) {
     const target = chooseAddress(r, t, (f.operands.find((s) => s.kind === 'mem')?.width ?? 8) / 8, false);
@@ -123,11 +139,17 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
     if (!f.mem && e.modrm && r.chance(0.7)) t.regs.setGpr(regs.rm, BigInt(CODE + r.below(PAGE)));
   }
 
-  const rexR = e.modrm ? (f.operands.some((s) => s.kind === 'mm' && s.from === 'r1') ? r.below(2) : regs.reg >> 3) : 0;
+  const rexR = e.modrm
+    ? f.operands.some((s) => s.kind === 'mm' && s.from === 'r1')
+      ? r.below(2)
+      : regs.reg >> 3
+    : 0;
   const rexB = addressing ? addressing.rexB : e.modrm || e.plus ? (e.plus ? regs.reg : regs.rm) >> 3 : 0;
-  const rexBits = (rexW << 3) | ((e.modrm?.digit === undefined ? rexR : 0) << 2) | ((addressing?.rexX ?? 0) << 1) | rexB;
+  const rexBits =
+    (rexW << 3) | ((e.modrm?.digit === undefined ? rexR : 0) << 2) | ((addressing?.rexX ?? 0) << 1) | rexB;
   const freeRex = !e.attributes.has('nob') && r.chance(0.1);
-  const rex = rexBits !== 0 || regs.rex === 'needed' || (regs.rex === 'free' && freeRex) ? [0x40 | rexBits] : [];
+  const rex =
+    rexBits !== 0 || regs.rex === 'needed' || (regs.rex === 'free' && freeRex) ? [0x40 | rexBits] : [];
   if (rex.length > 0 && regs.rex === 'forbidden') return undefined;
 
   const opcode = e.opcode + (e.plus ? regs.reg & 7 : 0);
@@ -138,7 +160,8 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
   code.push(...(addressing?.ripTarget === undefined ? (addressing?.disp ?? []) : [0, 0, 0, 0]), ...immediate);
   if (code.length > 15) return undefined;
   // A branch to itself looks to the oracle like a repeated instruction.
-  if (f.immediate.relative && BigInt.asIntN(8, BigInt(immediate[0] ?? 0)) === BigInt(-code.length)) return undefined;
+  if (f.immediate.relative && BigInt.asIntN(8, BigInt(immediate[0] ?? 0)) === BigInt(-code.length))
+    return undefined;
   const offset = r.chance(0.03) ? PAGE - code.length : 64 + r.below(3900);
   if (addressing?.ripTarget !== undefined) {
     const disp = Number(addressing.ripTarget) - (CODE + offset + code.length);

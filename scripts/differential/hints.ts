@@ -40,8 +40,11 @@ const division: Hint = (f, t, r) => {
     t.regs.setGpr(RAX, f.mnemonic === 'idiv' ? BigInt.asUintN(16, BigInt.asIntN(8, rax)) : rax & 0x7ffn);
     return;
   }
-  const high =
-    r.chance(0.3) ? BigInt(r.below(1 << 16)) : f.mnemonic === 'idiv' && negative ? BigInt.asUintN(64, -1n) : 0n;
+  const high = r.chance(0.3)
+    ? BigInt(r.below(1 << 16))
+    : f.mnemonic === 'idiv' && negative
+      ? BigInt.asUintN(64, -1n)
+      : 0n;
   t.regs.setGpr(RDX, high);
 };
 

@@ -26,7 +26,18 @@ export const RESULT_SIZE = RESULT.elsewhere + 8;
 export const CODE_SIZE = 16;
 
 /** Offsets in an FXSAVE image, SDM Vol. 1 table 10-2 and figure 10-3. */
-export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;
+export const FX = {
+  fcw: 0,
+  fsw: 2,
+  ftw: 4,
+  fop: 6,
+  fip: 8,
+  fdp: 16,
+  mxcsr: 24,
+  mxcsrMask: 28,
+  st: 32,
+  xmm: 160,
+} as const;
 
 /** Views of one struct regs inside a record. */
 export class Regs {
@@ -173,7 +184,10 @@ export class Result {
 }
 
 /** What the two writable pages hold around the window. */
-export const BACKGROUND = Uint8Array.from({ length: WRITABLE_PAGES * PAGE }, (_, i) => i * 37 + (i >> 8) * 11);
+export const BACKGROUND = Uint8Array.from(
+  { length: WRITABLE_PAGES * PAGE },
+  (_, i) => i * 37 + (i >> 8) * 11,
+);
 /** The read-only page. */
 export const READ_ONLY = Uint8Array.from({ length: PAGE }, (_, i) => i * 29 + 5);
 /** What surrounds the instruction in the code page. */

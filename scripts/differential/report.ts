@@ -29,17 +29,24 @@ function involved(t: Test, f: Form, text: string, found: readonly Difference[]):
     n >= 8 ? [name, `${name}d`, `${name}w`, `${name}b`, `${name}l`] : [name, `e${name.slice(1)}`, name.slice(1), `${name.slice(1)}l`, `${name[1] ?? ''}l`, `${name[1] ?? ''}h`]; // prettier-ignore
   const implied = /^(mul|imul|i?div|cmpxchg|cw|cd|cq)/.test(f.mnemonic) ? ['rax', 'rdx'] : [];
   GPR.forEach((name, n) => {
-    const wanted = aliases(name, n).some((w) => words.has(w)) || implied.includes(name) || found.some((d) => d.what === name);
-    if (wanted || (f.instruction.unit === undefined && f.operands.length === 0)) lines.push(`${name}=${hex(t.regs.gpr(n))}`);
+    const wanted =
+      aliases(name, n).some((w) => words.has(w)) ||
+      implied.includes(name) ||
+      found.some((d) => d.what === name);
+    if (wanted || (f.instruction.unit === undefined && f.operands.length === 0))
+      lines.push(`${name}=${hex(t.regs.gpr(n))}`);
   });
   lines.push(`rflags=${hex(t.regs.rflags)}`);
   const { unit } = f.instruction;
   if (unit !== undefined) lines.push(`mxcsr=${hex(t.regs.mxcsr)}`);
   for (let n = 0; n < 16; n++) {
-    if (words.has(`xmm${n}`) || found.some((d) => d.what === `xmm${n}`)) lines.push(`xmm${n}=${vector(t.regs.xmm(n))}`);
+    if (words.has(`xmm${n}`) || found.some((d) => d.what === `xmm${n}`))
+      lines.push(`xmm${n}=${vector(t.regs.xmm(n))}`);
   }
   if (unit === 'fpu' || unit === 'mmx' || text.includes('mm')) {
-    lines.push(`fcw=${hex(t.regs.fx16(FX.fcw))} fsw=${hex(t.regs.fx16(FX.fsw))} ftw=${hex(t.regs.fx16(FX.ftw))}`);
+    lines.push(
+      `fcw=${hex(t.regs.fx16(FX.fcw))} fsw=${hex(t.regs.fx16(FX.fsw))} ftw=${hex(t.regs.fx16(FX.ftw))}`,
+    );
     if (unit !== 'sse') for (let i = 0; i < 8; i++) lines.push(`st${i}=${vector(t.regs.st(i))}`);
   }
   if (f.mem || f.operands.length === 0 || f.mnemonic.startsWith('maskmov')) {

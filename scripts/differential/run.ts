@@ -51,7 +51,9 @@ const unitOf = (f: Form): string => UNITS[f.instruction.unit ?? ''] ?? 'gp';
 function chosen(): Form[] {
   const units = options.only?.split(',');
   const names = options.mnemonic?.split(',').map((n) => new RegExp(`^${n.replaceAll('*', '.*')}$`));
-  return FORMS.filter((f) => (units?.includes(unitOf(f)) ?? true) && (names?.some((n) => n.test(f.mnemonic)) ?? true));
+  return FORMS.filter(
+    (f) => (units?.includes(unitOf(f)) ?? true) && (names?.some((n) => n.test(f.mnemonic)) ?? true),
+  );
 }
 
 /** States shared by the vectors of a file, so that a vector is little more than its instruction. */
@@ -95,7 +97,12 @@ interface Job {
   readonly test: Test;
 }
 
-function jobs(forms: readonly Form[], count: number, seed: number, states?: StateSource): { jobs: Job[]; unreached: Form[] } {
+function jobs(
+  forms: readonly Form[],
+  count: number,
+  seed: number,
+  states?: StateSource,
+): { jobs: Job[]; unreached: Form[] } {
   const all: Job[] = [];
   const unreached: Form[] = [];
   for (const form of forms) {
@@ -117,7 +124,8 @@ function main(): number {
   const skipped = new Map<string, number>();
   const tested = forms.filter((f) => {
     const reason = skipReason(f);
-    if (reason !== undefined) skipped.set(`${f.mnemonic}: ${reason}`, (skipped.get(`${f.mnemonic}: ${reason}`) ?? 0) + 1);
+    if (reason !== undefined)
+      skipped.set(`${f.mnemonic}: ${reason}`, (skipped.get(`${f.mnemonic}: ${reason}`) ?? 0) + 1);
     return reason === undefined;
   });
   const seed = Number(options.seed);
@@ -145,7 +153,12 @@ function main(): number {
       for (const { name, tier } of tiers) {
         let text: string;
         try {
-          const found = differences(form, test, e, tier.run(test));
+          const actual = tier.run(test);
+          let found = differences(form, test, e, actual);
+          // The host may have been interrupted between the state's loading and the instruction, and x87 error
+          // pointers do not survive that: what is wrong is wrong twice.
+          const [again] = found.length > 0 ? oracle.run([test]) : [];
+          if (again) found = differences(form, test, again, actual);
           if (found.length === 0) continue;
           text = report(test, form, found);
         } catch (error) {

@@ -21,7 +21,6 @@ const SKIPPED: readonly Skip[] = [
 
 /** Why a form is not compared with the host; undefined: it is. */
 export function skipReason(f: Form): string | undefined {
-  return SKIPPED.find(
-    (s) => s.mnemonics.includes(f.mnemonic) && (s.encoding?.test(f.encoding.text) ?? true),
-  )?.reason;
+  return SKIPPED.find((s) => s.mnemonics.includes(f.mnemonic) && (s.encoding?.test(f.encoding.text) ?? true))
+    ?.reason;
 }

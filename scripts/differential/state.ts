@@ -21,7 +21,8 @@ function randomX87(r: Random, t: Test): void {
   // Pending exceptions now and then only, or most x87 instructions would do nothing but #MF.
   const kept = r.chance(0.1) ? flags : flags & m;
   const codes = r.below(16);
-  const fsw = kept | ((codes & 7) << 8) | ((codes >> 3) << 14) | (r.below(8) << 11) | (r.chance(0.1) ? 0x41 & m : 0);
+  const fsw =
+    kept | ((codes & 7) << 8) | ((codes >> 3) << 14) | (r.below(8) << 11) | (r.chance(0.1) ? 0x41 & m : 0);
   t.regs.setFx16(FX.fsw, fsw | ((fsw & 0x3f & ~m) !== 0 ? FSW_PENDING : 0));
   t.regs.setFx16(FX.ftw, r.chance(0.5) ? 0xff : r.chance(0.2) ? 0 : r.below(256));
   t.regs.setFx64(FX.fip, BigInt(CODE + 0x100 + r.below(256)));

@@ -87,7 +87,11 @@ export function makeTier(name: TierName): Tier {
     if (exit === EXIT.EXCEPTION) {
       const code = v.get('exit_error');
       const vector = v.getInt('exit_vector');
-      out.setFault(vector, code === NO_ERROR_CODE ? 0 : Number(code), vector === 14 ? v.get('exit_address') : 0n);
+      out.setFault(
+        vector,
+        code === NO_ERROR_CODE ? 0 : Number(code),
+        vector === 14 ? v.get('exit_address') : 0n,
+      );
     } else if (exit !== EXIT.LIMIT) {
       out.setFault(1000 + exit, 0, 0n);
     }

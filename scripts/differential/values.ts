@@ -1,7 +1,26 @@
 import type { Random } from './random';
 
 /** Values worth trying: the edges of every width, and of every floating-point format. */
-const EDGES: readonly bigint[] = [0n, 1n, 2n, 3n, 7n, 8n, 15n, 16n, 31n, 32n, 33n, 63n, 64n, 65n, 127n, 128n, 255n, 256n];
+const EDGES: readonly bigint[] = [
+  0n,
+  1n,
+  2n,
+  3n,
+  7n,
+  8n,
+  15n,
+  16n,
+  31n,
+  32n,
+  33n,
+  63n,
+  64n,
+  65n,
+  127n,
+  128n,
+  255n,
+  256n,
+];
 
 export function integer(r: Random): bigint {
   const wrap = (v: bigint): bigint => BigInt.asUintN(64, v);
@@ -18,7 +37,8 @@ export function integer(r: Random): bigint {
     case 4: {
       // Repeated edge bytes, for packed integers.
       let v = 0n;
-      for (let i = 0; i < 8; i++) v = (v << 8n) | BigInt(r.pick([0, 1, 0x7f, 0x80, 0x81, 0xff, r.below(256)]));
+      for (let i = 0; i < 8; i++)
+        v = (v << 8n) | BigInt(r.pick([0, 1, 0x7f, 0x80, 0x81, 0xff, r.below(256)]));
       return v;
     }
     case 5:

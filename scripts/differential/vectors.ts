@@ -171,4 +171,3 @@ export function decodeVectors(bytes: Uint8Array): VectorFile {
   });
   return { recordedOn, bases, vectors };
 }
-
