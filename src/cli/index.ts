@@ -51,7 +51,7 @@ export async function main(argv: readonly string[], host: CliHost): Promise<Stat
 }
 
 /** Bad input: what was asked for cannot be read or makes no sense. */
-const USAGE_ERRORS: ReadonlySet<string> = new Set(['LaunchError', 'ConfigError', 'ImageError']);
+const USAGE_ERRORS: ReadonlySet<string> = new Set(['LaunchError', 'ServeError', 'ConfigError', 'ImageError']);
 /** The image is what it claims to be, and still no domain can be made of it. */
 const REFUSED_BOOT: ReadonlySet<string> = new Set(['BuildError']);
 

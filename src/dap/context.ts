@@ -73,15 +73,22 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
   };
 }
 
-export const event = (name: string, body: object): DebugProtocol.Event => new Event(name, body) as DebugProtocol.Event;
+export const event = (name: string, body: object): DebugProtocol.Event => new Event(name, body);
 
-export function output(context: Context, category: 'console' | 'stdout' | 'stderr' | 'important', text: string): void {
-  context.send(event('output', { category, output: text.endsWith('\n') || category === 'stdout' ? text : `${text}\n` }));
+export function output(
+  context: Context,
+  category: 'console' | 'stdout' | 'stderr' | 'important',
+  text: string,
+): void {
+  context.send(
+    event('output', { category, output: text.endsWith('\n') || category === 'stdout' ? text : `${text}\n` }),
+  );
 }
 
 /** The machine, running or not. */
 export function needMachine(context: Context): Machine {
-  if (context.machine === undefined) throw new RequestError('no machine has been launched yet', { show: false });
+  if (context.machine === undefined)
+    throw new RequestError('no machine has been launched yet', { show: false });
   return context.machine;
 }
 
@@ -103,8 +110,10 @@ export function needThread(machine: Machine, threadId: number | undefined): Vcpu
 }
 
 /** Lines inside are counted from 1. */
-export const toClientLine = ({ client }: Context, line: number): number => (client.linesStartAt1 ? line : line - 1);
-export const fromClientLine = ({ client }: Context, line: number): number => (client.linesStartAt1 ? line : line + 1);
+export const toClientLine = ({ client }: Context, line: number): number =>
+  client.linesStartAt1 ? line : line - 1;
+export const fromClientLine = ({ client }: Context, line: number): number =>
+  client.linesStartAt1 ? line : line + 1;
 
 export function sourceOf(context: Context, symbols: SymbolIndex, file: string): DebugProtocol.Source {
   const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);

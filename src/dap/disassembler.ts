@@ -9,7 +9,18 @@ export async function loadDecoder(): Promise<InstructionDecoder> {
 }
 
 export function createDecoder(iced: Module): InstructionDecoder {
-  const { Code, Decoder, DecoderOptions, FlowControl, Formatter, FormatterSyntax, Instruction, Mnemonic, OpKind, Register } = iced;
+  const {
+    Code,
+    Decoder,
+    DecoderOptions,
+    FlowControl,
+    Formatter,
+    FormatterSyntax,
+    Instruction,
+    Mnemonic,
+    OpKind,
+    Register,
+  } = iced;
 
   const flows: Readonly<Partial<Record<number, DecodedInstruction['flow']>>> = {
     [FlowControl.UnconditionalBranch]: 'jump',
@@ -21,7 +32,8 @@ export function createDecoder(iced: Module): InstructionDecoder {
   };
   const flowOf = (instruction: Iced.Instruction): DecodedInstruction['flow'] => {
     if (instruction.mnemonic === Mnemonic.Syscall) return 'syscall';
-    if (instruction.isStringInstruction && (instruction.hasRepPrefix || instruction.hasRepnePrefix)) return 'repeat';
+    if (instruction.isStringInstruction && (instruction.hasRepPrefix || instruction.hasRepnePrefix))
+      return 'repeat';
     return flows[instruction.flowControl] ?? 'next';
   };
   const branchTarget = (instruction: Iced.Instruction): bigint | undefined =>
@@ -54,7 +66,13 @@ export function createDecoder(iced: Module): InstructionDecoder {
           decoder.decodeOut(instruction);
           if (instruction.code === Code.INVALID) {
             // One byte at a time, so that decoding finds its feet again after data.
-            found.push({ address: ip, length: 1, text: `db 0x${(code[at] ?? 0).toString(16).padStart(2, '0')}`, valid: false, flow: 'next' });
+            found.push({
+              address: ip,
+              length: 1,
+              text: `db 0x${(code[at] ?? 0).toString(16).padStart(2, '0')}`,
+              valid: false,
+              flow: 'next',
+            });
             decoder.position = at + 1;
             continue;
           }

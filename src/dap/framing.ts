@@ -49,7 +49,8 @@ export function createMessageReader(
       return true;
     }
     const before = text.slice(0, found.index);
-    if (before.trim() !== '' && !/^([\w-]+:[^\r\n]*\r\n)+$/.test(before)) malformed(`text before a header: ${excerpt(before)}`);
+    if (before.trim() !== '' && !/^([\w-]+:[^\r\n]*\r\n)+$/.test(before))
+      malformed(`text before a header: ${excerpt(before)}`);
     const length = Number(found[1]);
     if (length > MAX_BODY) malformed(`a message of ${length} bytes; at most ${MAX_BODY} are read`);
     else expected = length;

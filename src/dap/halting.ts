@@ -28,7 +28,8 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
   pause: () => ({ reason: 'pause', description: 'Paused' }),
   breakpoint: ({ stop: { reason }, hits }) => {
     const kind = hits[0]?.kind ?? 'instruction';
-    if (reason.kind !== 'hypercall') return { reason: breakpointReasons[kind], description: 'Paused on a breakpoint' };
+    if (reason.kind !== 'hypercall')
+      return { reason: breakpointReasons[kind], description: 'Paused on a breakpoint' };
     const { name, op } = reason.call;
     const call = op === undefined ? name : `${name}.${op}`;
     return {
@@ -42,7 +43,9 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
 
 const filterOf = (hits: Halted<'exception'>['hits']): string => {
   const [hit] = hits;
-  return hit !== undefined && 'filter' in hit.spec ? `Paused on ${hit.spec.filter}` : 'Paused on an exception';
+  return hit !== undefined && 'filter' in hit.spec
+    ? `Paused on ${hit.spec.filter}`
+    : 'Paused on an exception';
 };
 
 /** Tells the client that the machine stands still, or has come to its end. */
@@ -62,7 +65,9 @@ export function onHalt(context: Context, machine: Machine, halt: Halt): void {
       ...tell(halt),
       threadId: machine.threadOf(vcpu),
       allThreadsStopped: true,
-      ...(halt.kind === 'breakpoint' || halt.kind === 'exception' ? { hitBreakpointIds: halt.hits.map(({ id }) => id) } : {}),
+      ...(halt.kind === 'breakpoint' || halt.kind === 'exception'
+        ? { hitBreakpointIds: halt.hits.map(({ id }) => id) }
+        : {}),
     }),
   );
 }

@@ -25,7 +25,7 @@ export interface Handler {
 export function handler<A>(
   command: string,
   shape: Shape<A>,
-  run: (context: Context, args: A, reply: Reply) => Promise<object | void> | object | void,
+  run: (context: Context, args: A, reply: Reply) => Promise<object | undefined> | object | undefined,
   { urgent = false } = {},
 ): Handler {
   return {

@@ -73,7 +73,10 @@ async function buildMachine(
 }
 
 /** A guest without readable symbols is debugged by addresses; that is no reason not to boot it. */
-async function loadSymbols(context: Context, kernel: { name: string; bytes: Uint8Array }): Promise<SymbolIndex> {
+async function loadSymbols(
+  context: Context,
+  kernel: { name: string; bytes: Uint8Array },
+): Promise<SymbolIndex> {
   const symbols = mapSources(await context.host.loadSymbols(kernel), (file) => context.host.sourcePath(file));
   const lines = symbols.files.length === 0 ? 'no line table' : `lines of ${symbols.files.length} files`;
   output(context, 'console', `${kernel.name}: ${symbols.count} symbols, ${lines}`);
@@ -132,12 +135,21 @@ async function settle(context: Context, machine: Machine): Promise<void> {
 export function announceBreakpoints(context: Context, machine: Machine): void {
   for (const one of context.breakpoints.all()) {
     if (one.kind === 'exception') continue;
-    context.send(event('breakpoint', { reason: 'changed', breakpoint: toProtocolBreakpoint(context, machine.symbols, one) }));
+    context.send(
+      event('breakpoint', {
+        reason: 'changed',
+        breakpoint: toProtocolBreakpoint(context, machine.symbols, one),
+      }),
+    );
   }
 }
 
 const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
-  a === b || (a !== undefined && b !== undefined && a.length === b.length && a.every((byte, index) => byte === b[index]));
+  a === b ||
+  (a !== undefined &&
+    b !== undefined &&
+    a.length === b.length &&
+    a.every((byte, index) => byte === b[index]));
 
 function sameLaunch(a: Launch, b: Launch): boolean {
   return (
@@ -160,7 +172,12 @@ function sameLaunch(a: Launch, b: Launch): boolean {
  * The files are read again: where they are unchanged the machine goes back to its start, else it is built anew.
  * When they cannot be read the old machine stays as it is.
  */
-export async function restartMachine(context: Context, old: Machine, args: LaunchArguments, reply: Reply): Promise<Machine> {
+export async function restartMachine(
+  context: Context,
+  old: Machine,
+  args: LaunchArguments,
+  reply: Reply,
+): Promise<Machine> {
   const progress = startProgress(context, 'Restarting', reply.seq);
   try {
     progress.step('reading the kernel');

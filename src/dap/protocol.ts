@@ -38,9 +38,15 @@ export interface LaunchArguments {
   readonly noDebug?: boolean;
 }
 
+/** No members. */
+export type Nothing = Readonly<Record<string, never>>;
+
 /** Custom requests: arguments and body of each. A thread is a vCPU; without one, the vCPU that is stopped. */
 export interface HyperstepRequests {
-  'hyperstep/domains': { arguments: Record<never, never>; body: { readonly domains: readonly Wire<DomainView>[] } };
+  'hyperstep/domains': {
+    arguments: Nothing;
+    body: { readonly domains: readonly Wire<DomainView>[] };
+  };
   /** One table page: indices from L4 down; an empty path is the L4 table itself. */
   'hyperstep/pageTable': {
     arguments: { readonly threadId?: number; readonly path: readonly number[] };
@@ -50,7 +56,7 @@ export interface HyperstepRequests {
   'hyperstep/walk': { arguments: { readonly threadId?: number; readonly address: string }; body: Wire<Walk> };
   'hyperstep/frame': { arguments: { readonly mfn: number }; body: Wire<FrameInfo> };
   'hyperstep/hypercalls': {
-    arguments: Record<never, never>;
+    arguments: Nothing;
     body: { readonly hypercalls: readonly Wire<HypercallInfo>[] };
   };
   /** Records from number `from` on; `first` is the oldest that is still kept, `next` where to go on reading. */
@@ -58,11 +64,11 @@ export interface HyperstepRequests {
     arguments: { readonly from: number; readonly count: number };
     body: { readonly first: number; readonly next: number; readonly records: readonly Wire<TraceRecord>[] };
   };
-  'hyperstep/traceSummary': { arguments: Record<never, never>; body: Wire<TraceSummary> };
+  'hyperstep/traceSummary': { arguments: Nothing; body: Wire<TraceSummary> };
   /** What was typed at a domain's console. */
   'hyperstep/consoleInput': {
     arguments: { readonly domain: number; readonly data: string };
-    body: Record<never, never>;
+    body: Nothing;
   };
 }
 export type HyperstepRequest = keyof HyperstepRequests;

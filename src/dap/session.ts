@@ -26,11 +26,7 @@ export class Session extends DebugSession {
   /** @param closed called when the client has disconnected and has been answered */
   constructor(host: Host, closed: () => void) {
     super();
-    this.context = createContext(
-      host,
-      (event) => this.sendEvent(event),
-      closed,
-    );
+    this.context = createContext(host, (event) => this.sendEvent(event), closed);
   }
 
   /** Anything may arrive here: what is no request is reported, and the session lives on. */
@@ -45,7 +41,8 @@ export class Session extends DebugSession {
   }
 
   private malformed(message: unknown): string | undefined {
-    if (typeof message !== 'object' || message === null) return `not an object: ${JSON.stringify(message).slice(0, 80)}`;
+    if (typeof message !== 'object' || message === null)
+      return `not an object: ${JSON.stringify(message).slice(0, 80)}`;
     const { type, seq, command } = message as Readonly<Record<string, unknown>>;
     if (type !== 'request') return type === 'response' ? undefined : `its type is ${JSON.stringify(type)}`;
     if (typeof command !== 'string') return 'a request without a command';
@@ -75,7 +72,8 @@ export class Session extends DebugSession {
       seq: request.seq,
       after: (work) => later.push(work),
       check: () => {
-        if (pending.cancelled) throw new RequestError(`${request.command} was cancelled`, { code: 'cancelled', show: false });
+        if (pending.cancelled)
+          throw new RequestError(`${request.command} was cancelled`, { code: 'cancelled', show: false });
       },
     };
     try {
@@ -108,13 +106,12 @@ export class Session extends DebugSession {
   private refuse(request: DebugProtocol.Request, error: unknown): void {
     const { code, show = true } = error instanceof RequestError ? error.options : {};
     const text = messageOf(error);
-    const response: DebugProtocol.ErrorResponse = {
-      ...new Response(request),
-      success: false,
-      message: code ?? text,
-      // The text is no template: braces in it are its own.
-      body: { error: { id: idOf(request.command), format: '{_text}', variables: { _text: text }, showUser: show } },
-    };
+    const response: DebugProtocol.Response = new Response(request);
+    response.success = false;
+    response.message = code ?? text;
+    // The text is no template: braces in it are its own.
+    const words = { format: '{_text}', variables: { _text: text } };
+    response.body = { error: { id: idOf(request.command), ...words, showUser: show } };
     this.sendResponse(response);
   }
 

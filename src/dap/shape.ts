@@ -35,8 +35,14 @@ const check =
 export const text = check('a text', (v): v is string => typeof v === 'string');
 export const boolean = check('true or false', (v): v is boolean => typeof v === 'boolean');
 export const integer = check('a whole number', (v): v is number => Number.isSafeInteger(v));
-export const count = check('a whole number, not negative', (v): v is number => Number.isSafeInteger(v) && Number(v) >= 0);
-export const textOrNumber = check('a text or a number', (v): v is string | number => typeof v === 'string' || typeof v === 'number');
+export const count = check(
+  'a whole number, not negative',
+  (v): v is number => Number.isSafeInteger(v) && Number(v) >= 0,
+);
+export const textOrNumber = check(
+  'a text or a number',
+  (v): v is string | number => typeof v === 'string' || typeof v === 'number',
+);
 export const anything: Shape<unknown> = (value) => value;
 
 /** One of some texts; what is not known falls back, where the protocol says that clients may invent values. */
@@ -53,7 +59,8 @@ export const listOf =
   <T>(shape: Shape<T>): Shape<readonly T[]> =>
   (value, path) => {
     if (!Array.isArray(value)) throw new ArgumentError(path, 'a list', value);
-    if (value.length > MAX_ELEMENTS) throw new ArgumentError(path, `at most ${MAX_ELEMENTS} elements`, value.length);
+    if (value.length > MAX_ELEMENTS)
+      throw new ArgumentError(path, `at most ${MAX_ELEMENTS} elements`, value.length);
     return value.map((one, index) => shape(one, `${path}[${index}]`));
   };
 
@@ -61,7 +68,8 @@ export const listOf =
 export const object =
   <F extends Fields>(fields: F): Shape<Shaped<F>> =>
   (value, path) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new ArgumentError(path, 'an object', value);
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw new ArgumentError(path, 'an object', value);
     const members = value as Readonly<Record<string, unknown>>;
     const shaped: Record<string, unknown> = {};
     for (const [name, field] of Object.entries(fields)) {

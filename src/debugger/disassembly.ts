@@ -25,7 +25,9 @@ const PAGE = 4096n;
 const TOP = 1n << 64n;
 
 /** Exactly `count` entries; undefined where there is no memory. */
-export async function disassemble(request: DisassemblyRequest): Promise<(DisassembledInstruction | undefined)[]> {
+export async function disassemble(
+  request: DisassemblyRequest,
+): Promise<(DisassembledInstruction | undefined)[]> {
   const { offset, count } = request;
   const wantedBefore = Math.max(0, -offset);
   const before = wantedBefore > 0 ? await instructionsBefore(request, wantedBefore) : [];
@@ -41,25 +43,38 @@ export async function disassemble(request: DisassemblyRequest): Promise<(Disasse
   return all.slice(first, first + count);
 }
 
-function withBytes(instructions: readonly DecodedInstruction[], code: Uint8Array, start: bigint): DisassembledInstruction[] {
+function withBytes(
+  instructions: readonly DecodedInstruction[],
+  code: Uint8Array,
+  start: bigint,
+): DisassembledInstruction[] {
   return instructions.map((one) => {
     const at = Number(one.address - start);
     return { ...one, bytes: code.slice(at, at + one.length) };
   });
 }
 
-async function instructionsFrom(request: DisassemblyRequest, count: number): Promise<DisassembledInstruction[]> {
+async function instructionsFrom(
+  request: DisassemblyRequest,
+  count: number,
+): Promise<DisassembledInstruction[]> {
   const { target, space, decoder, address, name } = request;
-  const length = Math.min(count * MAX_INSTRUCTION, Number(TOP - address < 1n << 30n ? TOP - address : 1n << 30n));
+  const length = Math.min(
+    count * MAX_INSTRUCTION,
+    Number(TOP - address < 1n << 30n ? TOP - address : 1n << 30n),
+  );
   const code = await target.readMemory(space, address, length);
   return withBytes(decoder.decode(code, address, count, name), code, address);
 }
 
 /** Memory directly before `address`, as far back as it is mapped and at most `length` bytes. */
-async function readBackwards({ target, space, address }: DisassemblyRequest, length: number): Promise<Uint8Array> {
+async function readBackwards(
+  { target, space, address }: DisassemblyRequest,
+  length: number,
+): Promise<Uint8Array> {
   const lowest = address > BigInt(length) ? address - BigInt(length) : 0n;
   const pieces: Uint8Array[] = [];
-  for (let end = address; end > lowest; ) {
+  for (let end = address; end > lowest;) {
     const page = (end - 1n) & ~(PAGE - 1n);
     const start = page > lowest ? page : lowest;
     const piece = await target.readMemory(space, start, Number(end - start));
@@ -81,7 +96,10 @@ async function readBackwards({ target, space, address }: DisassemblyRequest, len
  * there; where no symbol helps, from everywhere, and the way that most beginnings fall into is taken: wrong ones
  * soon meet the right one.
  */
-async function instructionsBefore(request: DisassemblyRequest, count: number): Promise<DisassembledInstruction[]> {
+async function instructionsBefore(
+  request: DisassemblyRequest,
+  count: number,
+): Promise<DisassembledInstruction[]> {
   const { decoder, address, symbols, name } = request;
   const code = await readBackwards(request, (count + 4) * MAX_INSTRUCTION);
   const start = address - BigInt(code.length);
@@ -113,8 +131,10 @@ function mostTravelled(
   start: bigint,
   name: DisassemblyRequest['name'],
 ): DecodedInstruction[] {
-  const at = Array.from({ length: code.length }, (_, offset) =>
-    decoder.decode(code.subarray(offset, offset + MAX_INSTRUCTION), start + BigInt(offset), 1)[0],
+  const at = Array.from(
+    { length: code.length },
+    (_, offset) =>
+      decoder.decode(code.subarray(offset, offset + MAX_INSTRUCTION), start + BigInt(offset), 1)[0],
   );
   const votes = new Array<number>(code.length + 1).fill(1);
   for (const [offset, one] of at.entries()) {
@@ -123,7 +143,7 @@ function mostTravelled(
     votes[next] = (votes[next] ?? 0) + (votes[offset] ?? 0);
   }
   const path: DecodedInstruction[] = [];
-  for (let end = code.length; end > 0; ) {
+  for (let end = code.length; end > 0;) {
     let best: number | undefined;
     for (let offset = Math.max(0, end - MAX_INSTRUCTION); offset < end; offset++) {
       const one = at[offset];
@@ -131,9 +151,17 @@ function mostTravelled(
       if (best === undefined || (votes[offset] ?? 0) > (votes[best] ?? 0)) best = offset;
     }
     if (best === undefined) {
-      const byte: DecodedInstruction | undefined = decoder.decode(code.subarray(end - 1, end), start + BigInt(end - 1), 1)[0];
+      const byte: DecodedInstruction | undefined = decoder.decode(
+        code.subarray(end - 1, end),
+        start + BigInt(end - 1),
+        1,
+      )[0];
       if (byte === undefined) break;
-      path.unshift({ ...byte, text: byte.valid ? `db 0x${(code[end - 1] ?? 0).toString(16).padStart(2, '0')}` : byte.text, valid: false });
+      path.unshift({
+        ...byte,
+        text: byte.valid ? `db 0x${(code[end - 1] ?? 0).toString(16).padStart(2, '0')}` : byte.text,
+        valid: false,
+      });
       end -= 1;
       continue;
     }

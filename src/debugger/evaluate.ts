@@ -26,9 +26,14 @@ const ASSIGNMENT = /^\s*([$%]?[A-Za-z]\w*)\s*=(?!=)\s*(.+)$/s;
  * Expressions, a memory reference, or with `assign` also `register = expression`.
  * Throws an ExpressionError or LocationError in words for the person who typed it.
  */
-export async function evaluateText(text: string, context: EvaluationContext, assign: boolean): Promise<Evaluation> {
+export async function evaluateText(
+  text: string,
+  context: EvaluationContext,
+  assign: boolean,
+): Promise<Evaluation> {
   const reference = text.trim();
-  if (MEMORY_REFERENCE.test(reference)) return evaluateReference(parseLocation(reference, context.vcpu), context);
+  if (MEMORY_REFERENCE.test(reference))
+    return evaluateReference(parseLocation(reference, context.vcpu), context);
   const assignment = assign ? ASSIGNMENT.exec(text) : null;
   if (assignment !== null) {
     const [, name = '', value = ''] = assignment;
@@ -37,7 +42,11 @@ export async function evaluateText(text: string, context: EvaluationContext, ass
   return showEvaluation(text, await evaluateAt(parseExpression(text), context), context);
 }
 
-export async function assignRegister(name: string, text: string, context: EvaluationContext): Promise<Evaluation> {
+export async function assignRegister(
+  name: string,
+  text: string,
+  context: EvaluationContext,
+): Promise<Evaluation> {
   const value = toNumber(await evaluateAt(parseExpression(text), context));
   await setRegister(context.target, context.vcpu, name, value);
   const fresh = registerFile(await context.target.registers(context.vcpu));
@@ -50,19 +59,28 @@ async function evaluateReference(location: Location, { target }: EvaluationConte
   return { name: formatLocation(location), value, memory: location };
 }
 
-function showEvaluation(name: string, value: Value, { symbols, vcpu, registers }: EvaluationContext): Evaluation {
+function showEvaluation(
+  name: string,
+  value: Value,
+  { symbols, vcpu, registers }: EvaluationContext,
+): Evaluation {
   if (typeof value === 'object') return { ...decodedRow(value, vcpu), name };
   if (typeof value === 'string') return { name, value };
   const register = registers.find(name.trim());
   const bits = register?.bits ?? 64;
-  if (bits <= 2 && flags.some((flag) => flag.name.toLowerCase() === name.trim().replace(/^[$%]/, '').toLowerCase())) {
+  if (
+    bits <= 2 &&
+    flags.some((flag) => flag.name.toLowerCase() === name.trim().replace(/^[$%]/, '').toLowerCase())
+  ) {
     return { name, value: `${value}` };
   }
   if (value < 0n || value < 10n) return { name, value: showValue(value, true) };
   const symbol = symbolic(symbols, value);
   const shown = `${hex(value)} (${value})${symbol === undefined ? '' : ` <${symbol}>`}`;
   // Wider than an address: a vector register.
-  return value >= 1n << 64n ? { name, value: hex(value) } : { name, value: shown, memory: virtual(vcpu, value) };
+  return value >= 1n << 64n
+    ? { name, value: hex(value) }
+    : { name, value: shown, memory: virtual(vcpu, value) };
 }
 
 /** In a caller's frame its own instruction and stack pointers are meant. */
@@ -70,7 +88,9 @@ export function inFrame(context: EvaluationContext, frame: Frame): EvaluationCon
   const own: Readonly<Record<string, bigint>> = { rip: frame.address, rsp: frame.stack, rbp: frame.base };
   const all = context.registers.all.map((register) => {
     const value = own[register.name];
-    return value === undefined ? register : { ...register, bytes: numberToBytes(value, register.bytes.length), writable: false };
+    return value === undefined
+      ? register
+      : { ...register, bytes: numberToBytes(value, register.bytes.length), writable: false };
   });
   return { ...context, registers: registerFile(all), call: undefined };
 }
@@ -96,13 +116,21 @@ export function complete(prefix: string, context: EvaluationContext): Completion
     .map(({ name }): Completion => ({ text: name, kind: 'field' }));
   // Thousands of symbols to a beginning that nobody has typed yet are no help.
   const symbols = bare === '' ? [] : context.symbols.complete(bare, MAX_COMPLETIONS);
-  return [...args, ...registers, ...symbols.map((text): Completion => ({ text: /^[\w$]+$/.test(text) ? text : `\`${text}\``, kind: 'function' }))];
+  return [
+    ...args,
+    ...registers,
+    ...symbols.map((text): Completion => ({
+      text: /^[\w$]+$/.test(text) ? text : `\`${text}\``,
+      kind: 'function',
+    })),
+  ];
 }
 
 /** Members of the argument that a path such as `ureqs[0].` leads to. */
 export function completeMembers(path: string, context: EvaluationContext): Completion[] {
   const [root = '', ...rest] = path.split(/[.[]/).map((piece) => piece.replace(']', ''));
   let value = context.call === undefined ? undefined : findValue(context.call.args, root);
-  for (const piece of rest) value = value?.children?.find(({ name }) => name === piece || name === `[${piece}]`);
+  for (const piece of rest)
+    value = value?.children?.find(({ name }) => name === piece || name === `[${piece}]`);
   return (value?.children ?? []).map(({ name }) => ({ text: name, kind: 'field' }));
 }

@@ -18,7 +18,8 @@ export interface EvaluationContext {
 function nameIn({ registers, symbols, call }: EvaluationContext, name: string): Value | undefined {
   // `$rax` is always the register, even where an argument has its name.
   if (/^[$%]/.test(name)) return registers.get(name);
-  const argument = call === undefined ? undefined : (findValue(call.args, name) ?? hypercallScope(call).name(name));
+  const argument =
+    call === undefined ? undefined : (findValue(call.args, name) ?? hypercallScope(call).name(name));
   return argument ?? registers.get(name) ?? symbols.find(name);
 }
 

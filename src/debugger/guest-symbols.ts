@@ -23,12 +23,20 @@ const namesOf = (table: SymbolTable): Pick<SymbolIndex, 'at' | 'find' | 'complet
  * What an image says about its code. An image that says nothing, or lies about it, has no symbols: whether it can
  * be booted is for the domain builder to tell.
  */
-export async function guestSymbols(kernel: { readonly name: string; readonly bytes: Uint8Array }): Promise<SymbolIndex> {
+export async function guestSymbols(kernel: {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}): Promise<SymbolIndex> {
   try {
     const image = await loadImage(kernel.bytes, kernel.name);
     const { table } = kernelSymbols(image);
     const lines = lineTable(image.elf, (address) => table.at(address)?.address);
-    return { ...namesOf(table), line: (address) => lines.at(address), code: (file, line) => lines.code(file, line), files: lines.files };
+    return {
+      ...namesOf(table),
+      line: (address) => lines.at(address),
+      code: (file, line) => lines.code(file, line),
+      files: lines.files,
+    };
   } catch (error) {
     if (error instanceof ImageError) return noSymbols;
     throw error;

@@ -57,19 +57,26 @@ export function parseMemory(value: string | number): number {
 }
 
 const isAbsolute = (path: string): boolean => /^([/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+.-]+:\/\/)/.test(path);
-const folderOf = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
+const folderOf = (path: string): string =>
+  path.slice(0, Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
 const baseName = (path: string): string => path.slice(folderOf(path).length);
 
 async function read(files: LaunchFiles, argument: string, path: string): Promise<Uint8Array> {
   try {
     return await files.readFile(path);
   } catch (error) {
-    throw new LaunchError(argument, `cannot read '${path}': ${error instanceof Error ? error.message : String(error)}`);
+    throw new LaunchError(
+      argument,
+      `cannot read '${path}': ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }
 
 /** Paths inside a configuration file are relative to it. */
-async function readConfig(files: LaunchFiles, path: string): Promise<{ args: MachineArguments; name?: string; warnings: string[] }> {
+async function readConfig(
+  files: LaunchFiles,
+  path: string,
+): Promise<{ args: MachineArguments; name?: string; warnings: string[] }> {
   const source = new TextDecoder().decode(await read(files, 'config', path));
   const xl = parseXlConfig(source, path);
   const beside = (other: string): string => (isAbsolute(other) ? other : folderOf(path) + other);

@@ -13,10 +13,12 @@ export class LocationError extends Error {
   }
 }
 
-export const hex = (value: bigint | number): string => (value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`);
+export const hex = (value: bigint | number): string =>
+  value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 
 /** Sixteen digits: addresses in columns. */
-export const hex64 = (value: bigint): string => `0x${BigInt.asUintN(64, value).toString(16).padStart(16, '0')}`;
+export const hex64 = (value: bigint): string =>
+  `0x${BigInt.asUintN(64, value).toString(16).padStart(16, '0')}`;
 
 /** `d1v0`, as Xen's own console names a vCPU. */
 export const vcpuName = ({ domain, vcpu }: VcpuRef): string => `d${domain}v${vcpu}`;
@@ -35,7 +37,10 @@ export const virtual = (vcpu: VcpuRef, address: bigint): Location => ({
 });
 
 /** How the words before the address name a space. */
-const spaces: readonly { readonly pattern: RegExp; space(match: RegExpExecArray): AddressSpace }[] = [
+const spaces: readonly {
+  readonly pattern: RegExp;
+  readonly space: (match: RegExpExecArray) => AddressSpace;
+}[] = [
   {
     pattern: /^virtual:d(\d{1,5})v(\d{1,5})$/,
     space: ([, domain, vcpu]) => ({ kind: 'virtual', vcpu: { domain: Number(domain), vcpu: Number(vcpu) } }),
@@ -63,7 +68,8 @@ export function parseLocation(text: string, current: VcpuRef | undefined): Locat
   const address = parseAddress(digits);
   if (address === undefined) throw new LocationError(text, `'${digits}' is not a 64-bit address`);
   if (colon === -1) {
-    if (current === undefined) throw new LocationError(text, 'no vCPU is stopped whose memory a bare address could mean');
+    if (current === undefined)
+      throw new LocationError(text, 'no vCPU is stopped whose memory a bare address could mean');
     return virtual(current, address);
   }
   const prefix = text.slice(0, colon).trim();

@@ -23,7 +23,12 @@ export interface Flag {
   readonly bits: number;
   readonly meaning: string;
 }
-const flag = (name: string, shift: number, meaning: string, bits = 1): Flag => ({ name, shift, bits, meaning });
+const flag = (name: string, shift: number, meaning: string, bits = 1): Flag => ({
+  name,
+  shift,
+  bits,
+  meaning,
+});
 
 /** RFLAGS, SDM vol. 1 §3.4.3. */
 export const flags: readonly Flag[] = [
@@ -92,7 +97,9 @@ export function registerFile(all: readonly Register[]): RegisterFile {
     if (whole !== undefined) return { register: whole, shift: 0, bits: whole.bits };
     const part = parts.get(lower);
     const register = part === undefined ? undefined : byName.get(part.of);
-    return part === undefined || register === undefined ? undefined : { register, shift: part.shift, bits: part.bits };
+    return part === undefined || register === undefined
+      ? undefined
+      : { register, shift: part.shift, bits: part.bits };
   };
   const get = (name: string): bigint | undefined => {
     const found = find(name);

@@ -13,7 +13,12 @@ import { createTurnstile } from './turnstile';
 export type Halt =
   | { readonly kind: 'entry' | 'step' | 'pause'; readonly stop: Stop }
   | { readonly kind: 'breakpoint'; readonly stop: Stop; readonly hits: readonly Breakpoint[] }
-  | { readonly kind: 'exception'; readonly stop: Stop; readonly hits: readonly Breakpoint[]; readonly text: string }
+  | {
+      readonly kind: 'exception';
+      readonly stop: Stop;
+      readonly hits: readonly Breakpoint[];
+      readonly text: string;
+    }
   | { readonly kind: 'ended'; readonly stop: Stop; readonly clean: boolean; readonly text: string };
 
 /**
@@ -113,7 +118,9 @@ export function createRunControl(
     }
     if (reason.kind === 'event') {
       const hits = await wanting(named(reason.ids), stop);
-      crashShown ||= hits.some(({ kind, spec }) => kind === 'exception' && 'filter' in spec && spec.filter === 'domain-crash');
+      crashShown ||= hits.some(
+        ({ kind, spec }) => kind === 'exception' && 'filter' in spec && spec.filter === 'domain-crash',
+      );
       return hits.length === 0 ? undefined : { kind: 'exception', stop, hits, text: reason.text ?? '' };
     }
     if (reason.kind === 'crash' || (reason.kind === 'shutdown' && reason.reason === 'crash')) {
@@ -123,7 +130,12 @@ export function createRunControl(
       if (hits.length > 0) return { kind: 'exception', stop, hits, text: reason.text };
     }
     if (reason.kind === 'shutdown') {
-      return { kind: 'ended', stop, clean: reason.reason === 'poweroff' || reason.reason === 'reboot', text: reason.text === '' ? `d${stop.vcpu.domain}: ${reason.reason}` : reason.text };
+      return {
+        kind: 'ended',
+        stop,
+        clean: reason.reason === 'poweroff' || reason.reason === 'reboot',
+        text: reason.text === '' ? `d${stop.vcpu.domain}: ${reason.reason}` : reason.text,
+      };
     }
     if (reason.kind === 'crash') return { kind: 'ended', stop, clean: false, text: reason.text };
     return { kind: 'pause', stop };
@@ -205,7 +217,10 @@ export function createRunControl(
       const { stop } = halt;
       state = 'running';
       pauseAsked = false;
-      void run(plan, plan.vcpu === undefined || sameVcpu(plan.vcpu, stop.vcpu) ? stop : { ...stop, vcpu: plan.vcpu });
+      void run(
+        plan,
+        plan.vcpu === undefined || sameVcpu(plan.vcpu, stop.vcpu) ? stop : { ...stop, vcpu: plan.vcpu },
+      );
     },
     pause: () => {
       if (state !== 'running') return;

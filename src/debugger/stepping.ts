@@ -27,7 +27,11 @@ export class NoCallerError extends Error {
 }
 
 /** Without a line table at the instruction pointer, lines and statements are instructions. */
-export async function planStep(kind: StepKind, granularity: Granularity, stepping: Stepping): Promise<RunPlan> {
+export async function planStep(
+  kind: StepKind,
+  granularity: Granularity,
+  stepping: Stepping,
+): Promise<RunPlan> {
   const { vcpu } = stepping;
   if (kind === 'out') {
     const until = await returnToCaller(stepping);
@@ -39,7 +43,9 @@ export async function planStep(kind: StepKind, granularity: Granularity, steppin
   if (line !== undefined) return { vcpu, next: stepLine(kind, line, registers.need('rsp'), stepping) };
   return {
     vcpu,
-    next: once(() => (kind === 'in' ? Promise.resolve({ instructions: 1n, vcpu }) : overInstruction(stepping))),
+    next: once(() =>
+      kind === 'in' ? Promise.resolve({ instructions: 1n, vcpu }) : overInstruction(stepping),
+    ),
   };
 }
 
@@ -91,7 +97,12 @@ const MAX_STRETCHES = 10_000;
  * Runs until another line begins. Calls are run through when stepping over, and when stepping in to code that
  * has no lines.
  */
-function stepLine(kind: 'in' | 'over', start: LineAt, startStack: bigint, stepping: Stepping): RunPlan['next'] {
+function stepLine(
+  kind: 'in' | 'over',
+  start: LineAt,
+  startStack: bigint,
+  stepping: Stepping,
+): RunPlan['next'] {
   const { target, vcpu, symbols } = stepping;
   const space: AddressSpace = { kind: 'virtual', vcpu };
   let range: LineAt = start;
@@ -124,7 +135,8 @@ function stepLine(kind: 'in' | 'over', start: LineAt, startStack: bigint, steppi
       return registers.need('rsp') <= startStack ? returnToCaller(stepping) : undefined;
     }
     // Another row of the same line, as loops and optimised code have them.
-    const sameLine = here.file === start.file && here.line === start.line && registers.need('rsp') <= startStack;
+    const sameLine =
+      here.file === start.file && here.line === start.line && registers.need('rsp') <= startStack;
     if (!sameLine) {
       // A function that has just been entered: past its prologue, where arguments are at their places.
       if (kind === 'over' || entered || symbols().at(rip)?.offset !== 0n) return undefined;

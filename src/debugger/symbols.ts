@@ -26,7 +26,10 @@ export interface SymbolIndex {
   complete(prefix: string, limit: number): readonly string[];
   line(address: bigint): LineAt | undefined;
   /** Code of the first line from `line` on that has any, and that line. Throws nothing; undefined when there is none. */
-  code(file: string, line: number): { readonly line: number; readonly addresses: readonly bigint[] } | undefined;
+  code(
+    file: string,
+    line: number,
+  ): { readonly line: number; readonly addresses: readonly bigint[] } | undefined;
   /** The files of the line table. */
   readonly files: readonly string[];
   /** Number of names, for the report after loading. */
@@ -61,10 +64,14 @@ export interface PlainSymbol {
 const MAX_REACH = 1n << 20n;
 
 /** An index over names alone. Of several symbols at one address the first in `symbols` wins. */
-export function indexSymbols(symbols: readonly PlainSymbol[]): Pick<SymbolIndex, 'at' | 'find' | 'complete' | 'count'> {
+export function indexSymbols(
+  symbols: readonly PlainSymbol[],
+): Pick<SymbolIndex, 'at' | 'find' | 'complete' | 'count'> {
   const sorted = symbols
     .map((symbol, order) => ({ symbol, order }))
-    .sort((a, b) => (a.symbol.address < b.symbol.address ? -1 : a.symbol.address > b.symbol.address ? 1 : a.order - b.order))
+    .sort((a, b) =>
+      a.symbol.address < b.symbol.address ? -1 : a.symbol.address > b.symbol.address ? 1 : a.order - b.order,
+    )
     .map(({ symbol }) => symbol);
   const byName = new Map<string, bigint>();
   for (const { name, address } of symbols) if (!byName.has(name)) byName.set(name, address);

@@ -49,7 +49,7 @@ function memoryOf({ target, vcpu }: Unwinding): (address: bigint, length: number
   };
   return async (address, length) => {
     const bytes = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const at = BigInt.asUintN(64, address + BigInt(done));
       const start = at & ~4095n;
       const offset = Number(at - start);
@@ -64,7 +64,7 @@ function memoryOf({ target, vcpu }: Unwinding): (address: bigint, length: number
 type ReadMemory = ReturnType<typeof memoryOf>;
 
 /** `call r/m64` (FF /2) by its length: where its ModRM byte is relative to the return address. */
-const indirectCalls: readonly { readonly length: number; modrm(byte: number): boolean }[] = [
+const indirectCalls: readonly { readonly length: number; readonly modrm: (byte: number) => boolean }[] = [
   { length: 2, modrm: (m) => m >= 0xd0 && m <= 0xd7 },
   { length: 2, modrm: (m) => m >= 0x10 && m <= 0x17 && m !== 0x14 && m !== 0x15 },
   { length: 3, modrm: (m) => m === 0x14 || (m >= 0x50 && m <= 0x57 && m !== 0x54) },
@@ -77,7 +77,10 @@ const LONGEST_CALL = 7;
 const SHORTEST_CALL = 2;
 
 /** Whether the code before `address` is a call, and whereto if it is a direct one (SDM vol. 2A CALL). */
-async function callBefore(read: ReadMemory, address: bigint): Promise<{ readonly target?: bigint } | undefined> {
+async function callBefore(
+  read: ReadMemory,
+  address: bigint,
+): Promise<{ readonly target?: bigint } | undefined> {
   const before = new Uint8Array(LONGEST_CALL);
   for (let length = LONGEST_CALL; ; length--) {
     // The function may be the first in its page, and nothing mapped before it.
@@ -116,7 +119,8 @@ async function readPrologue(
   symbol: SymbolAt | undefined,
   innermost: boolean,
 ): Promise<{ readonly depth?: bigint; readonly framePointer: boolean | undefined }> {
-  if (innermost && RETURNS.has((await read(address, 1))[0] ?? 0)) return { depth: 0n, framePointer: undefined };
+  if (innermost && RETURNS.has((await read(address, 1))[0] ?? 0))
+    return { depth: 0n, framePointer: undefined };
   if (symbol === undefined) return { framePointer: undefined };
   const code = await read(symbol.address, 8);
   const start = matches(code, ENDBR64) ? ENDBR64.length : 0;
@@ -186,16 +190,27 @@ async function viaSearch(
     const inCode = symbols.count === 0 ? address > 0xffffn : symbols.at(address - 1n) !== undefined;
     const call = inCode ? await callBefore(read, address) : undefined;
     if (call === undefined) continue;
-    const caller: Caller = { address, stack: first + BigInt(offset) + WORD, base: frame.base, found: 'search' };
+    const caller: Caller = {
+      address,
+      stack: first + BigInt(offset) + WORD,
+      base: frame.base,
+      found: 'search',
+    };
     if (own === undefined) return caller;
-    if (call.target === own || (call.target !== undefined && (await jumpsTo(read, call.target, own)))) return caller;
+    if (call.target === own || (call.target !== undefined && (await jumpsTo(read, call.target, own))))
+      return caller;
     if (call.target === undefined) indirect ??= caller;
     else other ??= caller;
   }
   return indirect ?? (innermost ? other : undefined);
 }
 
-async function callerOf(read: ReadMemory, frame: Frame, symbols: SymbolIndex, innermost: boolean): Promise<Caller | undefined> {
+async function callerOf(
+  read: ReadMemory,
+  frame: Frame,
+  symbols: SymbolIndex,
+  innermost: boolean,
+): Promise<Caller | undefined> {
   const { depth, framePointer } = await readPrologue(read, frame.address, frame.symbol, innermost);
   if (depth !== undefined) {
     const address = await word(read, frame.stack + depth);

@@ -59,13 +59,24 @@ export function scopesOf(frame: Frame, innermost: boolean, context: EvaluationCo
   const { call } = context;
   const scopes: VariableScope[] = [];
   if (innermost && call !== undefined) {
-    scopes.push({ name: 'Hypercall', kind: 'arguments', expensive: false, children: named(hypercallRows(call, context.vcpu)) });
+    scopes.push({
+      name: 'Hypercall',
+      kind: 'arguments',
+      expensive: false,
+      children: named(hypercallRows(call, context.vcpu)),
+    });
   }
   if (!innermost) {
-    scopes.push({ name: 'Frame', kind: 'registers', expensive: false, children: named(callerRows(frame, context)) });
+    scopes.push({
+      name: 'Frame',
+      kind: 'registers',
+      expensive: false,
+      children: named(callerRows(frame, context)),
+    });
     return scopes;
   }
-  const inGroup = (group: Register['group']): Register[] => context.registers.all.filter((one) => one.group === group);
+  const inGroup = (group: Register['group']): Register[] =>
+    context.registers.all.filter((one) => one.group === group);
   for (const { group, name } of groups) {
     const registers = inGroup(group);
     if (registers.length === 0) continue;
@@ -85,7 +96,9 @@ export function scopesOf(frame: Frame, innermost: boolean, context: EvaluationCo
       indexed: 0,
       list: async () => [
         ...kept,
-        ...(await context.target.hypervisorState(context.vcpu)).map((value) => decodedRow(value, context.vcpu)),
+        ...(await context.target.hypervisorState(context.vcpu)).map((value) =>
+          decodedRow(value, context.vcpu),
+        ),
       ],
     },
   });
@@ -120,7 +133,10 @@ function registerRow(register: Register, context: EvaluationContext): Variable {
   const set = async (text: string): Promise<void> => {
     await setRegister(target, vcpu, name, await numberFrom(text, context));
   };
-  const shown = bits === 64 ? withSymbol(value, symbolic(context.symbols, value)) : `0x${value.toString(16).padStart(bits / 4, '0')}`;
+  const shown =
+    bits === 64
+      ? withSymbol(value, symbolic(context.symbols, value))
+      : `0x${value.toString(16).padStart(bits / 4, '0')}`;
   return {
     name,
     value: register.note === undefined || register.note === '' ? shown : `${shown} ${register.note}`,
@@ -143,7 +159,8 @@ function flagRows(context: EvaluationContext): Variable[] {
       ? {
           set: async (text: string) => {
             const value = await numberFrom(text, context);
-            if (value < 0n || value >= 1n << BigInt(bits)) throw new Error(`${name} is ${bits === 1 ? '0 or 1' : `0 to ${(1 << bits) - 1}`}`);
+            if (value < 0n || value >= 1n << BigInt(bits))
+              throw new Error(`${name} is ${bits === 1 ? '0 or 1' : `0 to ${(1 << bits) - 1}`}`);
             await setRegister(context.target, context.vcpu, name, value);
           },
         }
@@ -159,7 +176,12 @@ const lanes: readonly {
   parse?(text: string): bigint | undefined;
 }[] = [
   { name: 'f64', bytes: 8, show: (b) => `${float64(b)}`, parse: (t) => bitsIf(parseFloatText(t), bitsOf64) },
-  { name: 'f32', bytes: 4, show: (b) => `${float32(Number(b))}`, parse: (t) => bitsIf(parseFloatText(t), bitsOf32) },
+  {
+    name: 'f32',
+    bytes: 4,
+    show: (b) => `${float32(Number(b))}`,
+    parse: (t) => bitsIf(parseFloatText(t), bitsOf32),
+  },
   { name: 'u64', bytes: 8, show: (b) => hex(b) },
   { name: 'u32', bytes: 4, show: (b) => hex(b) },
   { name: 'u16', bytes: 2, show: (b) => hex(b) },
@@ -176,7 +198,8 @@ function vectorRow(register: Register, context: EvaluationContext): Variable {
     const at = index * lane.bytes;
     const set = async (text: string): Promise<void> => {
       const value = lane.parse?.(text) ?? (await numberFrom(text, context));
-      if (value >= 1n << BigInt(lane.bytes * 8)) throw new Error(`${hex(value)} does not fit ${lane.bytes} bytes`);
+      if (value >= 1n << BigInt(lane.bytes * 8))
+        throw new Error(`${hex(value)} does not fit ${lane.bytes} bytes`);
       // What the register holds now, not what it held when the row was shown: a neighbour may have been set since.
       const now = (await target.registers(vcpu)).find((one) => one.name === name)?.bytes ?? bytes;
       const fresh = now.slice();
@@ -198,14 +221,18 @@ function vectorRow(register: Register, context: EvaluationContext): Variable {
     };
   });
   const set = async (text: string): Promise<void> => {
-    if (!/^\s*0[xX][0-9a-fA-F]+\s*$/.test(text)) throw new Error(`${name} takes ${bits} bits as 0x…; its elements take numbers`);
+    if (!/^\s*0[xX][0-9a-fA-F]+\s*$/.test(text))
+      throw new Error(`${name} takes ${bits} bits as 0x…; its elements take numbers`);
     const value = BigInt(text.trim());
-    if (value >= 1n << BigInt(bits)) throw new Error(`${text.trim()} does not fit the ${bits} bits of ${name}`);
+    if (value >= 1n << BigInt(bits))
+      throw new Error(`${text.trim()} does not fit the ${bits} bits of ${name}`);
     await write(numberToBytes(value, bytes.length));
   };
   return {
     name,
-    value: `0x${bytesToNumber(bytes).toString(16).padStart(bits / 4, '0')}`,
+    value: `0x${bytesToNumber(bytes)
+      .toString(16)
+      .padStart(bits / 4, '0')}`,
     type: `u${bits}`,
     children: named(views),
     ...(writable ? { set } : {}),
@@ -232,7 +259,11 @@ function hypercallRows(call: HypercallView, vcpu: VcpuRef): Variable[] {
   const rows = call.args.map((value) => decodedRow(value, vcpu));
   if (call.result !== undefined) {
     const result = BigInt.asIntN(64, call.result);
-    rows.push({ name: 'result', value: call.errno === undefined ? `${result}` : `${result} ${call.errno}`, expression: 'result' });
+    rows.push({
+      name: 'result',
+      value: call.errno === undefined ? `${result}` : `${result} ${call.errno}`,
+      expression: 'result',
+    });
   }
   if (call.reason !== undefined) rows.push({ name: 'reason', value: call.reason, expression: 'reason' });
   return rows;
@@ -240,14 +271,20 @@ function hypercallRows(call: HypercallView, vcpu: VcpuRef): Variable[] {
 
 /** What stands beside a structure's name; the rest is below it. */
 const MAX_SUMMARY = 200;
-const shorten = (text: string): string => (text.length > MAX_SUMMARY ? `${text.slice(0, MAX_SUMMARY - 1)}…` : text);
+const shorten = (text: string): string =>
+  text.length > MAX_SUMMARY ? `${text.slice(0, MAX_SUMMARY - 1)}…` : text;
 
 /** A decoded value with its structure below it; arrays count as indexed, so that a client can ask for parts of them. */
 export function decodedRow(value: DecodedValue, vcpu: VcpuRef, path = value.name): Variable {
   const { name, type, text, children = [], memory } = value;
-  const array = type.endsWith('[]') || (children.length > 0 && children.every((child) => /^\[?\d+\]?$/.test(child.name)));
+  const array =
+    type.endsWith('[]') || (children.length > 0 && children.every((child) => /^\[?\d+\]?$/.test(child.name)));
   const below = (child: DecodedValue): string =>
-    /^\[/.test(child.name) ? `${path}${child.name}` : /^\d/.test(child.name) ? `${path}[${child.name}]` : `${path}.${child.name}`;
+    /^\[/.test(child.name)
+      ? `${path}${child.name}`
+      : /^\d/.test(child.name)
+        ? `${path}[${child.name}]`
+        : `${path}.${child.name}`;
   const rows: Children = {
     named: array ? 0 : children.length,
     indexed: array ? children.length : 0,
@@ -259,7 +296,9 @@ export function decodedRow(value: DecodedValue, vcpu: VcpuRef, path = value.name
     type,
     expression: path,
     ...(children.length > 0 ? { children: rows } : {}),
-    ...(memory === undefined ? {} : { memory: { space: spaceOf(memory.space, vcpu), address: memory.address } }),
+    ...(memory === undefined
+      ? {}
+      : { memory: { space: spaceOf(memory.space, vcpu), address: memory.address } }),
   };
 }
 

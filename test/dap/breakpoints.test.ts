@@ -23,7 +23,9 @@ describe('dap: breakpoints', () => {
     await client.dc.continueRequest({ threadId: 1 });
     return client.stopped();
   };
-  const functions = async (...breakpoints: DebugProtocol.FunctionBreakpoint[]): Promise<DebugProtocol.Breakpoint[]> =>
+  const functions = async (
+    ...breakpoints: DebugProtocol.FunctionBreakpoint[]
+  ): Promise<DebugProtocol.Breakpoint[]> =>
     (await client.dc.setFunctionBreakpointsRequest({ breakpoints })).body.breakpoints;
   const rip = async (): Promise<bigint> => {
     const { body } = await client.dc.evaluateRequest({ expression: '$rip', context: 'watch' });
@@ -38,7 +40,10 @@ describe('dap: breakpoints', () => {
       { name: 'work' },
       { name: `*${hex(at('setup'))}` },
     );
-    assert.ok(set.every(({ verified }) => verified), JSON.stringify(set));
+    assert.ok(
+      set.every(({ verified }) => verified),
+      JSON.stringify(set),
+    );
     const stops: string[] = [];
     for (let i = 0; i < 6; i++) {
       const { description = '', text = '', hitBreakpointIds = [] } = await go();
@@ -95,7 +100,11 @@ describe('dap: breakpoints', () => {
     assert.equal(await rip(), at('work'));
     const { body } = await client.dc.evaluateRequest({ expression: 'rcx', context: 'watch' });
     assert.equal(body.result, '2');
-    assert.equal((await go()).description, 'Hypercall memory_op.populate_physmap', 'mmu_update did not meet its condition');
+    assert.equal(
+      (await go()).description,
+      'Hypercall memory_op.populate_physmap',
+      'mmu_update did not meet its condition',
+    );
   });
 
   it('hit counts survive a set that changes another breakpoint', async () => {
@@ -118,9 +127,14 @@ describe('dap: breakpoints', () => {
     );
     await client.dc.continueRequest({ threadId: 1 });
     await client.event('terminated');
-    const lines = client.output().split('\n').filter((one) => /^(work|ptr)/.test(one));
+    const lines = client
+      .output()
+      .split('\n')
+      .filter((one) => /^(work|ptr)/.test(one));
     assert.deepEqual(lines, [
-      ...[3, 2, 1].map((n) => `work #0x${n} at ${hex(at('work'))} {so} {nothing: there is no 'nothing' here}`),
+      ...[3, 2, 1].map(
+        (n) => `work #0x${n} at ${hex(at('work'))} {so} {nothing: there is no 'nothing' here}`,
+      ),
       'ptr 0x41008 of 0x1',
     ]);
   });
@@ -149,12 +163,21 @@ describe('dap: breakpoints', () => {
     const stop = await go();
     assert.equal(stop.reason, 'breakpoint');
     assert.equal(await rip(), at('work'));
-    await client.dc.setBreakpointsRequest({ source: { path: '/src/fake.c' }, breakpoints: [{ line: 13, condition: 'rcx == 1' }] });
+    await client.dc.setBreakpointsRequest({
+      source: { path: '/src/fake.c' },
+      breakpoints: [{ line: 13, condition: 'rcx == 1' }],
+    });
     await go();
     const { stackFrames } = (await client.dc.stackTraceRequest({ threadId: 1 })).body;
     assert.deepEqual([stackFrames[0]?.source?.path, stackFrames[0]?.line], ['/src/fake.c', 13]);
-    const locations = await client.dc.customRequest('breakpointLocations', { source: { path: '/src/fake.c' }, line: 10, endLine: 13 });
-    assert.deepEqual(locations.body, { breakpoints: [{ line: 10 }, { line: 11 }, { line: 12 }, { line: 13 }] });
+    const locations = await client.dc.customRequest('breakpointLocations', {
+      source: { path: '/src/fake.c' },
+      line: 10,
+      endLine: 13,
+    });
+    assert.deepEqual(locations.body, {
+      breakpoints: [{ line: 10 }, { line: 11 }, { line: 12 }, { line: 13 }],
+    });
   });
 
   it('instruction breakpoints, by reference and offset; a bad one does not spoil the others', async () => {
@@ -178,7 +201,10 @@ describe('dap: breakpoints', () => {
       ],
     );
     const stop = await go();
-    assert.deepEqual([stop.reason, stop.hitBreakpointIds], ['instruction breakpoint', [body.breakpoints[0]?.id]]);
+    assert.deepEqual(
+      [stop.reason, stop.hitBreakpointIds],
+      ['instruction breakpoint', [body.breakpoints[0]?.id]],
+    );
     assert.equal(await rip(), at('work') + 4n);
     await go();
     assert.equal(await rip(), at('leaf'), 'the third time');
@@ -197,10 +223,16 @@ describe('dap: breakpoints', () => {
     await start();
     const { body } = await client.dc.send('setExceptionBreakpoints', {
       filters: ['domain-crash'],
-      filterOptions: [{ filterId: 'hypercall-failed', condition: "name == 'mmu_update'" }, { filterId: 'weather' }],
+      filterOptions: [
+        { filterId: 'hypercall-failed', condition: "name == 'mmu_update'" },
+        { filterId: 'weather' },
+      ],
     });
     const { breakpoints } = body as { breakpoints: DebugProtocol.Breakpoint[] };
-    assert.deepEqual(breakpoints.map(({ verified }) => verified), [true, true, false]);
+    assert.deepEqual(
+      breakpoints.map(({ verified }) => verified),
+      [true, true, false],
+    );
     assert.match(breakpoints[2]?.message ?? '', /no exception filter 'weather'/);
     const stop = await go();
     const reason = 'mmu_update failed with EINVAL: l1e 0x42063 maps frame 0x42 writable, but it is typed L2';
@@ -209,7 +241,7 @@ describe('dap: breakpoints', () => {
     assert.equal(info.exceptionId, 'hypercall-failed');
     assert.equal(info.description, reason);
     assert.equal(info.details?.typeName, 'hypercall-failed: mmu_update EINVAL');
-    assert.match(info.details?.stackTrace ?? '', /at hypercall mmu_update/);
+    assert.match(info.details.stackTrace ?? '', /at hypercall mmu_update/);
   });
 
   it('a crash stops once, then ends with a status', async () => {

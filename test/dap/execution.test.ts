@@ -70,7 +70,9 @@ describe('dap: running and stepping', () => {
     assert.match(client.output(), /powered off/);
     const exited = client.events.find(({ event }) => event === 'exited');
     assert.deepEqual(exited?.body, { exitCode: 0 });
-    const raw = client.events.filter(({ event }) => event === 'hyperstep/console').map(({ body }) => body as unknown);
+    const raw = client.events
+      .filter(({ event }) => event === 'hyperstep/console')
+      .map(({ body }) => body as unknown);
     assert.deepEqual(raw, [{ domain: 1, data: 'hello, wörld\r\n' }]);
   });
 
@@ -82,12 +84,19 @@ describe('dap: running and stepping', () => {
     // Each interrupts the run, which goes on by itself.
     const { body } = await client.dc.evaluateRequest({ expression: '1 + 1', context: 'repl' });
     assert.equal(body.result, '2');
-    const memory = await client.dc.customRequest('readMemory', { memoryReference: hex(at('spin')), count: 2 });
+    const memory = await client.dc.customRequest('readMemory', {
+      memoryReference: hex(at('spin')),
+      count: 2,
+    });
     assert.equal(Buffer.from((memory.body as { data: string }).data, 'base64').toString('hex'), 'ebfe');
     assert.equal((await client.dc.threadsRequest()).body.threads.length, 1);
     const refused = await client.refused('stackTrace', { threadId: 1 });
     assert.equal(refused.message, 'notStopped');
-    assert.equal(client.events.filter(({ event }) => event === 'stopped').length, 1, 'none of them looks like a stop');
+    assert.equal(
+      client.events.filter(({ event }) => event === 'stopped').length,
+      1,
+      'none of them looks like a stop',
+    );
     await client.dc.pauseRequest({ threadId: 1 });
     assert.equal((await client.stopped()).reason, 'pause');
     assert.equal(await rip(), at('spin'));
@@ -111,7 +120,10 @@ describe('dap: running and stepping', () => {
     assert.equal(stop.reason, 'function breakpoint');
     assert.equal(stop.description, 'Hypercall mmu_update');
     const [boundary, code] = (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
-    assert.equal(boundary?.name, 'hypercall mmu_update(ureqs=[{ptr=0x41008, val=0x42063}], count=0x1, foreigndom=DOMID_SELF)');
+    assert.equal(
+      boundary?.name,
+      'hypercall mmu_update(ureqs=[{ptr=0x41008, val=0x42063}], count=0x1, foreigndom=DOMID_SELF)',
+    );
     assert.equal(boundary.presentationHint, 'label');
     assert.match(code?.name ?? '', /^start\+/);
     const before = await rip();

@@ -10,7 +10,10 @@ interface Read {
 function read(bytes: Buffer, size = bytes.length): Read {
   const messages: unknown[] = [];
   const problems: string[] = [];
-  const reader = createMessageReader((m) => messages.push(m), (p) => problems.push(p));
+  const reader = createMessageReader(
+    (m) => messages.push(m),
+    (p) => problems.push(p),
+  );
   for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size));
   return { messages, problems };
 }
@@ -23,7 +26,11 @@ describe('dap: framing', () => {
   it('reads messages however they are cut', () => {
     const bytes = Buffer.concat([good(1), good(2), good(3)]);
     for (const size of [1, 2, 3, 7, 64, bytes.length]) {
-      assert.deepEqual(read(bytes, size), { messages: [message(1), message(2), message(3)], problems: [] }, `pieces of ${size}`);
+      assert.deepEqual(
+        read(bytes, size),
+        { messages: [message(1), message(2), message(3)], problems: [] },
+        `pieces of ${size}`,
+      );
     }
   });
 
@@ -42,8 +49,17 @@ describe('dap: framing', () => {
     ['an empty body', raw('Content-Length: 0\r\n\r\n'), /not JSON/],
     ['a length that is too small', raw('Content-Length: 3\r\n\r\n{"seq":1}'), /not JSON/],
     ['text between messages', raw('stray print\n'), /text before a header/],
-    ['bytes that are not UTF-8', Buffer.concat([raw('Content-Length: 4\r\n\r\n'), Buffer.from([0xff, 0xfe, 0, 1])]), /not JSON/],
-    ['a length that is too large', raw('Content-Length: 30\r\n\r\n{"seq":1}'), /wrong Content-Length, 30 instead of 9/, [{ seq: 1 }]],
+    [
+      'bytes that are not UTF-8',
+      Buffer.concat([raw('Content-Length: 4\r\n\r\n'), Buffer.from([0xff, 0xfe, 0, 1])]),
+      /not JSON/,
+    ],
+    [
+      'a length that is too large',
+      raw('Content-Length: 30\r\n\r\n{"seq":1}'),
+      /wrong Content-Length, 30 instead of 9/,
+      [{ seq: 1 }],
+    ],
   ];
   for (const [name, before, problem, also = []] of cases) {
     it(`survives ${name}: says so, and reads on`, () => {
@@ -56,7 +72,10 @@ describe('dap: framing', () => {
   }
 
   it('does not collect garbage without end', () => {
-    const { messages, problems } = read(Buffer.concat([Buffer.alloc(100_000, 0x41), raw('\r\n\r\n'), good(1)]), 4096);
+    const { messages, problems } = read(
+      Buffer.concat([Buffer.alloc(100_000, 0x41), raw('\r\n\r\n'), good(1)]),
+      4096,
+    );
     assert.deepEqual(messages, [message(1)]);
     assert.match(problems[0] ?? '', /bytes without a message header/);
   });

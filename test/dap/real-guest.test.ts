@@ -12,9 +12,14 @@ import { guestPath } from '../support/guests';
 const samples = path.join(__dirname, '..', '..', 'media', 'samples', 'first-hypercall');
 const main = path.join(samples, 'main.c');
 
+/** GRUB moves its cursor about by these. */
+const escapes = new RegExp(`${String.fromCharCode(27)}\\[[\\d;?]*[A-Za-z]`, 'g');
+
 /** Line of a file that contains `text`: the test does not know numbers. */
 function lineOf(file: string, text: string): number {
-  const index = readFileSync(file, 'utf8').split('\n').findIndex((line) => line.includes(text));
+  const index = readFileSync(file, 'utf8')
+    .split('\n')
+    .findIndex((line) => line.includes(text));
   assert.notEqual(index, -1, `${file} has no line with ${text}`);
   return index + 1;
 }
@@ -35,7 +40,9 @@ describe('dap: real guests', function () {
     return client.stopped();
   };
   const functions = async (...names: string[]): Promise<void> => {
-    const { body } = await client.dc.setFunctionBreakpointsRequest({ breakpoints: names.map((name) => ({ name })) });
+    const { body } = await client.dc.setFunctionBreakpointsRequest({
+      breakpoints: names.map((name) => ({ name })),
+    });
     for (const { verified, message } of body.breakpoints) assert.ok(verified, message);
   };
   const variables = async (scope: string): Promise<Map<string, DebugProtocol.Variable>> => {
@@ -53,14 +60,23 @@ describe('dap: real guests', function () {
       client = await connect(adapterHost({ inProcess: where === 'in this thread' }));
       await client.launch({ stopOnEntry: true });
       await client.stopped();
-      assert.deepEqual((await top()).map(({ name }) => name), ['_start']);
+      assert.deepEqual(
+        (await top()).map(({ name }) => name),
+        ['_start'],
+      );
       assert.equal(await place(), `boot.S:${lineOf(path.join(samples, 'boot.S'), 'cld')}`);
       const { threads } = (await client.dc.threadsRequest()).body;
-      assert.deepEqual(threads.map(({ name }) => name), ['d1v0 first-hypercall']);
+      assert.deepEqual(
+        threads.map(({ name }) => name),
+        ['d1v0 first-hypercall'],
+      );
 
       // Source lines.
       const line = lineOf(main, 'open_console();');
-      const { body } = await client.dc.setBreakpointsRequest({ source: { path: main }, breakpoints: [{ line }] });
+      const { body } = await client.dc.setBreakpointsRequest({
+        source: { path: main },
+        breakpoints: [{ line }],
+      });
       assert.deepEqual([body.breakpoints[0]?.verified, body.breakpoints[0]?.line], [true, line]);
       assert.equal((await go('continue')).reason, 'breakpoint');
       assert.equal(await place(), `main.c:${line}`);
@@ -82,22 +98,39 @@ describe('dap: real guests', function () {
       assert.ok(names.includes('build_page_table') && names.at(-1) === '_start', names.join(' < '));
       const args = await variables('Hypercall');
       assert.equal(args.get('count')?.value, '1');
-      const { result } = (await client.dc.evaluateRequest({ expression: 'ureqs[0].ptr & 7', context: 'watch' })).body;
+      const { result } = (
+        await client.dc.evaluateRequest({ expression: 'ureqs[0].ptr & 7', context: 'watch' })
+      ).body;
       assert.equal(result, '0', 'MMU_NORMAL_PT_UPDATE');
       await go('next', { granularity: 'instruction' });
-      assert.deepEqual((await top()).map(({ name }) => name.replace(/\+.*/, '')), names.slice(1), 'the call is over, and nothing else');
+      assert.deepEqual(
+        (await top()).map(({ name }) => name.replace(/\+.*/, '')),
+        names.slice(1),
+        'the call is over, and nothing else',
+      );
       assert.equal(BigInt((await variables('General')).get('rax')?.value ?? '1'), 0n, 'it succeeded');
 
       // What the editor's trees ask for.
       const walk = await client.custom('hyperstep/walk', { address: 'rsp' });
-      assert.deepEqual(walk.levels.map(({ level }) => level), [4, 3, 2, 1]);
+      assert.deepEqual(
+        walk.levels.map(({ level }) => level),
+        [4, 3, 2, 1],
+      );
       const { entries } = await client.custom('hyperstep/pageTable', { path: [] });
       assert.ok(entries.some(({ table }) => table));
       const machine = walk.machineAddress ?? '';
       const read = async (memoryReference: string): Promise<unknown> =>
-        ((await client.dc.customRequest('readMemory', { memoryReference, count: 16 })).body as { data: string }).data;
+        (
+          (await client.dc.customRequest('readMemory', { memoryReference, count: 16 })).body as {
+            data: string;
+          }
+        ).data;
       const { result: rsp } = (await client.dc.evaluateRequest({ expression: 'rsp', context: 'watch' })).body;
-      assert.equal(await read(`machine:${machine}`), await read(rsp.split(' ')[0] ?? ''), 'two names of the same memory');
+      assert.equal(
+        await read(`machine:${machine}`),
+        await read(rsp.split(' ')[0] ?? ''),
+        'two names of the same memory',
+      );
       assert.ok((await variables('Hypervisor')).size > 3);
 
       // A refusal with its reason.
@@ -166,10 +199,9 @@ describe('dap: real guests', function () {
     await client.dc.continueRequest({ threadId: 1 });
 
     const seen = async (text: RegExp, from = 0): Promise<number> => {
-      for (const deadline = Date.now() + 20_000; Date.now() < deadline; ) {
+      for (const deadline = Date.now() + 20_000; Date.now() < deadline;) {
         const plain = client.output().slice(from);
-        // Without the escape sequences by which GRUB moves its cursor.
-        if (text.test(plain.replace(/\u001b\[[\d;?]*[A-Za-z]/g, ''))) return client.output().length;
+        if (text.test(plain.replace(escapes, ''))) return client.output().length;
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       return assert.fail(`${String(text)} not seen in: ${JSON.stringify(client.output().slice(from))}`);

@@ -19,7 +19,15 @@ function transcript(log: readonly unknown[]): string {
 }
 
 async function launched(client: InlineClient): Promise<void> {
-  await client.request('initialize', { adapterID: 'hyperstep', pathFormat: 'path', linesStartAt1: true, columnsStartAt1: true, supportsProgressReporting: true, supportsInvalidatedEvent: true, supportsMemoryEvent: true });
+  await client.request('initialize', {
+    adapterID: 'hyperstep',
+    pathFormat: 'path',
+    linesStartAt1: true,
+    columnsStartAt1: true,
+    supportsProgressReporting: true,
+    supportsInvalidatedEvent: true,
+    supportsMemoryEvent: true,
+  });
   await client.request('launch', { stopOnEntry: true, cmdline: 'quiet' });
   await client.event('initialized');
   await client.request('setExceptionBreakpoints', { filters: ['domain-crash'] });
@@ -42,23 +50,42 @@ const scripts: Readonly<Record<string, (client: InlineClient) => Promise<void>>>
     await client.event('stopped');
     await client.request('stackTrace', { threadId: 1 });
     await client.request('stackTrace', { threadId: 1, startFrame: 1, levels: 1 });
-    const { body } = (await client.request('stackTrace', { threadId: 1 })) as DebugProtocol.StackTraceResponse;
+    const { body } = (await client.request('stackTrace', {
+      threadId: 1,
+    })) as DebugProtocol.StackTraceResponse;
     await client.request('scopes', { frameId: body.stackFrames[1]?.id });
     await client.request('modules', {});
     await client.request('loadedSources', {});
   },
   hypercall: async (client) => {
-    await client.request('setFunctionBreakpoints', { breakpoints: [{ name: 'hypercall:mmu_update:return', condition: 'ureqs[0].ptr == 0x41008' }] });
+    await client.request('setFunctionBreakpoints', {
+      breakpoints: [{ name: 'hypercall:mmu_update:return', condition: 'ureqs[0].ptr == 0x41008' }],
+    });
     await client.request('continue', { threadId: 1 });
     await client.event('stopped');
-    const { body } = (await client.request('stackTrace', { threadId: 1 })) as DebugProtocol.StackTraceResponse;
-    const scopes = (await client.request('scopes', { frameId: body.stackFrames[0]?.id })) as DebugProtocol.ScopesResponse;
-    const variables = (await client.request('variables', { variablesReference: scopes.body.scopes[0]?.variablesReference })) as DebugProtocol.VariablesResponse;
-    await client.request('variables', { variablesReference: variables.body.variables[0]?.variablesReference });
-    await client.request('evaluate', { expression: 'ureqs[0].ptr & 0xfff', frameId: body.stackFrames[0]?.id, context: 'hover' });
+    const { body } = (await client.request('stackTrace', {
+      threadId: 1,
+    })) as DebugProtocol.StackTraceResponse;
+    const scopes = (await client.request('scopes', {
+      frameId: body.stackFrames[0]?.id,
+    })) as DebugProtocol.ScopesResponse;
+    const variables = (await client.request('variables', {
+      variablesReference: scopes.body.scopes[0]?.variablesReference,
+    })) as DebugProtocol.VariablesResponse;
+    await client.request('variables', {
+      variablesReference: variables.body.variables[0]?.variablesReference,
+    });
+    await client.request('evaluate', {
+      expression: 'ureqs[0].ptr & 0xfff',
+      frameId: body.stackFrames[0]?.id,
+      context: 'hover',
+    });
   },
   exception: async (client) => {
-    await client.request('setExceptionBreakpoints', { filters: [], filterOptions: [{ filterId: 'hypercall-failed' }] });
+    await client.request('setExceptionBreakpoints', {
+      filters: [],
+      filterOptions: [{ filterId: 'hypercall-failed' }],
+    });
     await client.request('continue', { threadId: 1 });
     await client.event('stopped');
     await client.request('exceptionInfo', { threadId: 1 });
@@ -66,8 +93,15 @@ const scripts: Readonly<Record<string, (client: InlineClient) => Promise<void>>>
   memory: async (client) => {
     await client.request('readMemory', { memoryReference: 'pseudophysical:d1:0x0', count: 8 });
     await client.request('writeMemory', { memoryReference: 'pseudophysical:d1:0x800', data: 'AQI=' });
-    await client.request('disassemble', { memoryReference: `virtual:d1v0:${hex('work')}`, instructionOffset: -2, instructionCount: 5, resolveSymbols: true });
-    await client.request('setInstructionBreakpoints', { breakpoints: [{ instructionReference: `virtual:d1v0:${hex('work')}`, offset: 1 }] });
+    await client.request('disassemble', {
+      memoryReference: `virtual:d1v0:${hex('work')}`,
+      instructionOffset: -2,
+      instructionCount: 5,
+      resolveSymbols: true,
+    });
+    await client.request('setInstructionBreakpoints', {
+      breakpoints: [{ instructionReference: `virtual:d1v0:${hex('work')}`, offset: 1 }],
+    });
   },
   hyperstep: async (client) => {
     await client.request('hyperstep/domains');

@@ -21,11 +21,26 @@ const domain = async (args: MachineArguments, known: Record<string, string> = {}
 
 describe('launch arguments', () => {
   it('without any: the sample', async () => {
-    assert.deepEqual(await domain({}), { name: 'sample', kernel: 'sample.elf: sample', ramdisk: '', cmdline: '', memory: 256 * MIB, vcpus: 1, warnings: [] });
+    assert.deepEqual(await domain({}), {
+      name: 'sample',
+      kernel: 'sample.elf: sample',
+      ramdisk: '',
+      cmdline: '',
+      memory: 256 * MIB,
+      vcpus: 1,
+      warnings: [],
+    });
   });
 
   it('memory: sizes with units, a bare number is MiB', () => {
-    const sizes: [string | number, number][] = [[64, 64 * MIB], ['64', 64 * MIB], ['256M', 256 * MIB], ['1 GiB', 2 ** 30], ['65536k', 64 * MIB], ['1g', 2 ** 30]];
+    const sizes: [string | number, number][] = [
+      [64, 64 * MIB],
+      ['64', 64 * MIB],
+      ['256M', 256 * MIB],
+      ['1 GiB', 2 ** 30],
+      ['65536k', 64 * MIB],
+      ['1g', 2 ** 30],
+    ];
     for (const [given, bytes] of sizes) assert.equal(parseMemory(given), bytes, String(given));
     for (const bad of ['', '-1', '1T', '1.5G', '0x100', 'M', 0, -5, NaN, '512K', '65G', '9'.repeat(15)]) {
       assert.throws(() => parseMemory(bad), LaunchError, String(bad));
@@ -34,7 +49,8 @@ describe('launch arguments', () => {
 
   it('an xl.cfg, its paths beside it, arguments before it', async () => {
     const known = {
-      '/cfg/guest.cfg': 'name = "web"\nkernel = "vmlinuz"\nramdisk = "/boot/initrd"\nmemory = 64\nvcpus = 2\nextra = "quiet"\nsdl = 1\n',
+      '/cfg/guest.cfg':
+        'name = "web"\nkernel = "vmlinuz"\nramdisk = "/boot/initrd"\nmemory = 64\nvcpus = 2\nextra = "quiet"\nsdl = 1\n',
       '/cfg/vmlinuz': 'K',
       '/boot/initrd': 'R',
       '/other': 'O',
@@ -57,7 +73,10 @@ describe('launch arguments', () => {
       [{ config: '/c' }, { '/c': 'kernel="x"\ntype="hvm"' }, /paravirtualized/],
     ];
     for (const [args, known, message] of cases) {
-      await assert.rejects(domain(args, known), (error) => error instanceof Error && message.test(error.message));
+      await assert.rejects(
+        domain(args, known),
+        (error) => error instanceof Error && message.test(error.message),
+      );
     }
   });
 });

@@ -12,7 +12,12 @@ import type { Scope, Value } from '../../src/machine/conditions';
 import type { DecodedValue, HypercallView } from '../../src/machine/target';
 import { createRandom } from '../support/random';
 
-const u64 = (name: string, value: bigint): DecodedValue => ({ name, type: 'u64', text: `0x${value.toString(16)}`, value });
+const u64 = (name: string, value: bigint): DecodedValue => ({
+  name,
+  type: 'u64',
+  text: `0x${value.toString(16)}`,
+  value,
+});
 const call: HypercallView = {
   name: 'mmu_update',
   nr: 1,
@@ -21,18 +26,32 @@ const call: HypercallView = {
       name: 'ureqs',
       type: 'mmu_update_t[]',
       text: '[2]',
-      children: [0n, 1n].map((i) => ({ name: `[${i}]`, type: 'mmu_update_t', text: '{…}', children: [u64('ptr', 0x1000n + i), u64('val', i)] })),
+      children: [0n, 1n].map((i) => ({
+        name: `[${i}]`,
+        type: 'mmu_update_t',
+        text: '{…}',
+        children: [u64('ptr', 0x1000n + i), u64('val', i)],
+      })),
     },
     u64('count', 2n),
     { name: 'foreigndom', type: 'domid_t', text: 'DOMID_SELF', value: 0x7ff0n },
-    { name: 'arg', type: 'struct', text: '{…}', children: [u64('nr_extents', 16n), { name: 'domid', type: 'domid_t', text: 'DOMID_SELF', value: 0x7ff0n }] },
+    {
+      name: 'arg',
+      type: 'struct',
+      text: '{…}',
+      children: [
+        u64('nr_extents', 16n),
+        { name: 'domid', type: 'domid_t', text: 'DOMID_SELF', value: 0x7ff0n },
+      ],
+    },
   ],
   result: 0xffffffffffffffean,
   errno: 'EINVAL',
 };
 const memory = (address: bigint, bytes: number): bigint => address * 0x100n + BigInt(bytes);
 const scope: Scope = { ...hypercallScope(call), memory };
-const evaluate = (text: string, where: Scope = scope): Value => evaluateExpression(parseExpression(text), where);
+const evaluate = (text: string, where: Scope = scope): Value =>
+  evaluateExpression(parseExpression(text), where);
 
 describe('conditions', () => {
   const numbers: [string, bigint][] = [
@@ -91,7 +110,10 @@ describe('conditions', () => {
   it('finds a name at the shallowest level that has one of it, and not inside arrays', () => {
     assert.equal(findValue(call.args, 'nr_extents')?.value, 16n);
     assert.equal(findValue(call.args, 'ptr'), undefined);
-    const twice = [{ name: 'a', type: 's', text: '', children: [u64('x', 1n)] }, { name: 'b', type: 's', text: '', children: [u64('x', 2n)] }];
+    const twice = [
+      { name: 'a', type: 's', text: '', children: [u64('x', 1n)] },
+      { name: 'b', type: 's', text: '', children: [u64('x', 2n)] },
+    ];
     assert.equal(findValue(twice, 'x'), undefined, 'which of them?');
     assert.equal(findValue([...twice, u64('x', 3n)], 'x')?.value, 3n);
   });
@@ -120,7 +142,10 @@ describe('conditions', () => {
   ];
   for (const [text, message] of errors) {
     it(`refuses ${text.slice(0, 20)}`, () => {
-      assert.throws(() => evaluate(text), (error) => error instanceof ExpressionError && message.test(error.message));
+      assert.throws(
+        () => evaluate(text),
+        (error) => error instanceof ExpressionError && message.test(error.message),
+      );
     });
   }
 
@@ -131,7 +156,29 @@ describe('conditions', () => {
 
   it('never fails but with an ExpressionError (fuzz)', () => {
     const random = createRandom(12);
-    const pieces = ['1', '0x1f', 'count', 'ureqs', '[0]', '.ptr', '(', ')', '+', '*', '&&', '==', '<<', '!', '-', '"a"', ' ', '`x.0`', '$rax', ']', '['];
+    const pieces = [
+      '1',
+      '0x1f',
+      'count',
+      'ureqs',
+      '[0]',
+      '.ptr',
+      '(',
+      ')',
+      '+',
+      '*',
+      '&&',
+      '==',
+      '<<',
+      '!',
+      '-',
+      '"a"',
+      ' ',
+      '`x.0`',
+      '$rax',
+      ']',
+      '[',
+    ];
     for (let i = 0; i < 20_000; i++) {
       const text = Array.from({ length: random.next(9) }, () => random.pick(pieces)).join('');
       try {

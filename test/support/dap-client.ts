@@ -19,7 +19,10 @@ export interface Client {
   event(name: string): Promise<DebugProtocol.Event>;
   /** The error response that a request is answered with; fails when it succeeds. */
   refused(command: string, args?: object): Promise<DebugProtocol.ErrorResponse>;
-  custom<R extends HyperstepRequest>(command: R, args: HyperstepRequests[R]['arguments']): Promise<HyperstepRequests[R]['body']>;
+  custom<R extends HyperstepRequest>(
+    command: R,
+    args: HyperstepRequests[R]['arguments'],
+  ): Promise<HyperstepRequests[R]['body']>;
   /** initialize, launch, configurationDone. */
   launch(args?: LaunchArguments & { readonly noConfigurationDone?: boolean }): Promise<void>;
   close(): Promise<void>;
@@ -28,7 +31,10 @@ export interface Client {
 /** Nothing here takes longer, unless it hangs. */
 const PATIENCE = 8000;
 
-export async function connect(host: Host, initialize: Partial<DebugProtocol.InitializeRequestArguments> = {}): Promise<Client> {
+export async function connect(
+  host: Host,
+  initialize: Partial<DebugProtocol.InitializeRequestArguments> = {},
+): Promise<Client> {
   const server = await servePort(host, 0);
   const dc = new DebugClient('node', '', 'hyperstep');
   dc.defaultTimeout = PATIENCE;
@@ -78,7 +84,9 @@ export async function connect(host: Host, initialize: Partial<DebugProtocol.Init
     refused: (command, args) =>
       new Promise((resolve, reject) => {
         // DebugClient's own promise keeps only the message of an error response.
-        const raw = dc as unknown as { doSend(command: string, args: object | undefined, done: (r: DebugProtocol.Response) => void): void };
+        const raw = dc as unknown as {
+          doSend(command: string, args: object | undefined, done: (r: DebugProtocol.Response) => void): void;
+        };
         raw.doSend(command, args, (response) => {
           if (response.success) reject(new Error(`${command} succeeded: ${JSON.stringify(response.body)}`));
           else resolve(response as DebugProtocol.ErrorResponse);
@@ -89,8 +97,14 @@ export async function connect(host: Host, initialize: Partial<DebugProtocol.Init
       return response.body as never;
     },
     launch: async ({ noConfigurationDone = false, ...args } = {}) => {
-      await dc.initializeRequest({ adapterID: 'hyperstep', pathFormat: 'path', linesStartAt1: true, columnsStartAt1: true, ...initialize });
-      await dc.launchRequest(args as DebugProtocol.LaunchRequestArguments);
+      await dc.initializeRequest({
+        adapterID: 'hyperstep',
+        pathFormat: 'path',
+        linesStartAt1: true,
+        columnsStartAt1: true,
+        ...initialize,
+      });
+      await dc.launchRequest(args);
       await nextEvent('initialized');
       if (!noConfigurationDone) await dc.configurationDoneRequest();
     },

@@ -22,7 +22,9 @@ export function createFakeHost(options: FakeOptions = {}): FakeHost {
     files,
     readFile: (path) => {
       const found = files.get(path);
-      return found === undefined ? Promise.reject(new Error(`ENOENT: no such file or directory, open '${path}'`)) : Promise.resolve(found);
+      return found === undefined
+        ? Promise.reject(new Error(`ENOENT: no such file or directory, open '${path}'`))
+        : Promise.resolve(found);
     },
     sampleGuest: () => Promise.resolve({ name: 'sample.elf', bytes: new Uint8Array([0]) }),
     createTarget: (config) => {

@@ -4,7 +4,10 @@ import { indexSymbols } from '../../src/debugger/symbols';
 // The program that the fake target runs: real x86-64 bytes, so that the disassembler, the unwinder and stepping
 // see what they would see in a guest. Each row is a label, a source line, or one instruction.
 
-type Row = { readonly label: string } | { readonly line: number } | { readonly code: readonly number[]; readonly to?: string };
+type Row =
+  | { readonly label: string }
+  | { readonly line: number }
+  | { readonly code: readonly number[]; readonly to?: string };
 const label = (name: string): Row => ({ label: name });
 const line = (number: number): Row => ({ line: number });
 const code = (...bytes: number[]): Row => ({ code: bytes });
@@ -27,7 +30,13 @@ export const STACK = 0xffffffff80010000n;
 export const FILE = 'fake.c';
 
 /** Hypercall numbers in eax, as xen.h has them. */
-export const NR = { mmu_update: 1, memory_op: 12, console_io: 18, sched_op: 29, event_channel_op: 32 } as const;
+export const NR = {
+  mmu_update: 1,
+  memory_op: 12,
+  console_io: 18,
+  sched_op: 29,
+  event_channel_op: 32,
+} as const;
 
 const rows: readonly Row[] = [
   label('start'),

@@ -39,7 +39,8 @@ const MACHINE_OFFSET = 0x40000n;
 
 const toBytes = (value: bigint, length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => Number((BigInt.asUintN(length * 8, value) >> BigInt(8 * i)) & 0xffn));
-const fromBytes = (bytes: Uint8Array): bigint => bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+const fromBytes = (bytes: Uint8Array): bigint =>
+  bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
 
 export const fakeHypercalls: readonly HypercallInfo[] = [
   { name: 'mmu_update', nr: NR.mmu_update, status: 'implemented', doc: 'xen.h HYPERVISOR_mmu_update', ops: [], args: ['ureqs', 'count', 'pdone', 'foreigndom'] },
@@ -60,7 +61,12 @@ export const fakeHypercalls: readonly HypercallInfo[] = [
 ]; // prettier-ignore
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
-const number = (name: string, type: string, value: bigint): DecodedValue => ({ name, type, text: hex(value), value });
+const number = (name: string, type: string, value: bigint): DecodedValue => ({
+  name,
+  type,
+  text: hex(value),
+  value,
+});
 
 /** How each hypercall's arguments read, and what it answers. */
 const calls: Readonly<Record<number, (get: (name: Gpr) => bigint) => { args: DecodedValue[]; op?: string; name: string; result: bigint; errno?: string; reason?: string }>> = {
@@ -199,7 +205,11 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       if (one.kind !== 'hypercall' || one.when !== when) return [];
       const names = ['*', call.name, `${call.name}.${call.op ?? ''}`];
       if (!names.includes(one.name)) return [];
-      if (one.condition !== undefined && !conditionHolds(parseExpression(one.condition), hypercallScope(call))) return [];
+      if (
+        one.condition !== undefined &&
+        !conditionHolds(parseExpression(one.condition), hypercallScope(call))
+      )
+        return [];
       return [one.id];
     });
   const events = (filter: string): number[] =>
@@ -211,9 +221,23 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     if (outcome === undefined) return undefined;
     const { result, errno, reason } = outcome;
     set('rax', result);
-    const done: HypercallView = { ...call, result, ...(errno === undefined ? {} : { errno }), ...(reason === undefined ? {} : { reason }) };
-    state.trace.push({ seq: state.trace.length, retired: state.retired, time: state.retired, ...VCPU, rip: get('rip'), call: done, depth: 0 });
-    if (call.nr === NR.console_io) for (const listener of consoleListeners) listener(1, new TextEncoder().encode('hello, wörld\r\n'));
+    const done: HypercallView = {
+      ...call,
+      result,
+      ...(errno === undefined ? {} : { errno }),
+      ...(reason === undefined ? {} : { reason }),
+    };
+    state.trace.push({
+      seq: state.trace.length,
+      retired: state.retired,
+      time: state.retired,
+      ...VCPU,
+      rip: get('rip'),
+      call: done,
+      depth: 0,
+    });
+    if (call.nr === NR.console_io)
+      for (const listener of consoleListeners) listener(1, new TextEncoder().encode('hello, wörld\r\n'));
     if (call.nr === NR.sched_op) {
       state.ended = { kind: 'shutdown', reason: 'poweroff', text: `domain ${name} powered off` };
       return state.ended;
@@ -222,7 +246,8 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     const ids = matching(done, 'return');
     if (ids.length > 0) return { kind: 'hypercall', ids, when: 'return', call: done };
     const failed = errno === undefined ? [] : events('hypercall-failed');
-    if (failed.length > 0) return { kind: 'event', ids: failed, text: `${call.name} failed with ${errno ?? ''}: ${reason ?? ''}` };
+    if (failed.length > 0)
+      return { kind: 'event', ids: failed, text: `${call.name} failed with ${errno ?? ''}: ${reason ?? ''}` };
     return undefined;
   };
 
@@ -253,27 +278,48 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       after(2);
       return hypercall(call);
     }
-    const jump = (length: number, by: bigint): void => {
-      after(length);
-      set('rip', get('rip') + by);
+    /** Moves on, then does what the instruction does. */
+    const then =
+      (length: number, effect: () => void = () => undefined): (() => void) =>
+      () => {
+        after(length);
+        effect();
+      };
+    const load = (register: Gpr): (() => void) =>
+      then(5, () => set(register, fromBytes(code.subarray(1, 5))));
+    const count = (register: Gpr, by: bigint): void => {
+      set(register, get(register) + by);
+      setZero(get(register) === 0n);
     };
+    const jumpBy = (bytes: Uint8Array): void => set('rip', get('rip') + signed(bytes));
     const execute: readonly (readonly [number[], () => void])[] = [
-      [[0x90], () => after(1)],
-      [[0x55], () => (after(1), push(get('rbp')))],
-      [[0x5d], () => (after(1), set('rbp', pop()))],
-      [[0xc3], () => (after(1), set('rip', pop()))],
-      [[0x48, 0x89, 0xe5], () => (after(3), set('rbp', get('rsp')))],
-      [[0x48, 0xff, 0xc0], () => (after(3), set('rax', get('rax') + 1n), setZero(get('rax') === 0n))],
-      [[0x48, 0xff, 0xc9], () => (after(3), set('rcx', get('rcx') - 1n), setZero(get('rcx') === 0n))],
-      [[0x40, 0x84, 0xff], () => (after(3), setZero((get('rdi') & 0xffn) === 0n))],
-      [[0xf3, 0xa4], () => after(2)],
-      [[0xb8], () => (after(5), set('rax', fromBytes(code.subarray(1, 5))))],
-      [[0xb9], () => (after(5), set('rcx', fromBytes(code.subarray(1, 5))))],
-      [[0xbe], () => (after(5), set('rsi', fromBytes(code.subarray(1, 5))))],
-      [[0xbf], () => (after(5), set('rdi', fromBytes(code.subarray(1, 5))))],
-      [[0xe8], () => (push(rip + 5n), jump(5, signed(code.subarray(1, 5))))],
-      [[0xeb], () => jump(2, signed(code.subarray(1, 2)))],
-      [[0x75], () => jump(2, isZero() ? 0n : signed(code.subarray(1, 2)))],
+      [[0x90], then(1)],
+      [[0x55], then(1, () => push(get('rbp')))],
+      [[0x5d], then(1, () => set('rbp', pop()))],
+      [[0xc3], then(1, () => set('rip', pop()))],
+      [[0x48, 0x89, 0xe5], then(3, () => set('rbp', get('rsp')))],
+      [[0x48, 0xff, 0xc0], then(3, () => count('rax', 1n))],
+      [[0x48, 0xff, 0xc9], then(3, () => count('rcx', -1n))],
+      [[0x40, 0x84, 0xff], then(3, () => setZero((get('rdi') & 0xffn) === 0n))],
+      [[0xf3, 0xa4], then(2)],
+      [[0xb8], load('rax')],
+      [[0xb9], load('rcx')],
+      [[0xbe], load('rsi')],
+      [[0xbf], load('rdi')],
+      [
+        [0xe8],
+        then(5, () => {
+          push(get('rip'));
+          jumpBy(code.subarray(1, 5));
+        }),
+      ],
+      [[0xeb], then(2, () => jumpBy(code.subarray(1, 2)))],
+      [
+        [0x75],
+        then(2, () => {
+          if (!isZero()) jumpBy(code.subarray(1, 2));
+        }),
+      ],
     ];
     const found = execute.find(([pattern]) => pattern.every((byte, i) => code[i] === byte));
     if (found === undefined) {
@@ -303,7 +349,9 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       if (turn % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
       if (pauseAsked) return { kind: 'pause' };
       const rip = get('rip');
-      const ids = skip ? [] : stops.flatMap((one) => (one.kind === 'instruction' && one.address === rip ? [one.id] : []));
+      const ids = skip
+        ? []
+        : stops.flatMap((one) => (one.kind === 'instruction' && one.address === rip ? [one.id] : []));
       if (ids.length > 0) return { kind: 'instruction', ids };
       const before = state.retired;
       const reason = step(skip && state.call !== undefined && state.call.result === undefined);
@@ -339,7 +387,8 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
         },
       ]),
     setStops: (points) => {
-      for (const one of points) if ('condition' in one && one.condition !== undefined) parseExpression(one.condition);
+      for (const one of points)
+        if (one.kind !== 'instruction' && one.condition !== undefined) parseExpression(one.condition);
       stops = points;
       return Promise.resolve();
     },
@@ -385,7 +434,18 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     walk: (_vcpu, address) =>
       Promise.resolve({
         address,
-        levels: [{ level: 4, tableMfn: 0x41, index: 511, entry: 0x42067n, flags: ['P', 'RW', 'U', 'A', 'D'], mfn: 0x42, pfn: 2, frame: 'L3, pinned' }],
+        levels: [
+          {
+            level: 4,
+            tableMfn: 0x41,
+            index: 511,
+            entry: 0x42067n,
+            flags: ['P', 'RW', 'U', 'A', 'D'],
+            mfn: 0x42,
+            pfn: 2,
+            frame: 'L3, pinned',
+          },
+        ],
         machineAddress: byteAt(address) === undefined ? undefined : address - BASE + MACHINE_OFFSET,
         ...(byteAt(address) === undefined ? { problem: 'L3 entry 510 is not present' } : {}),
       }),
@@ -393,14 +453,33 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       Promise.resolve(
         path.length > 0
           ? []
-          : [{ index: 511, virtual: 0xffffff8000000000n, entry: 0x42067n, flags: ['P', 'RW'], mfn: 0x42, pfn: 2, owner: 'd1', frame: 'L3', table: true, run: 1 }],
+          : [
+              {
+                index: 511,
+                virtual: 0xffffff8000000000n,
+                entry: 0x42067n,
+                flags: ['P', 'RW'],
+                mfn: 0x42,
+                pfn: 2,
+                owner: 'd1',
+                frame: 'L3',
+                table: true,
+                run: 1,
+              },
+            ],
       ),
-    frame: (mfn) => Promise.resolve({ mfn, owner: 'd1', type: 'L3', typeCount: 1, count: 2, pinned: true, pfn: 2 }),
+    frame: (mfn) =>
+      Promise.resolve({ mfn, owner: 'd1', type: 'L3', typeCount: 1, count: 2, pinned: true, pfn: 2 }),
     hypercalls: () => Promise.resolve(fakeHypercalls),
     currentHypercall: () => Promise.resolve(state.call),
     hypervisorState: () =>
       Promise.resolve([
-        { name: 'trap_table', type: 'trap_info_t[]', text: '[1]', children: [{ name: '[14]', type: 'trap_info_t', text: 'page fault' }] },
+        {
+          name: 'trap_table',
+          type: 'trap_info_t[]',
+          text: '[1]',
+          children: [{ name: '[14]', type: 'trap_info_t', text: 'page fault' }],
+        },
         { name: 'upcall_mask', type: 'bool', text: 'true', value: 1n },
       ]),
     trace: (from, count) => {

@@ -15,5 +15,9 @@ export function assertGolden(name: string, actual: string): void {
     return;
   }
   assert.ok(existsSync(file), `${file} is not there; HYPERSTEP_ACCEPT=1 writes it`);
-  assert.equal(actual, readFileSync(file, 'utf8'), `differs from test/golden/${name}; HYPERSTEP_ACCEPT=1 accepts it`);
+  assert.equal(
+    actual,
+    readFileSync(file, 'utf8'),
+    `differs from test/golden/${name}; HYPERSTEP_ACCEPT=1 accepts it`,
+  );
 }

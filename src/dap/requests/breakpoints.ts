@@ -48,10 +48,12 @@ const setBreakpoints = handler(
     lines: optional(listOf(integer)),
   }),
   async (context, { source, breakpoints, lines = [] }) => {
-    if (source.path === undefined) throw new RequestError('setBreakpoints: source.path is needed', { show: false });
+    if (source.path === undefined)
+      throw new RequestError('setBreakpoints: source.path is needed', { show: false });
     const file = localPath(source.path);
     // `lines` is the deprecated form without conditions.
-    const wanted: readonly (BreakpointOptions & { readonly line: number })[] = breakpoints ?? lines.map((line) => ({ line }));
+    const wanted: readonly (BreakpointOptions & { readonly line: number })[] =
+      breakpoints ?? lines.map((line) => ({ line }));
     const specs = wanted.map((one) => ({ file, line: fromClientLine(context, one.line), ...optionsOf(one) }));
     return { breakpoints: await replace(context, 'source', file, specs) };
   },
@@ -74,7 +76,9 @@ const setFunctionBreakpoints = handler(
 
 const setInstructionBreakpoints = handler(
   'setInstructionBreakpoints',
-  object({ breakpoints: listOf(object({ instructionReference: text, offset: optional(integer), ...optionFields })) }),
+  object({
+    breakpoints: listOf(object({ instructionReference: text, offset: optional(integer), ...optionFields })),
+  }),
   async (context, { breakpoints }) => {
     const resolved = breakpoints.map((one): BreakpointSpecs['instruction'] | string => {
       try {
@@ -107,7 +111,10 @@ const setExceptionBreakpoints = handler(
   async (context, { filters, filterOptions = [] }) => {
     const specs = [
       ...filters.map((filter) => ({ filter })),
-      ...filterOptions.map(({ filterId, condition }) => ({ filter: filterId, ...optionsOf(condition === undefined ? {} : { condition }) })),
+      ...filterOptions.map(({ filterId, condition }) => ({
+        filter: filterId,
+        ...optionsOf(condition === undefined ? {} : { condition }),
+      })),
     ];
     // In this order the protocol wants the answers.
     return { breakpoints: await replace(context, 'exception', '', specs) };
@@ -123,7 +130,7 @@ const breakpointLocations = handler(
     if (machine === undefined || file === undefined) return { breakpoints: [] };
     const lines = new Set<number>();
     const last = fromClientLine(context, endLine);
-    for (let at = fromClientLine(context, line); at <= last; ) {
+    for (let at = fromClientLine(context, line); at <= last;) {
       const code = machine.symbols.code(file, at);
       if (code === undefined || code.line > last) break;
       lines.add(code.line);

@@ -1,4 +1,11 @@
-import { ExpressionError, complete, completeMembers, evaluateText, assignRegister, inFrame } from '../../debugger/evaluate';
+import {
+  ExpressionError,
+  complete,
+  completeMembers,
+  evaluateText,
+  assignRegister,
+  inFrame,
+} from '../../debugger/evaluate';
 import type { Evaluation } from '../../debugger/evaluate';
 import { hypercallBreakpointNames } from '../../debugger/breakpoints/function';
 import type { EvaluationContext } from '../../debugger/expressions';
@@ -13,7 +20,11 @@ import { integer, object, optional, text } from '../shape';
 import { needFrame } from './stack';
 import { registersChanged, toProtocolVariable } from './variables';
 
-async function contextFor(context: Context, machine: Machine, frameId: number | undefined): Promise<EvaluationContext> {
+async function contextFor(
+  context: Context,
+  machine: Machine,
+  frameId: number | undefined,
+): Promise<EvaluationContext> {
   if (frameId === undefined) return machine.contextAt(machine.current());
   const { vcpu, frame, innermost } = needFrame(context, frameId);
   const at = await machine.contextAt(vcpu);
@@ -25,7 +36,8 @@ async function inWords<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof ExpressionError || error instanceof LocationError) throw new RequestError(error.message, { show: false });
+    if (error instanceof ExpressionError || error instanceof LocationError)
+      throw new RequestError(error.message, { show: false });
     throw error;
   }
 }
@@ -74,7 +86,9 @@ const setExpression = handler(
   async (context, { expression, value, frameId }, reply) => {
     const machine = needMachine(context);
     const result = await inWords(() =>
-      machine.control.still(async () => assignRegister(expression.trim(), value, await contextFor(context, machine, frameId))),
+      machine.control.still(async () =>
+        assignRegister(expression.trim(), value, await contextFor(context, machine, frameId)),
+      ),
     );
     machine.forget();
     reply.after(() => registersChanged(context));
@@ -97,12 +111,20 @@ const completions = handler(
     const hypercall = /(?:^|\s)(hypercall:[\w.*]*)$/.exec(before)?.[1];
     if (hypercall !== undefined) {
       const names = hypercallBreakpointNames(machine.hypercalls).filter((name) => name.startsWith(hypercall));
-      return { targets: names.map((label) => ({ label, start: start + word.length - hypercall.length, length: hypercall.length })) };
+      return {
+        targets: names.map((label) => ({
+          label,
+          start: start + word.length - hypercall.length,
+          length: hypercall.length,
+        })),
+      };
     }
     const path = /([\w$]+(?:\[\d+\]|\.[\w$]+)*)\.$/.exec(rest)?.[1];
     const found = await machine.control.still(async () => {
       const at = await contextFor(context, machine, frameId);
-      return path === undefined ? complete(word, at) : completeMembers(path, at).filter((one) => one.text.startsWith(word));
+      return path === undefined
+        ? complete(word, at)
+        : completeMembers(path, at).filter((one) => one.text.startsWith(word));
     });
     return { targets: found.map((one) => ({ label: one.text, type: one.kind, start, length: word.length })) };
   },

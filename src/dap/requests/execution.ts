@@ -18,7 +18,8 @@ const stepShape = maybe({
 
 /** What clients hold of the last stop is void from here on. */
 function go(context: Context, machine: Machine, plan: RunPlan, reply: Reply): void {
-  if (machine.control.state === 'ended') throw new RequestError('the guest has ended; restart it', { show: false });
+  if (machine.control.state === 'ended')
+    throw new RequestError('the guest has ended; restart it', { show: false });
   resetHandles(context);
   machine.forget();
   machine.started = true;
@@ -53,8 +54,15 @@ const pause = handler(
   maybe(threadShape),
   (context) => {
     needMachine(context).control.pause();
+    return undefined;
   },
   { urgent: true },
 );
 
-export const execution = [continue_, step('next', 'over'), step('stepIn', 'in'), step('stepOut', 'out'), pause];
+export const execution = [
+  continue_,
+  step('next', 'over'),
+  step('stepIn', 'in'),
+  step('stepOut', 'out'),
+  pause,
+];

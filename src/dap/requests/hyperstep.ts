@@ -17,7 +17,11 @@ const MAX_RECORDS = 10_000;
 function custom<R extends HyperstepRequest>(
   command: R,
   shape: Shape<HyperstepRequests[R]['arguments']>,
-  run: (machine: Machine, args: HyperstepRequests[R]['arguments'], context: Context) => Promise<HyperstepRequests[R]['body']>,
+  run: (
+    machine: Machine,
+    args: HyperstepRequests[R]['arguments'],
+    context: Context,
+  ) => Promise<HyperstepRequests[R]['body']>,
   options: { readonly urgent?: boolean } = {},
 ): Handler {
   return handler(command, shape, (context, args) => run(needMachine(context), args, context), options);
@@ -27,23 +31,36 @@ export const hyperstep: readonly Handler[] = [
   custom('hyperstep/domains', maybe({}), async ({ control, target }) => ({
     domains: toWire(await control.still(() => target.domains())),
   })),
-  custom('hyperstep/pageTable', object({ threadId: optional(integer), path: listOf(count) }), async (machine, { threadId, path }) => {
-    const vcpu = needThread(machine, threadId);
-    return { entries: toWire(await machine.control.still(() => machine.target.tableEntries(vcpu, path))) };
-  }),
-  custom('hyperstep/walk', object({ threadId: optional(integer), address: text }), async (machine, { threadId, address }) => {
-    const vcpu = needThread(machine, threadId);
-    return machine.control.still(async () => {
-      const at = toNumber(await evaluateAt(parseExpression(address), await machine.contextAt(vcpu)));
-      return toWire(await machine.target.walk(vcpu, BigInt.asUintN(64, at)));
-    });
-  }),
+  custom(
+    'hyperstep/pageTable',
+    object({ threadId: optional(integer), path: listOf(count) }),
+    async (machine, { threadId, path }) => {
+      const vcpu = needThread(machine, threadId);
+      return { entries: toWire(await machine.control.still(() => machine.target.tableEntries(vcpu, path))) };
+    },
+  ),
+  custom(
+    'hyperstep/walk',
+    object({ threadId: optional(integer), address: text }),
+    async (machine, { threadId, address }) => {
+      const vcpu = needThread(machine, threadId);
+      return machine.control.still(async () => {
+        const at = toNumber(await evaluateAt(parseExpression(address), await machine.contextAt(vcpu)));
+        return toWire(await machine.target.walk(vcpu, BigInt.asUintN(64, at)));
+      });
+    },
+  ),
   custom('hyperstep/frame', object({ mfn: count }), async ({ control, target }, { mfn }) =>
     toWire(await control.still(() => target.frame(mfn))),
   ),
-  custom('hyperstep/hypercalls', maybe({}), ({ hypercalls }) => Promise.resolve({ hypercalls: toWire(hypercalls) })),
-  custom('hyperstep/trace', object({ from: count, count }), async ({ control, target }, { from, count: wanted }) =>
-    toWire(await control.still(() => target.trace(from, Math.min(wanted, MAX_RECORDS)))),
+  custom('hyperstep/hypercalls', maybe({}), ({ hypercalls }) =>
+    Promise.resolve({ hypercalls: toWire(hypercalls) }),
+  ),
+  custom(
+    'hyperstep/trace',
+    object({ from: count, count }),
+    async ({ control, target }, { from, count: wanted }) =>
+      toWire(await control.still(() => target.trace(from, Math.min(wanted, MAX_RECORDS)))),
   ),
   custom('hyperstep/traceSummary', maybe({}), async ({ control, target }) =>
     toWire(await control.still(() => target.traceSummary())),

@@ -37,14 +37,16 @@ const capabilities: DebugProtocol.Capabilities = {
   supportsModulesRequest: true,
   supportsDelayedStackTraceLoading: true,
   supportsClipboardContext: true,
-  exceptionBreakpointFilters: exceptionFilters.map(({ filter, label, description, conditionDescription, ...one }) => ({
-    filter,
-    label,
-    description,
-    default: one.default,
-    supportsCondition: true,
-    conditionDescription,
-  })),
+  exceptionBreakpointFilters: exceptionFilters.map(
+    ({ filter, label, description, conditionDescription, ...one }) => ({
+      filter,
+      label,
+      description,
+      default: one.default,
+      supportsCondition: true,
+      conditionDescription,
+    }),
+  ),
 };
 
 const initialize = handler(
@@ -91,12 +93,14 @@ function begin(context: Context, machine: Machine): void {
   if (machine.started || !context.configured) return;
   machine.started = true;
   const { halt } = machine.control;
-  if (machine.args.stopOnEntry === true && machine.args.noDebug !== true && halt !== undefined) onHalt(context, machine, halt);
+  if (machine.args.stopOnEntry === true && machine.args.noDebug !== true && halt !== undefined)
+    onHalt(context, machine, halt);
   else machine.control.start(continuePlan);
 }
 
 const launch = handler('launch', launchShape, async (context, args, reply) => {
-  if (context.machine !== undefined) throw new RequestError('launch: a machine is running already; restart or terminate it');
+  if (context.machine !== undefined)
+    throw new RequestError('launch: a machine is running already; restart or terminate it');
   const machine = await launchMachine(context, args, reply);
   context.machine = machine;
   reply.after(() => {
@@ -107,31 +111,38 @@ const launch = handler('launch', launchShape, async (context, args, reply) => {
 });
 
 const attach = handler('attach', maybe({}), () => {
-  throw new RequestError('attach: there is nothing to attach to, the machine lives inside the adapter; use launch');
+  throw new RequestError(
+    'attach: there is nothing to attach to, the machine lives inside the adapter; use launch',
+  );
 });
 
 const configurationDone = handler('configurationDone', maybe({}), (context, _args, reply) => {
   context.configured = true;
   const { machine } = context;
   if (machine !== undefined) reply.after(() => begin(context, machine));
+  return undefined;
 });
 
-const restart = handler('restart', maybe({ arguments: optional(launchShape) }), async (context, args, reply) => {
-  const old = needMachine(context);
-  // VS Code sends the launch configuration again, which may have been edited meanwhile.
-  const wanted: LaunchArguments = args.arguments ?? old.args;
-  const machine = await restartMachine(context, old, wanted, reply).catch((error: unknown) => {
-    // Without the old machine and without a new one there is nothing left to debug.
-    if (context.machine === undefined) context.send(event('terminated', {}));
-    throw error;
-  });
-  resetHandles(context);
-  context.machine = machine;
-  reply.after(() => {
-    announceBreakpoints(context, machine);
-    begin(context, machine);
-  });
-});
+const restart = handler(
+  'restart',
+  maybe({ arguments: optional(launchShape) }),
+  async (context, args, reply) => {
+    const old = needMachine(context);
+    // VS Code sends the launch configuration again, which may have been edited meanwhile.
+    const wanted: LaunchArguments = args.arguments ?? old.args;
+    const machine = await restartMachine(context, old, wanted, reply).catch((error: unknown) => {
+      // Without the old machine and without a new one there is nothing left to debug.
+      if (context.machine === undefined) context.send(event('terminated', {}));
+      throw error;
+    });
+    resetHandles(context);
+    context.machine = machine;
+    reply.after(() => {
+      announceBreakpoints(context, machine);
+      begin(context, machine);
+    });
+  },
+);
 
 /** Ends the machine; what goes wrong with that is of no use to anyone any more. */
 async function end(context: Context): Promise<void> {

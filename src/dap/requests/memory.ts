@@ -17,7 +17,11 @@ const MAX_INSTRUCTIONS = 20_000;
 export function locate(machine: Machine, reference: string, offset: number): Location {
   const { space, address } = parseLocation(reference, machine.current());
   const at = address + BigInt(offset);
-  if (at < 0n || at >= 1n << 64n) throw new RequestError(`${reference} ${offset < 0 ? '-' : '+'} ${Math.abs(offset)} is outside of 64 bits`, { show: false });
+  if (at < 0n || at >= 1n << 64n)
+    throw new RequestError(
+      `${reference} ${offset < 0 ? '-' : '+'} ${Math.abs(offset)} is outside of 64 bits`,
+      { show: false },
+    );
   return { space, address: at };
 }
 
@@ -25,10 +29,14 @@ const readMemory = handler(
   'readMemory',
   object({ memoryReference: text, offset: optional(integer), count }),
   async (context, { memoryReference, offset = 0, count: length }) => {
-    if (length > MAX_BYTES) throw new RequestError(`readMemory: ${length} bytes; at most ${MAX_BYTES} at once`, { show: false });
+    if (length > MAX_BYTES)
+      throw new RequestError(`readMemory: ${length} bytes; at most ${MAX_BYTES} at once`, { show: false });
     const machine = needMachine(context);
     const { space, address } = locate(machine, memoryReference, offset);
-    const data = length === 0 ? new Uint8Array() : await machine.control.still(() => machine.target.readMemory(space, address, length));
+    const data =
+      length === 0
+        ? new Uint8Array()
+        : await machine.control.still(() => machine.target.readMemory(space, address, length));
     return {
       address: hex(address),
       ...(data.length > 0 ? { data: Buffer.from(data).toString('base64') } : {}),
@@ -45,7 +53,10 @@ const writeMemory = handler(
       throw new RequestError('writeMemory: data is not base64', { show: false });
     }
     const data = new Uint8Array(Buffer.from(encoded, 'base64'));
-    if (data.length > MAX_BYTES) throw new RequestError(`writeMemory: ${data.length} bytes; at most ${MAX_BYTES} at once`, { show: false });
+    if (data.length > MAX_BYTES)
+      throw new RequestError(`writeMemory: ${data.length} bytes; at most ${MAX_BYTES} at once`, {
+        show: false,
+      });
     const machine = needMachine(context);
     const { space, address } = locate(machine, memoryReference, offset);
     const { target } = machine;
@@ -53,14 +64,17 @@ const writeMemory = handler(
       if (!allowPartial) {
         const there = await target.readMemory(space, address, data.length);
         if (there.length < data.length) {
-          throw new RequestError(`only ${there.length} of the ${data.length} bytes at ${hex(address)} are mapped; nothing was written`);
+          throw new RequestError(
+            `only ${there.length} of the ${data.length} bytes at ${hex(address)} are mapped; nothing was written`,
+          );
         }
       }
       machine.forget();
       return target.writeMemory(space, address, data);
     });
     reply.after(() => {
-      if (context.client.memory) context.send(event('memory', { memoryReference, offset, count: bytesWritten }));
+      if (context.client.memory)
+        context.send(event('memory', { memoryReference, offset, count: bytesWritten }));
       if (context.client.invalidated) context.send(event('invalidated', { areas: ['variables'] }));
     });
     return { bytesWritten };
@@ -87,9 +101,14 @@ const disassemble = handler(
     instructionCount: count,
     resolveSymbols: optional(boolean),
   }),
-  async (context, { memoryReference, offset = 0, instructionOffset = 0, instructionCount, resolveSymbols = true }) => {
+  async (
+    context,
+    { memoryReference, offset = 0, instructionOffset = 0, instructionCount, resolveSymbols = true },
+  ) => {
     if (instructionCount > MAX_INSTRUCTIONS || Math.abs(instructionOffset) > MAX_INSTRUCTIONS) {
-      throw new RequestError(`disassemble: at most ${MAX_INSTRUCTIONS} instructions at once`, { show: false });
+      throw new RequestError(`disassemble: at most ${MAX_INSTRUCTIONS} instructions at once`, {
+        show: false,
+      });
     }
     const machine = needMachine(context);
     const { space, address } = locate(machine, memoryReference, offset);

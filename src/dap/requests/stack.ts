@@ -25,16 +25,27 @@ const threads = handler('threads', maybe({}), async (context) => {
   return { threads: list };
 });
 
-function toProtocolFrame(context: Context, machine: Machine, vcpu: VcpuRef, frame: Frame, innermost: boolean): DebugProtocol.StackFrame {
+function toProtocolFrame(
+  context: Context,
+  machine: Machine,
+  vcpu: VcpuRef,
+  frame: Frame,
+  innermost: boolean,
+): DebugProtocol.StackFrame {
   const { line, kind, found, address } = frame;
-  const hint = kind === 'boundary' ? ('label' as const) : found === 'search' ? ('subtle' as const) : undefined;
+  const hint =
+    kind === 'boundary' ? ('label' as const) : found === 'search' ? ('subtle' as const) : undefined;
   return {
     id: context.frames.create({ vcpu, frame, innermost }),
     name: frameName(frame),
     instructionPointerReference: formatLocation(virtual(vcpu, address)),
     ...(line === undefined
       ? { line: 0, column: 0 }
-      : { source: sourceOf(context, machine.symbols, line.file), line: toClientLine(context, line.line), column: line.column ?? 1 }),
+      : {
+          source: sourceOf(context, machine.symbols, line.file),
+          line: toClientLine(context, line.line),
+          column: line.column ?? 1,
+        }),
     ...(hint === undefined ? {} : { presentationHint: hint }),
   };
 }
@@ -58,40 +69,53 @@ const stackTrace = handler(
   },
 );
 
-const exceptionInfo = handler('exceptionInfo', object({ threadId: integer }), async (context, { threadId }) => {
-  const machine = needStopped(context);
-  const halt = exceptionAt(machine, threadId);
-  if (halt === undefined) throw new RequestError(`thread ${threadId} is not stopped at an exception`, { show: false });
-  const { vcpu, at } = halt.stop;
-  const spec = halt.hits[0]?.spec;
-  const filter = spec !== undefined && 'filter' in spec ? spec.filter : 'exception';
-  const { call, frames } = await machine.control.still(async () => ({
-    call: await machine.callAt(vcpu),
-    frames: await machine.stack(vcpu),
-  }));
-  return {
-    exceptionId: filter,
-    description: halt.text,
-    breakMode: 'always',
-    details: {
-      message: halt.text,
-      typeName: call === undefined ? filter : `${filter}: ${callName(call)}${call.errno === undefined ? '' : ` ${call.errno}`}`,
-      fullTypeName: `${vcpuName(vcpu)} after ${at.retired} instructions`,
-      stackTrace: frames.map((frame) => `    at ${frameName(frame)}`).join('\n'),
-    },
-  };
-});
+const exceptionInfo = handler(
+  'exceptionInfo',
+  object({ threadId: integer }),
+  async (context, { threadId }) => {
+    const machine = needStopped(context);
+    const halt = exceptionAt(machine, threadId);
+    if (halt === undefined)
+      throw new RequestError(`thread ${threadId} is not stopped at an exception`, { show: false });
+    const { vcpu, at } = halt.stop;
+    const spec = halt.hits[0]?.spec;
+    const filter = spec !== undefined && 'filter' in spec ? spec.filter : 'exception';
+    const { call, frames } = await machine.control.still(async () => ({
+      call: await machine.callAt(vcpu),
+      frames: await machine.stack(vcpu),
+    }));
+    return {
+      exceptionId: filter,
+      description: halt.text,
+      breakMode: 'always',
+      details: {
+        message: halt.text,
+        typeName:
+          call === undefined
+            ? filter
+            : `${filter}: ${callName(call)}${call.errno === undefined ? '' : ` ${call.errno}`}`,
+        fullTypeName: `${vcpuName(vcpu)} after ${at.retired} instructions`,
+        stackTrace: frames.map((frame) => `    at ${frameName(frame)}`).join('\n'),
+      },
+    };
+  },
+);
 
-const modules = handler('modules', maybe({ startModule: optional(count), moduleCount: optional(count) }), (context) => {
-  const { launch, symbols } = needMachine(context);
-  const list = launch.machine.domains.map(({ name, kernel }, index) => ({
-    id: index + 1,
-    name: kernel.name,
-    symbolStatus: symbols.count === 0 ? 'no symbols' : `${symbols.count} symbols, ${symbols.files.length} source files`,
-    version: `domain ${name}`,
-  }));
-  return { modules: list, totalModules: list.length };
-});
+const modules = handler(
+  'modules',
+  maybe({ startModule: optional(count), moduleCount: optional(count) }),
+  (context) => {
+    const { launch, symbols } = needMachine(context);
+    const list = launch.machine.domains.map(({ name, kernel }, index) => ({
+      id: index + 1,
+      name: kernel.name,
+      symbolStatus:
+        symbols.count === 0 ? 'no symbols' : `${symbols.count} symbols, ${symbols.files.length} source files`,
+      version: `domain ${name}`,
+    }));
+    return { modules: list, totalModules: list.length };
+  },
+);
 
 const loadedSources = handler('loadedSources', maybe({}), (context) => {
   const { symbols } = needMachine(context);
@@ -107,6 +131,7 @@ export const stack = [threads, stackTrace, exceptionInfo, modules, loadedSources
 /** Which stopped vCPU a frame belongs to, and whether the registers are its own. */
 export function needFrame(context: Context, frameId: number): FrameHandle {
   const found = context.frames.get(frameId);
-  if (found === undefined) throw new RequestError(`there is no frame ${frameId}; the machine has run since`, { show: false });
+  if (found === undefined)
+    throw new RequestError(`there is no frame ${frameId}; the machine has run since`, { show: false });
   return found;
 }

@@ -10,8 +10,10 @@ import type { Machine } from '../machine';
 import { count, integer, object, oneOf, optional, text } from '../shape';
 import { needFrame } from './stack';
 
-const freshScopes = async (machine: Machine, { vcpu, frame, innermost }: FrameHandle): Promise<ReturnType<typeof scopesOf>> =>
-  scopesOf(frame, innermost, await machine.contextAt(vcpu));
+const freshScopes = async (
+  machine: Machine,
+  { vcpu, frame, innermost }: FrameHandle,
+): Promise<ReturnType<typeof scopesOf>> => scopesOf(frame, innermost, await machine.contextAt(vcpu));
 
 const scopes = handler('scopes', object({ frameId: integer }), async (context, { frameId }) => {
   const machine = needStopped(context);
@@ -36,7 +38,11 @@ const scopes = handler('scopes', object({ frameId: integer }), async (context, {
 });
 
 /** A row, with a reference for what is below it. */
-export function toProtocolVariable(context: Context, variable: Variable, parent: Container): DebugProtocol.Variable {
+export function toProtocolVariable(
+  context: Context,
+  variable: Variable,
+  parent: Container,
+): DebugProtocol.Variable {
   const { name, value, type, expression, memory, children } = variable;
   const below: Container = {
     list: async () => {
@@ -78,7 +84,8 @@ const variables = handler(
     const machine = needStopped(context);
     const container = needContainer(context, variablesReference);
     const all = await machine.control.still(() => container.list());
-    const chosen = filter === undefined ? all : all.filter((one) => isIndexed(one) === (filter === 'indexed'));
+    const chosen =
+      filter === undefined ? all : all.filter((one) => isIndexed(one) === (filter === 'indexed'));
     const page = wanted === 0 ? chosen.slice(start) : chosen.slice(start, start + wanted);
     return { variables: page.map((one) => toProtocolVariable(context, one, container)) };
   },

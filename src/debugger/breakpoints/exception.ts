@@ -56,5 +56,7 @@ export function resolveException({ filter, condition }: BreakpointSpecs['excepti
   if (known === undefined) {
     return { points: [], message: `there is no exception filter '${filter}'; there are ${exceptionFilters.map((one) => one.filter).join(', ')}` }; // prettier-ignore
   }
-  return { points: [{ kind: 'event', filter: known.filter, ...(condition === undefined ? {} : { condition }) }] };
+  return {
+    points: [{ kind: 'event', filter: known.filter, ...(condition === undefined ? {} : { condition }) }],
+  };
 }

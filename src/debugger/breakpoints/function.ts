@@ -11,9 +11,13 @@ const statusNote: Readonly<Record<HypercallInfo['status'], string | undefined>> 
   unimplemented: 'this hypervisor answers it with ENOSYS',
 };
 
-export function resolveFunction({ name, condition }: BreakpointSpecs['function'], environment: Environment): Resolution {
+export function resolveFunction(
+  { name, condition }: BreakpointSpecs['function'],
+  environment: Environment,
+): Resolution {
   const text = name.trim();
-  if (text.startsWith(HYPERCALL)) return resolveHypercall(text.slice(HYPERCALL.length), condition, environment);
+  if (text.startsWith(HYPERCALL))
+    return resolveHypercall(text.slice(HYPERCALL.length), condition, environment);
   if (text.startsWith('*')) {
     const address = parseAddress(text.slice(1).trim());
     if (address === undefined) return { points: [], message: `'${text}' is not *0xADDRESS` };
@@ -32,7 +36,11 @@ export function resolveFunction({ name, condition }: BreakpointSpecs['function']
   };
 }
 
-function resolveHypercall(text: string, condition: string | undefined, { hypercalls }: Environment): Resolution {
+function resolveHypercall(
+  text: string,
+  condition: string | undefined,
+  { hypercalls }: Environment,
+): Resolution {
   const atReturn = text.endsWith(RETURN);
   const name = (atReturn ? text.slice(0, -RETURN.length) : text).trim();
   const found = lookUp(name, hypercalls);
@@ -45,7 +53,10 @@ function resolveHypercall(text: string, condition: string | undefined, { hyperca
   };
 }
 
-function lookUp(name: string, all: readonly HypercallInfo[]): { status: HypercallInfo['status'] } | { message: string } {
+function lookUp(
+  name: string,
+  all: readonly HypercallInfo[],
+): { status: HypercallInfo['status'] } | { message: string } {
   if (name === '*') return { status: 'implemented' };
   const [call = '', op, ...rest] = name.split('.');
   const declared = all.find((one) => one.name === call);
@@ -62,12 +73,17 @@ function lookUp(name: string, all: readonly HypercallInfo[]): { status: Hypercal
 /** Names that share a piece with the one that was not found. */
 function near(name: string, names: readonly string[]): string {
   const pieces = name.split('_').filter((piece) => piece.length > 2 && piece !== 'op');
-  const close = names.filter((other) => other.startsWith(name) || pieces.some((piece) => other.includes(piece)));
+  const close = names.filter(
+    (other) => other.startsWith(name) || pieces.some((piece) => other.includes(piece)),
+  );
   return close.length === 0 ? '' : `; there are ${close.slice(0, 5).join(', ')}`;
 }
 
 /** Everything that can be typed as the name of a function breakpoint on a hypercall. */
 export const hypercallBreakpointNames = (all: readonly HypercallInfo[]): string[] => [
   `${HYPERCALL}*`,
-  ...all.flatMap(({ name, ops }) => [`${HYPERCALL}${name}`, ...ops.map((op) => `${HYPERCALL}${name}.${op.name}`)]),
+  ...all.flatMap(({ name, ops }) => [
+    `${HYPERCALL}${name}`,
+    ...ops.map((op) => `${HYPERCALL}${name}.${op.name}`),
+  ]),
 ];

@@ -10,7 +10,9 @@ import type { Breakpoint, BreakpointKind, BreakpointSpecs, Environment, Resoluti
 export type { Breakpoint, BreakpointKind, BreakpointOptions, BreakpointSpecs, Environment } from './types';
 
 /** How each kind finds the places in the machine that it means. */
-const resolvers: { readonly [K in BreakpointKind]: (spec: BreakpointSpecs[K], environment: Environment) => Resolution } = {
+const resolvers: {
+  readonly [K in BreakpointKind]: (spec: BreakpointSpecs[K], environment: Environment) => Resolution;
+} = {
   instruction: ({ address, domain }) => ({
     points: [{ kind: 'instruction', address, ...(domain === undefined ? {} : { domain }) }],
     address,
@@ -20,7 +22,10 @@ const resolvers: { readonly [K in BreakpointKind]: (spec: BreakpointSpecs[K], en
     const code = symbols.code(file, line);
     if (code === undefined) {
       const known = symbols.files.length > 0;
-      return { points: [], message: known ? `no code for ${file}:${line}` : 'the guest image has no line table' };
+      return {
+        points: [],
+        message: known ? `no code for ${file}:${line}` : 'the guest image has no line table',
+      };
     }
     const [address] = code.addresses;
     return {
@@ -88,10 +93,15 @@ export function createBreakpoints(): Breakpoints {
     get: (id) => all().find((one) => one.id === id),
     at: (address, domain) =>
       all().filter(({ points }) =>
-        points.some((p) => p.kind === 'instruction' && p.address === address && (p.domain ?? domain) === domain),
+        points.some(
+          (p) => p.kind === 'instruction' && p.address === address && (p.domain ?? domain) === domain,
+        ),
       ),
     exceptions: (filter) =>
-      all().filter(({ kind, spec, verified }) => kind === 'exception' && verified && 'filter' in spec && spec.filter === filter),
+      all().filter(
+        ({ kind, spec, verified }) =>
+          kind === 'exception' && verified && 'filter' in spec && spec.filter === filter,
+      ),
     countHit: (id) => {
       const count = (hits.get(id) ?? 0) + 1;
       hits.set(id, count);
