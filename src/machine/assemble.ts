@@ -3,7 +3,7 @@ import { createCpu } from '../cpu/cpu';
 import { createMemory } from '../cpu/memory';
 import { processorCpuid } from '../cpu/processor';
 import { PAGE_SIZE } from '../cpu/types';
-import { createDevices } from '../devices';
+import { createDevices } from '../devices/index';
 import { loadImage } from '../guest/image';
 import { createHypervisor } from '../hypervisor/hypervisor';
 import type { Hypervisor } from '../hypervisor/types';

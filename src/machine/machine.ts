@@ -1,7 +1,7 @@
 import type { Log } from '../base/log';
 import { EXIT } from '../cpu/exits';
 import type { Cpu } from '../cpu/types';
-import type { BackendSet } from '../devices';
+import type { BackendSet } from '../devices/index';
 import type { GuestVcpu, Held, Hypervisor, HypervisorSnapshot, Outcome } from '../hypervisor/types';
 import type { ClockState, MachineClock } from './clock';
 import type { FrameMark, Marks } from './marks';

@@ -42,7 +42,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['@vscode/debugadapter', '@vscode/debugprotocol', 'iced-x86'],
   },
   // The command line takes the adapter's launch arguments, so it resolves them by the same text.
-  cli: { values: ['base', 'machine', 'dap', 'debugger/launch'] },
+  cli: {
+    values: ['base', 'machine', 'dap', 'debugger/launch'],
+    packages: ['@vscode/debugprotocol'],
+  },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
   host: { values: ['machine', 'debugger', 'dap'] },
   editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
