@@ -3,6 +3,7 @@ import type { Instruction } from '../instruction';
 import type { Operand, Ops, Value, Vector } from '../ops';
 import { VECTOR } from '../ops';
 import type { FieldName } from '../state';
+import { MXCSR_MASK } from './sse-move';
 import { needed, x87 } from './x87-frame';
 
 /**
@@ -30,8 +31,6 @@ const IMAGE = {
   /** Looked up before anything else (measured; FNSAVE begins with the first byte). */
   last: 511,
 } as const;
-/** MXCSR bits that can be set: all 16, and no more (SDM Vol. 1 §11.6.6). */
-export const MXCSR_MASK = 0xffff;
 
 /** #UD under CR0.EM, #NM under CR0.TS; no wait for pending exceptions. */
 function enter(o: Ops, m: Operand): void {

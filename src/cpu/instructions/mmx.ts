@@ -1,7 +1,8 @@
 import type { Context, Instruction } from '../instruction';
 import type { Operand, Ops } from '../ops';
-import { checkPending, enterMmx, leaveMmx } from './mmx-state';
+import { enterMmx, leaveMmx } from './mmx-state';
 import { shuffleLowWords } from './sse-shuffle';
+import { wait } from './x87-frame';
 
 /** MMX data movement, and what of the packed integers is not lane by lane (those: sse-integer.ts). */
 
@@ -82,7 +83,7 @@ export const mmx: readonly Instruction[] = [
     encodings: ['f3 0f d6 /r x,mmr'],
     unit: 'sse',
     semantics(o, _c, dst, src) {
-      checkPending(o);
+      wait(o);
       enterMmx(o);
       dst.setx(o.x(src.get(), o.k(0)));
     },
@@ -93,7 +94,7 @@ export const mmx: readonly Instruction[] = [
     encodings: ['f2 0f d6 /r mm,xx'],
     unit: 'sse',
     semantics(o, _c, dst, src) {
-      checkPending(o);
+      wait(o);
       enterMmx(o);
       dst.set(src.get());
     },

@@ -1,7 +1,8 @@
 import type { Context, Instruction } from '../instruction';
 import { each } from '../instruction';
 import type { FpFmt, Operand, Ops, Value, Vector } from '../ops';
-import { checkPending, enterMmx } from './mmx-state';
+import { enterMmx } from './mmx-state';
+import { wait } from './x87-frame';
 
 /** SSE and SSE2 conversions (SDM Vol. 2 CVT*). Integers are signed; MXCSR rules rounding unless truncated. */
 type LaneConversion = (o: Ops, v: Value) => Value;
@@ -104,7 +105,8 @@ export const sseConvert: readonly Instruction[] = [
     encodings: [encoding],
     unit: 'sse',
     semantics(o, _c, dst, src) {
-      checkPending(o);
+      // Unit 'sse' does not ask for pending x87 exceptions, which come before a touch of the mm registers.
+      wait(o);
       const v = src.getx();
       // The transition happens even where the conversion raises #XM: measured.
       enterMmx(o);
@@ -117,7 +119,7 @@ export const sseConvert: readonly Instruction[] = [
     encodings: [encoding],
     unit: 'sse',
     semantics(o, _c, dst, src) {
-      if (src.kind === 'mm') checkPending(o);
+      if (src.kind === 'mm') wait(o);
       const v = src.getx();
       if (src.kind === 'mm') enterMmx(o);
       // CVTPI2PS leaves the upper half alone; CVTPI2PD writes all of it.
