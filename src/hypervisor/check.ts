@@ -68,13 +68,18 @@ export function checkFrames(core: Core): string[] {
   }
   for (const domain of core.domains.values()) {
     for (const v of domain.vcpus) {
-      const { kernelTable, userTable, gdtFrames, ldtPages, infoRegistered, infoFrame, initialised } = v.state;
+      const { kernelTable, userTable, gdtFrames, ldtPages, infoRegistered, infoFrame, initialised, fifo } =
+        v.state;
       if (initialised) use(kernelTable, FRAME_TYPE.l4, `vCPU ${v.id}'s kernel base`, domain.id);
       if (userTable !== undefined) use(userTable, FRAME_TYPE.l4, `vCPU ${v.id}'s user base`, domain.id);
       for (const mfn of gdtFrames) use(mfn, FRAME_TYPE.segdesc, `vCPU ${v.id}'s GDT`, domain.id);
       for (const { mfn } of ldtPages) use(mfn, FRAME_TYPE.segdesc, `vCPU ${v.id}'s LDT`, domain.id);
+      if (fifo !== undefined) use(fifo.frame, FRAME_TYPE.writable, `vCPU ${v.id}'s event queues`, domain.id);
       if (infoRegistered) use(infoFrame, FRAME_TYPE.writable, `vCPU ${v.id}'s vcpu_info`, domain.id);
     }
+    for (const mfn of domain.state.fifoArray ?? []) use(mfn, FRAME_TYPE.writable, 'event array', domain.id);
+    const { eoiFrame } = domain.state;
+    if (eoiFrame !== undefined) use(eoiFrame, FRAME_TYPE.writable, 'EOI map', domain.id);
     if (domain.state.totalPages > domain.state.maxPages) {
       wrong.push(`d${domain.id} has ${domain.state.totalPages} frames of at most ${domain.state.maxPages}`);
     }

@@ -1,20 +1,28 @@
 /**
- * Event channels, two-level ABI (event_channel.h): a pending bit per port and a selector bit per word of them in
- * shared memory, an upcall flag per vCPU. Behaviour follows Xen 4.17, common/event_channel.c and event_2l.c.
+ * Event channels: what ports are connected to, and how a notification travels. How it shows to the guest is one of
+ * two ABIs, twolevel.ts or fifo.ts. Behaviour follows Xen 4.17, common/event_channel.c.
  */
-import { EVTCHN_2L_NR_CHANNELS, shared_info } from '../abi/info';
 import { VCPU_VIRQS } from '../abi/events';
 import type { DomainId, EventPort, VcpuId } from '../base/branded';
 import { notifyBackend } from './backend-ports';
 import type { Core } from './core';
+import { abiOf } from './fifo';
 import { fail } from './hypercall';
 import type { Channel, Port } from './state';
 import type { Domain, GuestVcpu } from './types';
-import { setPendingSelector, setUpcallPending, upcallPending, wake } from './vcpu';
+import { wake } from './vcpu';
 
 const DOM0 = 0;
+/** EVTCHN_FIFO_PRIORITY_DEFAULT */
+const DEFAULT_PRIORITY = 7;
 
-const newPort = (channel: Channel): Port => ({ channel, vcpu: 0 as VcpuId, priority: 7 });
+const newPort = (channel: Channel): Port => ({
+  channel,
+  vcpu: 0 as VcpuId,
+  priority: DEFAULT_PRIORITY,
+  lastVcpu: 0 as VcpuId,
+  lastPriority: DEFAULT_PRIORITY,
+});
 
 /** Port 0 is never handed out. */
 export const newPorts = (): Port[] => [newPort({ kind: 'reserved' })];
@@ -26,16 +34,16 @@ export function portOf(domain: Domain, number: number): Port {
   return port;
 }
 
-export function allocatePort(domain: Domain, channel: Channel): EventPort {
+export function allocatePort(core: Core, domain: Domain, channel: Channel): EventPort {
   const { ports } = domain.state;
-  for (let n = 0; n < EVTCHN_2L_NR_CHANNELS; n++) {
+  const { channels, isBusy } = abiOf(domain);
+  for (let n = 0; n < channels; n++) {
     const port = ports[n];
-    if (port === undefined) ports[n] = newPort(channel);
-    else if (port.channel.kind === 'free') ports[n] = newPort(channel);
-    else continue;
+    if (port !== undefined && (port.channel.kind !== 'free' || isBusy(core, domain, n))) continue;
+    ports[n] = newPort(channel);
     return n as EventPort;
   }
-  return fail('ENOSPC', `all ${EVTCHN_2L_NR_CHANNELS} event channels of d${domain.id} are in use`);
+  return fail('ENOSPC', `all ${channels} event channels of d${domain.id} are in use`);
 }
 
 export function vcpuOf(domain: Domain, number: number): GuestVcpu {
@@ -43,41 +51,15 @@ export function vcpuOf(domain: Domain, number: number): GuestVcpu {
   return v ?? fail('ENOENT', `d${domain.id} has no vCPU ${number}: it has ${domain.vcpus.length}`);
 }
 
-type Bits = 'evtchn_pending' | 'evtchn_mask';
-
-function bit(core: Core, domain: Domain, field: Bits, port: number): boolean {
-  const view = core.memory.view(domain.state.sharedInfo);
-  return (view.getUint8(shared_info.offset[field] + (port >> 3)) & (1 << (port & 7))) !== 0;
-}
-
-function setBit(core: Core, domain: Domain, field: Bits, port: number, on: boolean): void {
-  core.cpu.beforeStore(domain.state.sharedInfo);
-  const view = core.memory.view(domain.state.sharedInfo);
-  const at = shared_info.offset[field] + (port >> 3);
-  const mask = 1 << (port & 7);
-  const old = view.getUint8(at);
-  view.setUint8(at, on ? old | mask : old & ~mask);
-}
-
 export const isPending = (core: Core, domain: Domain, port: number): boolean =>
-  bit(core, domain, 'evtchn_pending', port);
+  abiOf(domain).isPending(core, domain, port);
 export const isMasked = (core: Core, domain: Domain, port: number): boolean =>
-  bit(core, domain, 'evtchn_mask', port);
-
-function markUpcall(core: Core, v: GuestVcpu): void {
-  if (upcallPending(core, v)) return;
-  setUpcallPending(core, v);
-  wake(core, v);
-}
+  abiOf(domain).isMasked(core, domain, port);
 
 /** Sets a port pending and, unless it is masked, raises the upcall of the vCPU it is bound to. */
 export function setPending(core: Core, domain: Domain, number: number): void {
-  const port = domain.state.ports[number];
-  const v = domain.vcpus[port?.vcpu ?? 0];
-  if (port === undefined || v === undefined) return;
-  if (isPending(core, domain, number)) return;
-  setBit(core, domain, 'evtchn_pending', number, true);
-  if (!isMasked(core, domain, number) && setPendingSelector(core, v, number >> 6)) markUpcall(core, v);
+  if (domain.state.ports[number] === undefined) return;
+  if (!abiOf(domain).setPending(core, domain, number)) return;
   for (const poller of domain.vcpus) {
     const { pollPorts } = poller.state;
     // sched_op.poll names one port, or (none or several) waits for any.
@@ -86,13 +68,8 @@ export function setPending(core: Core, domain: Domain, number: number): void {
 }
 
 export function unmask(core: Core, domain: Domain, number: number): void {
-  const port = portOf(domain, number);
-  if (!isMasked(core, domain, number)) return;
-  setBit(core, domain, 'evtchn_mask', number, false);
-  const v = domain.vcpus[port.vcpu];
-  if (v !== undefined && isPending(core, domain, number) && setPendingSelector(core, v, number >> 6)) {
-    markUpcall(core, v);
-  }
+  portOf(domain, number);
+  abiOf(domain).unmask(core, domain, number);
 }
 
 /** Raises a virtual interrupt; nothing when the guest has not bound it. */
@@ -138,8 +115,13 @@ export function close(core: Core, domain: Domain, number: number): void {
     } else if (v !== undefined) v.state.virqPorts = without(v.state.virqPorts, channel.virq);
   }
   if (channel.kind === 'interdomain') unbindRemote(core, domain.id, channel.remote, channel.remotePort);
-  setBit(core, domain, 'evtchn_pending', number, false);
-  domain.state.ports[number] = newPort({ kind: 'free' });
+  abiOf(domain).clearPending(core, domain, number);
+  // What the FIFO still has queued keeps its place in mind, should the number come back.
+  domain.state.ports[number] = {
+    ...newPort({ kind: 'free' }),
+    lastVcpu: port.lastVcpu,
+    lastPriority: port.lastPriority,
+  };
 }
 
 const without = (ports: Readonly<Record<number, number>>, virq: number): Record<number, number> =>

@@ -136,6 +136,7 @@ export interface VcpuState {
   /** Ports bound to per-vCPU VIRQs, by VIRQ number. */
   virqPorts: Record<number, number>;
 
+  fifo: FifoQueues | undefined;
   held: Held | undefined;
   multicall: Multicall | undefined;
   /** Gave up the processor of its own will (sched_op.yield) and has not run since. */
@@ -159,6 +160,18 @@ export interface Port {
   vcpu: VcpuId;
   /** FIFO priority 0 (highest) to 15. */
   priority: number;
+  /** The FIFO queue it was last linked to. */
+  lastVcpu: VcpuId;
+  lastPriority: number;
+  /** Became pending before the guest gave the page with its FIFO word. */
+  early?: boolean;
+}
+
+/** A vCPU's FIFO control block, and the last port of each queue (0: none). */
+export interface FifoQueues {
+  readonly frame: Mfn;
+  readonly offset: number;
+  readonly tails: number[];
 }
 
 export interface DomainState {
@@ -176,6 +189,10 @@ export interface DomainState {
   consolePort: EventPort;
   storePort: EventPort;
   ports: Port[];
+  /** Pages of FIFO words; undefined while the domain uses the two-level ABI. */
+  fifoArray: Mfn[] | undefined;
+  /** Page given for physdev_op.pirq_eoi_gmfn, held though nothing is ever written to it. */
+  eoiFrame: Mfn | undefined;
   /** Global VIRQs: port by VIRQ number. */
   globalVirqs: Record<number, number>;
   grantVersion: 1 | 2;

@@ -55,6 +55,7 @@ export function newVcpuState(infoFrame: Mfn, infoOffset: number): VcpuState {
     pollPorts: undefined,
     pollTimeout: undefined,
     virqPorts: {},
+    fifo: undefined,
     held: undefined,
     multicall: undefined,
     yielded: false,
@@ -146,6 +147,13 @@ export function setRunState(core: Core, v: GuestVcpu, run: RunState): void {
   state.runTimes[n] = (state.runTimes[n] ?? 0n) + (now - state.runSince);
   state.runSince = now;
   state.run = run;
+}
+
+/** Sets the upcall flag; a vCPU that waits for events runs again. */
+export function raiseUpcall(core: Core, v: GuestVcpu): void {
+  if (upcallPending(core, v)) return;
+  setUpcallPending(core, v);
+  wake(core, v);
 }
 
 /** Makes a vCPU that waits run again; nothing for one that does not. */

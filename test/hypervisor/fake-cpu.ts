@@ -115,6 +115,8 @@ function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
     setInt: (field, value) => fields.set(field, BigInt.asUintN(64, BigInt(value))),
     rflags: 2n,
     bytes: () => new Uint8Array(16),
+    saveState: () => new Uint8Array(0),
+    restoreState: () => undefined,
     run: () => {
       throw new Error('the fake processor has no instructions');
     },

@@ -5,6 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { DOMID } from '../../src/abi/domains';
+import { EVTCHNOP, evtchn_init_control } from '../../src/abi/events';
+import { VCPUOP, vcpu_register_vcpu_info } from '../../src/abi/vcpu';
 import { PTE, makePte, mmu_update, mmuext_op, MMUEXT } from '../../src/abi/mmu';
 import { xen_memory_exchange, xen_memory_reservation } from '../../src/abi/memory';
 import { ulong } from '../../src/abi/layout';
@@ -79,11 +81,11 @@ function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number
     // Taking a page's mapping away or making it read-only is what lets it become a table.
     { name: 'map read-only', run: () => {
       const f = owned();
-      const at = mappingOf(v, m, f) ?? va();
+      const at = mappingOf(m, f) ?? va();
       return done('update_va_mapping', at, makePte(f, PTE.PRESENT | PTE.USER), 0);
     } },
     { name: 'unmap', run: () => {
-      const at = mappingOf(v, m, owned());
+      const at = mappingOf(m, owned());
       return at !== undefined && done('update_va_mapping', at, 0, 0);
     } },
     { name: 'map anything', run: () => done('update_va_mapping', va(), entry(), r.below(8)) },
@@ -127,13 +129,23 @@ function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number
       v.cpu.writeLinear(at, bytes, 3);
       return done('memory_op', 11, at);
     } },
+    { name: 'init_control', run: () => {
+      const at = put(evtchn_init_control, { control_gfn: BigInt(anyFrame()), offset: 0, vcpu: 0, link_bits: 0, _pad: new Uint8Array(7) });
+      return done('event_channel_op', EVTCHNOP.EVTCHNOP_init_control, at);
+    } },
+    { name: 'expand_array', run: () => done('event_channel_op', EVTCHNOP.EVTCHNOP_expand_array, put(ulong, BigInt(anyFrame()))) },
+    { name: 'reset', run: () => r.chance(10) && done('event_channel_op', EVTCHNOP.EVTCHNOP_reset, put(ulong, BigInt(DOMID.SELF))) },
+    { name: 'vcpu_info', run: () => {
+      const at = put(vcpu_register_vcpu_info, { mfn: BigInt(anyFrame()), offset: 0, rsvd: 0 });
+      return r.chance(20) && done('vcpu_op', VCPUOP.VCPUOP_register_vcpu_info, 0, at);
+    } },
     { name: 'vm_assist', run: () => done('vm_assist', r.below(2), r.pick([2, 32])) },
   ]; // prettier-ignore
   return () => r.pick(steps);
 }
 
 /** Where the region that the builder mapped shows a frame. */
-function mappingOf(v: GuestVcpu, m: TestMachine, frame: number): bigint | undefined {
+function mappingOf(m: TestMachine, frame: number): bigint | undefined {
   const pfn = m.core.slots.m2p(frame);
   return pfn < 1024n ? VIRT_BASE + pfn * 4096n : undefined;
 }
@@ -189,7 +201,7 @@ describe('safety of the frame table', function () {
     for (const name of [
       'map read-only', 'unmap', 'map anything', 'pin an own frame', 'unpin', 'fill a table', 'set an L4 entry',
       'machphys', 'clear page', 'copy page', 'new user base', 'set_gdt', 'update_descriptor', 'decrease', 'increase',
-      'populate', 'exchange',
+      'populate', 'exchange', 'init_control', 'expand_array', 'vcpu_info',
     ]) assert.ok(reached.has(name), `no sequence ever managed: ${name}`); // prettier-ignore
   });
 });

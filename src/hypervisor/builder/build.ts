@@ -95,6 +95,8 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
     consolePort: 0 as EventPort,
     storePort: 0 as EventPort,
     ports: newPorts(),
+    fifoArray: undefined,
+    eoiFrame: undefined,
     globalVirqs: {},
     grantVersion: 1,
     grantFrames: [],
@@ -179,7 +181,7 @@ function connect(core: Core, domain: Domain, consoleFrame: Mfn, storeFrame: Mfn)
   const channel = (): EventPort => {
     const remotePort = state.ports.length as EventPort;
     const own = connectBackend(core.backend, { remote: domain.id, remotePort });
-    return allocatePort(domain, { kind: 'interdomain', remote: DOMID.DOM0, remotePort: own });
+    return allocatePort(core, domain, { kind: 'interdomain', remote: DOMID.DOM0, remotePort: own });
   };
   state.storePort = channel();
   state.consolePort = channel();

@@ -24,6 +24,7 @@ import { enumOf, pointer, u32 } from '../../abi/layout';
 import type { DomainId, EventPort } from '../../base/branded';
 import type { CallContext } from '../context';
 import { allocatePort, close, describeChannel, portOf, send, setPending, unmask, vcpuOf } from '../events';
+import { FIFO_LINK_BITS, FIFO_PRIORITY_MIN, dropFifo, expandArray, initControl } from '../fifo';
 import { family, fail, opsOf } from '../hypercall';
 import type { Channel } from '../state';
 import type { Domain } from '../types';
@@ -79,7 +80,7 @@ const ops = [
           `port ${a.remote_port} of d${remote} is ${describeChannel(far.channel)}, not unbound for d${domain.id}`,
         );
       }
-      const local = allocatePort(domain, {
+      const local = allocatePort(core, domain, {
         kind: 'interdomain',
         remote,
         remotePort: a.remote_port as EventPort,
@@ -96,7 +97,7 @@ const ops = [
     cmd: EVTCHNOP.EVTCHNOP_bind_virq,
     struct: evtchn_bind_virq,
     out: ['port'],
-    run({ domain }, a) {
+    run({ core, domain }, a) {
       const { virq, vcpu } = a;
       if (virq >= NR_VIRQS) return fail('EINVAL', `VIRQ ${virq} does not exist: there are ${NR_VIRQS}`);
       const perVcpu = VCPU_VIRQS.includes(virq);
@@ -107,7 +108,7 @@ const ops = [
       const bound = perVcpu ? v.state.virqPorts : domain.state.globalVirqs;
       const existing = bound[virq];
       if (existing !== undefined) return fail('EEXIST', `VIRQ ${virq} is bound to port ${existing} already`);
-      const port = allocatePort(domain, { kind: 'virq', virq });
+      const port = allocatePort(core, domain, { kind: 'virq', virq });
       portOf(domain, port).vcpu = v.id;
       bound[virq] = port;
       a.port = port;
@@ -161,7 +162,10 @@ const ops = [
     out: ['port'],
     run(context, a) {
       const domain = self(context, a.dom);
-      a.port = allocatePort(domain, { kind: 'unbound', remote: resolve(context, a.remote_dom) });
+      a.port = allocatePort(context.core, domain, {
+        kind: 'unbound',
+        remote: resolve(context, a.remote_dom),
+      });
       return 0;
     },
   }),
@@ -170,9 +174,9 @@ const ops = [
     cmd: EVTCHNOP.EVTCHNOP_bind_ipi,
     struct: evtchn_bind_ipi,
     out: ['port'],
-    run({ domain }, a) {
+    run({ core, domain }, a) {
       const v = vcpuOf(domain, a.vcpu);
-      const port = allocatePort(domain, { kind: 'ipi' });
+      const port = allocatePort(core, domain, { kind: 'ipi' });
       portOf(domain, port).vcpu = v.id;
       a.port = port;
       return 0;
@@ -213,12 +217,45 @@ const ops = [
       domain.state.ports.forEach((port, n) => {
         if (port.channel.kind !== 'free' && port.channel.kind !== 'reserved') close(context.core, domain, n);
       });
+      dropFifo(context.core, domain);
       return 0;
     },
   }),
-  op({ name: 'init_control', cmd: EVTCHNOP.EVTCHNOP_init_control, struct: evtchn_init_control }),
-  op({ name: 'expand_array', cmd: EVTCHNOP.EVTCHNOP_expand_array, struct: evtchn_expand_array }),
-  op({ name: 'set_priority', cmd: EVTCHNOP.EVTCHNOP_set_priority, struct: evtchn_set_priority }),
+  op({
+    name: 'init_control',
+    cmd: EVTCHNOP.EVTCHNOP_init_control,
+    struct: evtchn_init_control,
+    out: ['link_bits'],
+    run({ core, domain }, a) {
+      initControl(core, domain, vcpuOf(domain, a.vcpu), Number(a.control_gfn), a.offset);
+      a.link_bits = FIFO_LINK_BITS;
+      return 0;
+    },
+  }),
+  op({
+    name: 'expand_array',
+    cmd: EVTCHNOP.EVTCHNOP_expand_array,
+    struct: evtchn_expand_array,
+    run({ core, domain }, { array_gfn }) {
+      expandArray(core, domain, Number(array_gfn));
+      return 0;
+    },
+  }),
+  op({
+    name: 'set_priority',
+    cmd: EVTCHNOP.EVTCHNOP_set_priority,
+    struct: evtchn_set_priority,
+    run({ domain }, { port, priority }) {
+      const found = portOf(domain, port);
+      if (domain.state.fifoArray === undefined)
+        return fail('ENOSYS', 'the two-level event ABI has no priorities');
+      if (priority > FIFO_PRIORITY_MIN)
+        return fail('EINVAL', `priority ${priority}: the lowest is ${FIFO_PRIORITY_MIN}`);
+      // It takes effect when the port is linked the next time.
+      found.priority = priority;
+      return 0;
+    },
+  }),
 ];
 
 export const event_channel_op = family({

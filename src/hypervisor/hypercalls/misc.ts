@@ -1,4 +1,5 @@
 /** xen_version, console_io, vm_assist, physdev_op, xenpmu_op, multicall. */
+import { hex } from '../../abi/decoded';
 import { arrayOf, enumOf, pointer, u32, ulong } from '../../abi/layout';
 import { HYPERVISOR_VIRT_START, VMASST_CMD, VMASST_TYPE, multicall_entry } from '../../abi/mmu';
 import {
@@ -34,10 +35,12 @@ import {
   xen_platform_parameters,
 } from '../../abi/version';
 import { chars, type Fields, type Struct } from '../../abi/layout';
+import type { Mfn } from '../../base/branded';
 import type { CallContext } from '../context';
 import { XEN_VERSION } from '../cpuid';
 import { assists } from '../domain';
-import { family, fail, hypercall, opsOf } from '../hypercall';
+import { FRAME_TYPE } from '../frames';
+import { Refusal, family, fail, hypercall, opsOf } from '../hypercall';
 
 const versionArgs = { cmd: enumOf(u32, XENVER, 'xen_version'), arg: pointer() };
 const version = opsOf('xen_version', versionArgs);
@@ -221,6 +224,23 @@ const denied = <F extends Fields>(
     refuse: ['EPERM', NO_HARDWARE],
   });
 
+/** A page in which Xen would mark the interrupts that need an EOI. The domain has none, so it stays as it is. */
+const eoiMap = (name: string, cmd: number): ReturnType<typeof physdev> =>
+  physdev({
+    name,
+    cmd,
+    struct: physdev_pirq_eoi_gmfn,
+    run({ core, domain }, { gmfn }) {
+      if (domain.state.eoiFrame !== undefined) {
+        return fail('EBUSY', `the page is mfn ${hex(domain.state.eoiFrame)} already`);
+      }
+      const problem = core.types.getPageAndType(Number(gmfn), domain.id, FRAME_TYPE.writable);
+      if (problem !== undefined) throw new Refusal('EINVAL', problem.reason);
+      domain.state.eoiFrame = Number(gmfn) as Mfn;
+      return 0;
+    },
+  });
+
 export const physdev_op = family({
   name: 'physdev_op',
   nr: 33,
@@ -274,11 +294,7 @@ export const physdev_op = family({
     denied('PHYSDEVOP_unmap_pirq', physdev_unmap_pirq),
     denied('PHYSDEVOP_manage_pci_add', physdev_manage_pci),
     denied('PHYSDEVOP_manage_pci_remove', physdev_manage_pci),
-    physdev({
-      name: 'pirq_eoi_gmfn_v1',
-      cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v1,
-      struct: physdev_pirq_eoi_gmfn,
-    }),
+    eoiMap('pirq_eoi_gmfn_v1', PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v1),
     denied('PHYSDEVOP_restore_msi', physdev_manage_pci),
     denied('PHYSDEVOP_manage_pci_add_ext', physdev_manage_pci_ext),
     denied('PHYSDEVOP_setup_gsi', physdev_setup_gsi),
@@ -287,11 +303,7 @@ export const physdev_op = family({
     denied('PHYSDEVOP_pci_device_add', physdev_pci_device_add),
     denied('PHYSDEVOP_pci_device_remove', physdev_pci_device),
     denied('PHYSDEVOP_restore_msi_ext', physdev_pci_device),
-    physdev({
-      name: 'pirq_eoi_gmfn_v2',
-      cmd: PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v2,
-      struct: physdev_pirq_eoi_gmfn,
-    }),
+    eoiMap('pirq_eoi_gmfn_v2', PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v2),
     denied('PHYSDEVOP_dbgp_op', physdev_dbgp_op),
     denied('PHYSDEVOP_prepare_msix', physdev_pci_device),
     denied('PHYSDEVOP_release_msix', physdev_pci_device),
