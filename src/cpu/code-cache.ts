@@ -15,7 +15,17 @@ import { VECTOR } from './ops';
 import { LINK, RECORD, RECORD_FLAG, RECORD_SIZE, REST_SHIFT } from './record';
 import { GPR, offsetOf, type FieldName } from './state';
 import { ATTENTION, PAGE_SIZE } from './types';
-import { SLOT, SLOT_COUNT, SLOT_SHIFT, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT } from './wasm/abi';
+import {
+  SLOT,
+  SLOT_COUNT,
+  SLOT_SHIFT,
+  TLB,
+  TLB_EMPTY,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_EXEC,
+  TLB_SET_BYTES,
+} from './wasm/abi';
 
 /** A block ends at the latest after so many instructions: its truncated copy has one page. */
 const MAX_BLOCK = 80;
@@ -122,7 +132,8 @@ export function codeCache(
   /** Stores to a frame that starts to hold code must take the slow path from now on. */
   function barWrites(page: number): void {
     for (const tlb of layout.tlbs) {
-      for (let n = 0, e = tlb; n < 2 * TLB_ENTRIES; n++, e += 1 << TLB_ENTRY_SHIFT) {
+      for (let n = 0; n < 2 * TLB_ENTRIES; n++) {
+        const e = tlb + (n < TLB_ENTRIES ? 0 : TLB_SET_BYTES - TLB_EXEC) + (n << TLB_ENTRY_SHIFT);
         // Tags are page addresses: their low word and the addend give the address in linear memory.
         const tag = u32[(e + TLB.tagWrite) >> 2] ?? 0;
         if ((tag + (i32[(e + TLB.addend) >> 2] ?? 0)) >>> 0 === page) {
@@ -146,7 +157,15 @@ export function codeCache(
     }
   }
 
-  function remember(slot: number, first: number, page: number, from: number, to: number, rip: number, size: number): void {
+  function remember(
+    slot: number,
+    first: number,
+    page: number,
+    from: number,
+    to: number,
+    rip: number,
+    size: number,
+  ): void {
     const frame = (page - layout.frames) / PAGE_SIZE;
     // Code beyond memory (the page of ones) cannot change.
     if (frame < 0 || frame >= layout.frameCount) return;
@@ -175,7 +194,7 @@ export function codeCache(
     const word = (layout.codeLines + frame * 8) >> 2;
     u32[word] = 0;
     u32[word + 1] = 0;
-    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1; ) {
+    for (let e = Math.max(head[frame] ?? -1, -1); e !== -1;) {
       const next = entryNext[e] ?? -1;
       if (hit(e)) kill(e);
       else {

@@ -25,7 +25,7 @@ export interface InterpretingCpu extends Cpu {
   kickWord(index: number): number;
 }
 
-const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend'] as const;
+const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'flush_set'] as const;
 type Wasm = Readonly<Record<(typeof NAMES)[number], WebAssembly.ExportedFunction>>;
 
 function exportsOf(instance: WebAssembly.Instance): Wasm {
@@ -54,10 +54,12 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
   if (!WebAssembly.Module.exports(module).some((e) => e.name === key)) {
     throw new Error(`the interpreter's module is stale: it lacks ${key}; build it anew (npm run build)`);
   }
+  /** As vCPUs have at reset. */
+  let generation = 1;
   const code = codeCache(mem, FORMS, FORMS.length, () => {
-    for (const v of vcpus) v.unlink();
+    generation++;
+    for (const v of vcpus) v.unlink(generation);
   });
-  let generation = 0;
   const { view, layout } = mem;
   const byAddress = new Map<number, number>(layout.vcpus.map((a, i) => [a, i]));
   const helpers = Object.values(HELPERS);
@@ -246,7 +248,7 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
       run: () => Number(wasm.run(address)) as Exit,
       walk: (linear, access, user, cr3, probe) =>
         toU64(wasm[probe ? 'walk_probe' : 'walk'](address, BigInt.asIntN(64, linear), BigInt(access), user ? 1n : 0n, BigInt.asIntN(64, cr3))), // prettier-ignore
-      nextGeneration: () => ++generation,
+      flushSet: (set) => void wasm.flush_set(set),
       attend: (machine, bytes) => void wasm.attend(address, mem.framesBase + machine, bytes),
     });
     vcpus.push(v);

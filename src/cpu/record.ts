@@ -52,9 +52,9 @@ export const LINK = {
   /** u16 */
   handler: 0,
   ways: [
-    /** u16, i64, i32, i32 */
-    { count: 2, rip: 8, first: 16, generation: 20 },
-    { count: 4, rip: 24, first: 32, generation: 36 },
+    /** u16, i64, i32, i32 (address of the bytes in linear memory), i32 */
+    { count: 2, rip: 8, first: 16, host: 20, generation: 24 },
+    { count: 4, rip: 32, first: 40, host: 44, generation: 28 },
   ],
 } as const;
 

@@ -75,7 +75,7 @@ const FIELDS: readonly FieldSpec[] = [
   ...plumbing('i32', 'pending'),
   /** SSE exception flags gathered by the instruction at hand and not yet settled into MXCSR. */
   ...plumbing('i32', 'fp_flags'),
-  /** Names the translations and code that links between blocks were made under; another number: look up again. */
+  /** Names the code that links between blocks were made under; with another number they do not hold. */
   ...plumbing('i32', 'generation'),
   /** The link record of a block whose successor was not linked. */
   ...plumbing('i32', 'link_from'),

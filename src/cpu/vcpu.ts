@@ -5,7 +5,9 @@ import { UNIMPLEMENTED } from './ops';
 import { PTE, WALK } from './paging';
 import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, type FieldName } from './state';
 import { PAGE_SIZE, type Access, type Translation, type Untranslated, type Vcpu } from './types';
-import { ACCESS, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_SET_BYTES } from './wasm/abi';
+import {
+  ACCESS, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
+} from './wasm/abi'; // prettier-ignore
 
 /** What a vCPU needs of the generated module, bound to its state. */
 export interface Engine {
@@ -14,8 +16,8 @@ export interface Engine {
   walk(linear: bigint, access: number, user: boolean, cr3: bigint, probe: boolean): bigint;
   /** Before a store of `bytes` at a machine address, inside one frame. */
   attend(machineAddress: number, bytes: number): void;
-  /** A number that no generation had before, of any vCPU; not 0. */
-  nextGeneration(): number;
+  /** Empties the TLB set at an address. */
+  flushSet(set: number): void;
 }
 
 const U64 = (1n << 64n) - 1n;
@@ -36,8 +38,8 @@ export interface StatefulVcpu extends Vcpu {
   saveState(): Uint8Array;
   /** Throws a RangeError for bytes that saveState did not make. Does not flush the TLB. */
   restoreState(saved: Uint8Array): void;
-  /** Forgets which block follows which: code changed. */
-  unlink(): void;
+  /** Forgets which block follows which: code changed. `generation` is a number not used before, and not 0. */
+  unlink(generation: number): void;
 }
 
 export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): StatefulVcpu {
@@ -78,15 +80,6 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
 
   const inside = (machine: number): boolean => machine < mem.frameCount * PAGE_SIZE;
 
-  /** One for each TLB set: links hold as long as its translations do. */
-  const generations: [number, number] = [engine.nextGeneration(), engine.nextGeneration()];
-  let active: 0 | 1 = 0;
-  const renew = (which?: 0 | 1): void => {
-    if (which !== 1) generations[0] = engine.nextGeneration();
-    if (which !== 0) generations[1] = engine.nextGeneration();
-    set('generation', BigInt(generations[active]));
-  };
-
   const vcpu: StatefulVcpu = {
     index,
     address,
@@ -118,27 +111,22 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       set('exit_reason', BigInt(EXIT.UNIMPLEMENTED));
       return EXIT.UNIMPLEMENTED;
     },
-    selectTlb(which) {
-      active = which;
-      set('tlb', BigInt(tlb + which * TLB_SET_BYTES));
-      set('generation', BigInt(generations[which]));
-    },
-    unlink() {
-      renew();
+    selectTlb: (which) => set('tlb', BigInt(tlb + which * TLB_SET_BYTES)),
+    unlink(generation) {
+      set('generation', BigInt(generation));
       set('link_from', 0n);
     },
     flushTlb(which) {
-      renew(which);
-      const from = tlb + (which ?? 0) * TLB_SET_BYTES;
-      // All ones is TLB_EMPTY in every tag.
-      bytes.fill(0xff, from, from + (which === undefined ? 2 : 1) * TLB_SET_BYTES);
+      if (which !== 1) engine.flushSet(tlb);
+      if (which !== 0) engine.flushSet(tlb + TLB_SET_BYTES);
     },
     flushPage(linear) {
-      renew();
-      const n = Number((linear >> 12n) & BigInt(TLB_ENTRIES - 1));
+      const page = Number((linear >> 12n) & 0xffffn);
       for (const from of [tlb, tlb + TLB_SET_BYTES]) {
-        const entry = from + (n << TLB_ENTRY_SHIFT);
+        const entry = from + ((page % TLB_ENTRIES) << TLB_ENTRY_SHIFT);
         bytes.fill(0xff, entry, entry + (1 << TLB_ENTRY_SHIFT));
+        const exec = from + TLB_EXEC + ((page % EXEC_ENTRIES) << EXEC_ENTRY_SHIFT);
+        bytes.fill(0xff, exec, exec + (1 << EXEC_ENTRY_SHIFT));
       }
     },
     translate(linear, access: Access, cpl, cr3): Translation | Untranslated {
@@ -198,6 +186,11 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
   };
 
   bytes.fill(0, address, address + STATE_SIZE);
+  for (const set of [tlb, tlb + TLB_SET_BYTES]) {
+    // All ones is TLB_EMPTY in every tag.
+    bytes.fill(0xff, set, set + TLB_USED);
+    view.setUint32(set + TLB_USED, 0, true);
+  }
   reset(vcpu);
   return vcpu;
 }
@@ -205,6 +198,7 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
 /** SDM Vol. 3 table 10-1, as far as it makes sense in long mode; the caller sets the mode. */
 function reset(vcpu: Vcpu): void {
   vcpu.setInt('index', vcpu.index);
+  vcpu.setInt('generation', 1);
   vcpu.rflags = 2n;
   vcpu.setInt('mxcsr', 0x1f80);
   vcpu.setInt('fcw', 0x037f);
@@ -214,5 +208,4 @@ function reset(vcpu: Vcpu): void {
   vcpu.set('dr7', 0x400n);
   vcpu.set('xcr0', 1n);
   vcpu.selectTlb(0);
-  vcpu.flushTlb();
 }

@@ -1,5 +1,5 @@
 import type { MachineMemory } from '../cpu/memory';
-import { TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT } from '../cpu/wasm/abi';
+import { TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_SET_BYTES } from '../cpu/wasm/abi';
 
 /**
  * The vCPUs' soft TLBs as part of a snapshot. What is cached there decides when A and D bits are set and how long
@@ -16,14 +16,16 @@ export interface Tlbs {
 const ENTRY = 1 << TLB_ENTRY_SHIFT;
 /** Kernel and user. */
 const SETS = 2;
-const BYTES = SETS * TLB_ENTRIES * ENTRY;
+const BYTES = SETS * TLB_SET_BYTES;
 const EMPTY = BigInt.asUintN(64, TLB_EMPTY);
 
 export function createTlbs(mem: MachineMemory): Tlbs {
   const { tlbs } = mem.layout;
   const barStores = (): void => {
     for (const tlb of tlbs) {
-      for (let e = tlb; e < tlb + BYTES; e += ENTRY) mem.u64[(e + TLB.tagWrite) / 8] = EMPTY;
+      for (let set = tlb; set < tlb + BYTES; set += TLB_SET_BYTES) {
+        for (let n = 0; n < TLB_ENTRIES; n++) mem.u64[(set + n * ENTRY + TLB.tagWrite) / 8] = EMPTY;
+      }
     }
   };
   return {

@@ -25,14 +25,27 @@ export const RC = {
 export const TLB = {
   tagRead: 0,
   tagWrite: 8,
-  tagExec: 16,
-  addend: 24,
-  /** Bit 0: a store is permitted and D is set, though the frame's attention byte bars it from tagWrite. */
-  flags: 28,
+  addend: 16,
+  /** Bit 0: a store is permitted and D is set, though the frame's attention byte bars it from tagWrite. All ones: unused. */
+  flags: 20,
 } as const;
 export const TLB_ENTRY_SHIFT = 5;
 export const TLB_ENTRIES = 1024;
-export const TLB_SET_BYTES = TLB_ENTRIES << TLB_ENTRY_SHIFT;
+/**
+ * Fetches have entries of their own, after the others. Every block begins by looking there, linked or not, and
+ * nothing else does: so what is looked up, and hence which A bits are set when, does not depend on where runs and
+ * blocks happen to be cut.
+ */
+export const EXEC = { tag: 0, addend: 8 } as const;
+export const EXEC_ENTRY_SHIFT = 4;
+export const EXEC_ENTRIES = 512;
+/** Offsets in a set. */
+export const TLB_EXEC = TLB_ENTRIES << TLB_ENTRY_SHIFT;
+/** How many data entries were filled since the flush (i32), and the addresses of the first ones. */
+export const TLB_USED = TLB_EXEC + (EXEC_ENTRIES << EXEC_ENTRY_SHIFT);
+/** So many are remembered; a flush of more clears the whole set. */
+export const TLB_USED_MAX = 240;
+export const TLB_SET_BYTES = TLB_USED + 4 + 4 * TLB_USED_MAX + 60;
 /** Has low bits set, so it equals no page address. */
 export const TLB_EMPTY = -1n;
 

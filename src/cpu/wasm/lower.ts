@@ -37,6 +37,10 @@ export function lowerRoutine(functions: Functions, handlerType: number): Lowerin
     special(e, act, args, result) {
       if (act.op !== 'call') throw new Error(`${act.op} in a routine`);
       for (const a of args) e.value(a);
+      if (act.name === 'memory.fill') {
+        e.code.byte(0xfc, 0x0b, 0);
+        return;
+      }
       if (act.name === 'memory.copy') {
         e.code.byte(0xfc, 0x0a, 0, 0);
         return;

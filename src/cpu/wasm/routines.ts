@@ -7,7 +7,10 @@ import { VECTOR } from '../ops';
 import { walk, WALK, type PhysicalOps } from '../paging';
 import { offsetOf, type FieldName } from '../state';
 import { ATTENTION } from '../types';
-import { ACCESS, GLOBALS, RC, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT } from './abi';
+import {
+  ACCESS, EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, GLOBALS, RC, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC,
+  TLB_USED, TLB_USED_MAX,
+} from './abi'; // prettier-ignore
 import type { FunctionRef, ModuleBuilder } from './encoder';
 import { lowerRoutine } from './lower';
 import type { ValType } from './opcodes';
@@ -65,6 +68,13 @@ export function tlbEntry(r: Recorder, va: Node): Node {
   const scaled = r.wrap(r.n('i64.shr_u', va, r.i64(12 - TLB_ENTRY_SHIFT)));
   const masked = r.n('i32.and', scaled, r.i32((TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT));
   return r.n('i32.add', masked, field(r, 'tlb'));
+}
+
+/** Address of the fetch entry for a linear address. */
+export function execEntry(r: Recorder, va: Node): Node {
+  const scaled = r.wrap(r.n('i64.shr_u', va, r.i64(12 - EXEC_ENTRY_SHIFT)));
+  const masked = r.n('i32.and', scaled, r.i32((EXEC_ENTRIES - 1) << EXEC_ENTRY_SHIFT));
+  return r.n('i32.add', r.n('i32.add', masked, r.i32(TLB_EXEC)), field(r, 'tlb'));
 }
 
 /** What `walk` needs besides Ops: machine memory by machine address. */
@@ -187,7 +197,6 @@ function defineTranslation(t: Routines): void {
     });
     const frame = r.n('i64.shr_u', r.n('i64.and', result, r.i64(0x000f_ffff_ffff_f000n)), r.i64(12));
     const inside = r.n('i64.lt_u', frame, r.bool(global(r, 'frameCount')));
-    const entry = tlbEntry(r, va);
     const page = pageOf(r, va);
     const host = r.local('i32', global(r, 'ones'));
     const attention = r.local('i32', r.i32(0xff & ~ATTENTION.WATCH_READ));
@@ -195,13 +204,28 @@ function defineTranslation(t: Routines): void {
       r.assign(host, r.n('i32.add', global(r, 'framesBase'), r.n('i32.shl', r.wrap(frame), r.i32(12))));
       r.assign(attention, r.load('i32.load8_u', r.n('i32.add', global(r, 'attention'), r.wrap(frame))));
     });
-    const empty = r.i64(TLB_EMPTY);
     const addend = r.n('i32.sub', r.read(host), r.wrap(page));
-    const known = r.n('i32.and', r.n('i64.eq', r.load('i64.load', entry, TLB.tagExec), page), r.n('i32.eq', r.load('i32.load', entry, TLB.addend), addend)); // prettier-ignore
+    const at = r.n('i32.add', r.read(host), r.n('i32.and', r.wrap(va), r.i32(4095)));
+    r.if(r.n('i32.eq', access, r.i32(ACCESS.FETCH)), () => {
+      const entry = execEntry(r, va);
+      r.store('i64.store', entry, page, EXEC.tag);
+      r.store('i32.store', entry, addend, EXEC.addend);
+      r.return(at);
+    });
+    const entry = tlbEntry(r, va);
+    const empty = r.i64(TLB_EMPTY);
     const a = r.read(attention);
     const readable = r.n('i32.eqz', r.n('i32.and', a, r.i32(ATTENTION.WATCH_READ)));
     const writable = r.n('i32.and', r.wrap(result), r.i32(Number(WALK.WRITABLE)));
-    const fetch = r.n('i32.eq', access, r.i32(ACCESS.FETCH));
+    // A flush clears what was filled: remember this entry, if it was empty.
+    r.if(r.n('i32.eq', r.load('i32.load', entry, TLB.flags), r.i32(-1)), () => {
+      const set = field(r, 'tlb');
+      const used = r.load('i32.load', set, TLB_USED);
+      r.if(r.n('i32.lt_u', used, r.i32(TLB_USED_MAX)), () =>
+        r.store('i32.store', r.n('i32.add', set, r.n('i32.shl', used, r.i32(2))), entry, TLB_USED + 4),
+      );
+      r.store('i32.store', set, r.n('i32.add', used, r.i32(1)), TLB_USED);
+    });
     r.store('i64.store', entry, r.n('select', page, empty, readable), TLB.tagRead);
     r.store(
       'i64.store',
@@ -209,10 +233,39 @@ function defineTranslation(t: Routines): void {
       r.n('select', page, empty, r.n('i32.and', writable, r.n('i32.eqz', a))),
       TLB.tagWrite,
     );
-    r.store('i64.store', entry, r.n('select', page, empty, r.n('i32.or', fetch, known)), TLB.tagExec);
     r.store('i32.store', entry, addend, TLB.addend);
     r.store('i32.store', entry, writable, TLB.flags);
-    return r.n('i32.add', r.read(host), r.n('i32.and', r.wrap(va), r.i32(4095)));
+    return at;
+  });
+
+  /** Empties the TLB set at an address. */
+  t.define('flush_set', ['i32'], [], (r, set) => {
+    const used = r.load('i32.load', set, TLB_USED);
+    r.if(
+      r.n('i32.gt_u', used, r.i32(TLB_USED_MAX)),
+      () => r.callVoid('memory.fill', [set, r.i32(0xff), r.i32(TLB_EXEC)]),
+      () => {
+        const list = r.n('i32.add', set, r.i32(TLB_USED + 4));
+        const end = r.n('i32.add', list, r.n('i32.shl', used, r.i32(2)));
+        const at = r.local('i32', list);
+        r.loop(
+          () => r.n('i32.lt_u', r.read(at), end),
+          () => {
+            const entry = r.load('i32.load', r.read(at));
+            for (const part of [TLB.tagRead, TLB.tagWrite, TLB.addend])
+              r.store('i64.store', entry, r.i64(TLB_EMPTY), part);
+            r.assign(at, r.n('i32.add', r.read(at), r.i32(4)));
+          },
+        );
+      },
+    );
+    r.callVoid('memory.fill', [
+      r.n('i32.add', set, r.i32(TLB_EXEC)),
+      r.i32(0xff),
+      r.i32(TLB_USED - TLB_EXEC),
+    ]);
+    r.store('i32.store', set, r.i32(0), TLB_USED);
+    return undefined;
   });
 
   /** Raises #SS(0) or #GP(0) and returns 1 for a non-canonical address (SDM Vol. 1 §3.3.7.1). */
@@ -250,8 +303,12 @@ function defineTranslation(t: Routines): void {
     return r.call('fill', [cpu, va, access], 'i32');
   });
 
-  /** Address of an instruction's first byte; 0: raised. */
+  /** Address of an instruction's byte, by the fetch entries; 0: raised. */
   t.define('fetch', ['i32', 'i64'], ['i32'], (r, cpu, va) => {
+    const entry = execEntry(r, va);
+    r.if(r.n('i64.eq', r.load('i64.load', entry, EXEC.tag), pageOf(r, va)), () =>
+      r.return(r.n('i32.add', r.wrap(va), r.load('i32.load', entry, EXEC.addend))),
+    );
     r.if(r.call('canonical_fault', [cpu, va, r.i32(0)], 'i32'), () => r.return(r.i32(0)));
     return r.call('fill', [cpu, va, r.i32(ACCESS.FETCH)], 'i32');
   });

@@ -4,8 +4,8 @@ import type { Recorder } from '../ir/recorder';
 import { VECTOR } from '../ops';
 import { LINK, RECORD, RECORD_SIZE, REST_SHIFT } from '../record';
 import { offsetOf, type FieldName } from '../state';
-import { RC, SLOT, SLOT_COUNT, SLOT_SHIFT, TLB } from './abi';
-import { field, global, pageOf, setField, tlbEntry, type Routines } from './routines';
+import { EXEC, RC, SLOT, SLOT_COUNT, SLOT_SHIFT } from './abi';
+import { execEntry, field, global, pageOf, setField, type Routines } from './routines';
 
 const i64 = (r: Recorder, name: FieldName): Node => r.load('i64.load', r.param('i32', 0), offsetOf(name));
 
@@ -18,11 +18,19 @@ export function defineChain(t: Routines): void {
     const link = r.n('i32.add', rec, r.i32(RECORD_SIZE));
     const next = i64(r, 'next');
     const generation = field(r, 'generation');
+    // Every block begins with this look (see EXEC): a miss is the run loop's.
+    const entry = execEntry(r, next);
+    r.if(r.n('i64.ne', r.load('i64.load', entry, EXEC.tag), pageOf(r, next)), () => r.return(r.i32(RC.END)));
+    const host = r.n('i32.add', r.wrap(next), r.load('i32.load', entry, EXEC.addend));
     for (const way of LINK.ways) {
       const known = r.n(
         'i32.and',
         r.n('i64.eq', r.load('i64.load', link, way.rip), next),
-        r.n('i32.eq', r.load('i32.load', link, way.generation), generation),
+        r.n(
+          'i32.and',
+          r.n('i32.eq', r.load('i32.load', link, way.host), host),
+          r.n('i32.eq', r.load('i32.load', link, way.generation), generation),
+        ),
       );
       r.if(known, () => {
         const count = r.load('i64.load16_u', link, way.count);
@@ -89,19 +97,9 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         r.if(r.load('i32.atomic.load', cpu, offsetOf('kick')), () => r.return(r.i32(EXIT.KICK)));
         const rip = i64(r, 'rip');
 
-        // Where its bytes are, by the soft TLB.
-        const host = r.local('i32');
-        const entry = tlbEntry(r, rip);
-        r.if(
-          r.n('i64.eq', r.load('i64.load', entry, TLB.tagExec), pageOf(r, rip)),
-          () => r.assign(host, r.n('i32.add', r.wrap(rip), r.load('i32.load', entry, TLB.addend))),
-          () => {
-            const fetched = r.call('fetch', [cpu, rip], 'i32');
-            r.if(r.n('i32.eqz', fetched), () => r.return(r.i32(EXIT.EXCEPTION)));
-            r.assign(host, fetched);
-          },
-        );
-        const at = r.read(host);
+        // Where its bytes are.
+        const at = r.call('fetch', [cpu, rip], 'i32');
+        r.if(r.n('i32.eqz', at), () => r.return(r.i32(EXIT.EXCEPTION)));
 
         // The block: by linear address and bytes.
         const hash = r.n('i32.xor', at, r.n('i32.shr_u', at, r.i32(15)));
@@ -133,12 +131,18 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         const linkable = r.n('i32.eqz', r.n('i32.or', host2, r.load('i32.load16_u', slot, SLOT.breakpoint)));
         r.if(r.n('i32.and', r.n('i32.ne', link, r.i32(0)), linkable), () => {
           const [a, b] = LINK.ways;
-          for (const [name, to] of [['rip', 'i64'], ['first', 'i32'], ['generation', 'i32']] as const) {
+          for (const [name, to] of [
+            ['rip', 'i64'],
+            ['first', 'i32'],
+            ['host', 'i32'],
+            ['generation', 'i32'],
+          ] as const) {
             r.store(`${to}.store`, link, r.load(`${to}.load`, link, a[name]), b[name]);
           }
           r.store('i32.store16', link, r.load('i32.load16_u', link, a.count), b.count);
           r.store('i64.store', link, rip, a.rip);
           r.store('i32.store', link, r.load('i32.load', slot, SLOT.first), a.first);
+          r.store('i32.store', link, at, a.host);
           r.store('i32.store16', link, r.load('i32.load16_u', slot, SLOT.count), a.count);
           r.store('i32.store', link, field(r, 'generation'), a.generation);
         });
