@@ -1,5 +1,6 @@
 /** The hypervisor as the machine sees it: wiring only. */
 import { PAGE_SIZE, type DomainId } from '../base/branded';
+import { hex } from '../abi/decoded';
 import { EXIT, type Exit } from '../cpu/exits';
 import type { Vcpu } from '../cpu/types';
 import { createBackendSide } from './backend-context';
@@ -210,10 +211,18 @@ function systemCall(core: Core, v: GuestVcpu): Outcome {
   return 'run';
 }
 
+/** The processor met something that it declares and does not do: the guest cannot go on. */
+function processorGap(core: Core, v: GuestVcpu): Outcome {
+  const rip = hex(v.cpu.get('rip'));
+  crash(core, v.domain, `vCPU ${v.id} at rip ${rip}: the processor does not implement this instruction`);
+  return 'shutdown';
+}
+
 const EXITS: Readonly<Partial<Record<Exit, (core: Core, v: GuestVcpu) => Outcome>>> = {
   [EXIT.SYSCALL]: systemCall,
   [EXIT.EXCEPTION]: handleException,
   [EXIT.INT]: handleInterrupt,
+  [EXIT.UNIMPLEMENTED]: processorGap,
 };
 
 function createCore(options: HypervisorOptions): Core {

@@ -152,6 +152,7 @@ const writeCr: Readonly<Partial<Record<number, (core: Core, v: GuestVcpu, value:
   3: (core, v, value) => newKernelBase(core, v, Number((value >> 12n) & 0xf_ffff_ffffn)) === undefined,
   4: (_core, v, value) => {
     v.state.cr4 = (v.state.cr4 & ~CR4_GUEST) | (value & CR4_GUEST);
+    v.cpu.set('cr4', (v.cpu.get('cr4') & ~CR4_GUEST) | (value & CR4_GUEST));
     return true;
   },
 };

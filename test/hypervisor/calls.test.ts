@@ -193,6 +193,12 @@ describe('scheduling and time', () => {
     assert.deepEqual(checkFrames(m.core), []);
   });
 
+  it('powers off when the last vCPU goes down', () => {
+    const m = testMachine();
+    assert.equal(m.call('vcpu_op', VCPUOP.VCPUOP_down, 0).outcome, 'shutdown');
+    assert.equal(m.domain.state.shutdown, 'poweroff');
+  });
+
   it('moves vcpu_info once, with everything made pending', () => {
     const m = testMachine();
     const mfn = m.frameOf(PAGE);

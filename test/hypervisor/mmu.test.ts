@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { DOMID } from '../../src/abi/domains';
 import { u32 } from '../../src/abi/layout';
 import { MMUEXT, PTE, makePte, mmu_update, mmuext_op } from '../../src/abi/mmu';
+import { EXIT } from '../../src/cpu/exits';
 import { checkFrames } from '../../src/hypervisor/check';
 import { walkTables } from '../../src/hypervisor/guest-memory';
 import { SCRATCH, VIRT_BASE, testMachine, type Answer, type TestMachine } from './machine';
@@ -246,5 +247,45 @@ describe('page tables', () => {
     refused(m.call('update_descriptor', at, 0x0000_8b00_0000_0067n), 'EINVAL', /system segment of type 0xb/);
     refused(m.call('set_gdt', SCRATCH, 7169), 'EINVAL', /7168 on are Xen's/);
     assert.deepEqual(checkFrames(m.core), []);
+  });
+
+  it('maps pages of an LDT when the processor misses them, and lets go when the guest does', () => {
+    const m = testMachine();
+    const page = m.frameOf(PAGE);
+    const LDT_AREA = 0xffff_8200_0001_0000n;
+    const miss = (offset: bigint): string => {
+      m.v.cpu.setInt('exit_vector', 14);
+      m.v.cpu.set('exit_error', 0n);
+      m.v.cpu.set('exit_address', LDT_AREA + offset);
+      return m.hv.handleExit(m.v, EXIT.EXCEPTION);
+    };
+    m.core.memory.write64(page, 1, 0x00cf_9300_0000_ffffn);
+    m.call('update_va_mapping', PAGE, makePte(page, RO), 0);
+    const set = m.put(mmuext_op, {
+      cmd: MMUEXT.MMUEXT_SET_LDT,
+      arg1: { mfn: PAGE, linear_addr: PAGE },
+      arg2: { nr_ents: 0, vcpumask: 0n, src_mfn: 16n },
+    });
+    assert.equal(m.call('mmuext_op', set, 1, 0, DOMID.SELF).result, 0n);
+    assert.equal(m.v.cpu.get('ldt_base'), LDT_AREA);
+    assert.equal(miss(8n), 'run');
+    const entry = new Uint8Array(8);
+    assert.equal(m.v.cpu.readLinear(LDT_AREA + 8n, entry, 0), 8);
+    assert.equal(
+      new DataView(entry.buffer).getBigUint64(0, true),
+      0x00cf_f300_0000_ffffn,
+      'checked, at level 3',
+    );
+    refused(m.call('update_va_mapping', PAGE, makePte(page, RW), 0), 'EBUSY', /in use as segdesc/);
+    assert.deepEqual(checkFrames(m.core), []);
+    // Taking the mapping away takes the page out of the LDT, so that it can become something else.
+    assert.equal(m.call('update_va_mapping', PAGE, 0n, 0).result, 0n);
+    assert.equal(m.v.state.ldtPages.length, 0);
+    assert.deepEqual(checkFrames(m.core), []);
+    // Now the fault is the guest's, at the address that it knows.
+    m.v.state.traps[14] = { cs: 0xe033, flags: 0, address: VIRT_BASE + 0x1000n };
+    m.v.cpu.set('rsp', VIRT_BASE + 0x7000n);
+    assert.equal(miss(8n), 'run');
+    assert.equal(m.v.state.cr2, PAGE + 8n);
   });
 });

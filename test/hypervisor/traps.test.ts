@@ -140,6 +140,52 @@ describe('traps', () => {
     assert.match(m.domain.state.crashText ?? '', /without a user base table/);
   });
 
+  it('gives what cannot be returned to, to the failsafe callback', () => {
+    const good = {
+      rax: 0n,
+      r11: 0n,
+      rcx: 0n,
+      flags: 0n,
+      rip: 0x4000n,
+      cs: 0xe030n,
+      rflags: 2n,
+      rsp: STACK,
+      ss: 0xe028n,
+    };
+    for (const [change, why] of [
+      [{ cs: 0n }, /CS 0x3: it is null/],
+      [{ cs: 0xe028n }, /CS 0xe02b: 0xcff3000000ffff is no code segment of ring 3/],
+      [{ ss: 0x7ff8n }, /SS 0x7ffb: its descriptor 0x0 is not present/],
+      [{ rip: 1n << 50n }, /rip 0x4000000000000 is not canonical/],
+    ] as const) {
+      const m = testMachine();
+      m.put(iret_context, { ...good, ...change });
+      m.v.cpu.set('rsp', SCRATCH);
+      assert.equal(m.call('iret').outcome, 'shutdown');
+      assert.match(m.domain.state.crashText ?? '', why);
+      assert.match(m.domain.state.crashText ?? '', /failsafe callback .* and the guest has no handler/);
+    }
+    const m = testMachine();
+    m.call('set_callbacks', 0, HANDLER, 0);
+    m.put(iret_context, { ...good, cs: 0n });
+    for (const [i, name] of (['ds', 'es', 'fs', 'gs'] as const).entries()) m.v.cpu.set(name, BigInt(i + 1));
+    m.v.cpu.set('rsp', SCRATCH);
+    assert.equal(m.call('iret').outcome, 'run');
+    assert.equal(m.v.cpu.get('rip'), HANDLER);
+    assert.deepEqual(frame(m, 11).slice(2, 8), [1n, 2n, 3n, 4n, 0x4000n, 0x1_0000_0000n]);
+    const user32 = testMachine();
+    user32.put(iret_context, { ...good, cs: 0xe020n });
+    user32.v.cpu.set('rsp', SCRATCH);
+    user32.call('iret');
+    assert.match(user32.domain.state.crashText ?? '', /is 32-bit code, which this processor does not run/);
+  });
+
+  it('ends the domain at an instruction that the processor does not have', () => {
+    const m = testMachine();
+    assert.equal(m.hv.handleExit(m.v, EXIT.UNIMPLEMENTED), 'shutdown');
+    assert.match(m.domain.state.crashText ?? '', /does not implement this instruction/);
+  });
+
   it('delivers an event upcall when it is due and not masked', () => {
     const m = testMachine();
     m.call('set_callbacks', HANDLER, HANDLER + 1n, HANDLER + 2n);

@@ -15,12 +15,14 @@ import {
   xennmi_callback,
 } from '../../abi/traps';
 import { guestVa, isCanonical } from '../../base/branded';
-import { EFLAGS } from '../bounce';
+import { bounce, EFLAGS } from '../bounce';
 import type { CallContext } from '../context';
+import type { Core } from '../core';
 import { getDebugRegister, setDebugRegister } from '../debugregs';
 import { crash } from '../domain';
 import { family, fail, hypercall, opsOf } from '../hypercall';
-import { loadSegmentBase } from '../segments';
+import { codeProblem, loadSegmentBase, stackProblem } from '../segments';
+import type { GuestVcpu } from '../types';
 import { setTaskSwitched } from '../privileged';
 import { setUpcallMask, toggleMode } from '../vcpu';
 
@@ -198,9 +200,25 @@ export const iret = hypercall({
     }
     setUpcallMask(core, vcpu, (saved.rflags & EFLAGS.IF) === 0n);
     state.nmiMasked = false;
+    checkReturn(core, vcpu, saved.rip);
     return saved.rax;
   },
 });
+
+/** What the processor would refuse to return to goes to the failsafe callback instead (failsafe_callback, entry.S). */
+function checkReturn(core: Core, v: GuestVcpu, rip: bigint): void {
+  const problem =
+    codeProblem(v, v.cpu.get('cs')) ??
+    stackProblem(v, v.cpu.get('ss')) ??
+    (isCanonical(guestVa(rip)) ? undefined : { reason: `rip ${hex(rip)} is not canonical` });
+  if (problem === undefined) return;
+  if (problem.unsupported === true) {
+    crash(core, v.domain, `vCPU ${v.id}: iret to ${problem.reason}, which this processor does not run`);
+    return;
+  }
+  const { failsafe } = v.state;
+  bounce(core, v, { what: `the failsafe callback (iret to ${problem.reason})`, ...failsafe, failsafe: true });
+}
 
 export const stack_switch = hypercall({
   name: 'stack_switch',
@@ -219,11 +237,11 @@ export const set_segment_base = hypercall({
   nr: 25,
   doc: 'arch-x86/xen-x86_64.h SEGBASE_*',
   args: { which: enumOf(u32, SEGBASE, 'SEGBASE'), base: vaddr },
-  run({ core, vcpu }, { which, base }) {
+  run({ vcpu }, { which, base }) {
     const { cpu, state } = vcpu;
     if (which === SEGBASE.SEGBASE_GS_USER_SEL) {
       // Errors do not fail the call: an unusable selector gives a null base, as on real Xen.
-      state.shadowGs = loadSegmentBase(core, vcpu, Number(base & 0xffffn));
+      state.shadowGs = loadSegmentBase(vcpu, Number(base & 0xffffn));
       return 0;
     }
     const set: Readonly<Partial<Record<number, () => void>>> = {

@@ -16,6 +16,7 @@ import {
 } from '../../abi/vcpu';
 import type { Mfn } from '../../base/branded';
 import type { CallContext } from '../context';
+import { shutdown } from '../domain';
 import { vcpuOf } from '../events';
 import { FRAME_TYPE } from '../frames';
 import { family, fail, opsOf, Refusal } from '../hypercall';
@@ -75,6 +76,11 @@ export const vcpu_op = family({
       cmd: VCPUOP.VCPUOP_down,
       run(context, _none, a) {
         const v = target(context, a);
+        const others = context.domain.vcpus.some((other) => other !== v && other.state.online);
+        if (!others) {
+          shutdown(context.core, context.domain, 'poweroff', 'its last vCPU went down');
+          return 0;
+        }
         v.state.online = false;
         v.state.singleshot = undefined;
         setRunState(context.core, v, 'offline');
