@@ -83,6 +83,8 @@ function writeChanges(core: Core, domain: DomainId, table: number, copy: number)
 
 const REGISTERS = [
   'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip',
+  // What is undone has not retired.
+  'icount',
 ] as const; // prettier-ignore
 
 function saveRegisters(cpu: Vcpu): { restore(): void } {

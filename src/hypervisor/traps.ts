@@ -43,7 +43,8 @@ export function faultText(fault: Fault): string {
 }
 
 /** Bounces an exception to the guest's handler, unless an observer wants to look first. */
-export function inject(core: Core, v: GuestVcpu, fault: Fault): Outcome {
+export function inject(core: Core, v: GuestVcpu, raised: Fault): Outcome {
+  const fault = asTheGuestSeesIt(v, raised);
   if (core.observer.fault?.(v, fault) === true) {
     v.state.held = { kind: 'fault', fault };
     return 'hold';
@@ -51,20 +52,21 @@ export function inject(core: Core, v: GuestVcpu, fault: Fault): Outcome {
   return deliverFault(core, v, fault);
 }
 
+/** Everything runs in ring 3: whether it was the guest's user is for Xen to say. */
+function asTheGuestSeesIt(v: GuestVcpu, fault: Fault): Fault {
+  if (fault.vector !== VECTOR.PF || fault.software) return fault;
+  return { ...fault, error: ((fault.error ?? 0) & ~PF.USER) | (v.state.kernelMode ? 0 : PF.USER) };
+}
+
 export function deliverFault(core: Core, v: GuestVcpu, fault: Fault): Outcome {
   const entry = v.state.traps[fault.vector];
-  let { error } = fault;
-  if (fault.vector === VECTOR.PF && !fault.software) {
-    setInfoCr2(core, v, fault.address ?? 0n);
-    // Everything runs in ring 3: whether it was the guest's user is for Xen to say.
-    error = ((error ?? 0) & ~PF.USER) | (v.state.kernelMode ? 0 : PF.USER);
-  }
+  if (fault.vector === VECTOR.PF && !fault.software) setInfoCr2(core, v, fault.address ?? 0n);
   core.trace?.trap(v, fault.vector === VECTOR.PF ? 'page-fault' : vectorName(fault.vector));
   const delivered = bounce(core, v, {
-    what: faultText({ ...fault, error }),
+    what: faultText(fault),
     address: entry?.address ?? 0n,
     maskEvents: ((entry?.flags ?? 0) & 4) !== 0,
-    error: fault.software ? undefined : error,
+    error: fault.software ? undefined : fault.error,
   });
   return delivered ? 'run' : 'shutdown';
 }
