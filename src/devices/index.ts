@@ -1,11 +1,15 @@
 /** Domain 0's back ends: what the guests find at the other end of their rings. */
 import type { Log } from '../base/log';
 import type { BackendContext, DomainConnections } from '../hypervisor/backend';
+import { createBlock, type Disk, type DiskState } from './block';
 import { createConsole, type ConsoleBackend, type ConsoleState } from './console';
 import { createEcho, type EchoState } from './echo';
 import { createXenstore, type XenstoreState } from './xenstore';
 import type { XenstoreServer } from './xenstore/server';
 
+export type { Disk } from './block';
+export { isQcow2, qcow2Store } from './block/qcow2';
+export { emptyStore, memoryFile, rawStore, type BlockFile, type BlockStore } from './block/store';
 export type { ConsoleBackend } from './console';
 export type { XenstoreEntry, XenstoreServer } from './xenstore/server';
 
@@ -13,6 +17,12 @@ export interface DevicesState {
   readonly console: ConsoleState;
   readonly xenstore: XenstoreState;
   readonly echo: readonly EchoState[];
+  readonly block: readonly DiskState[];
+}
+
+export interface DeviceOptions {
+  /** The disks that a new domain comes with. */
+  readonly disks?: (connections: DomainConnections) => readonly Disk[];
 }
 
 export interface BackendSet {
@@ -24,34 +34,47 @@ export interface BackendSet {
   restore(state: unknown): void;
 }
 
-export function createDevices(context: BackendContext, log: Log): BackendSet {
+export function createDevices(
+  context: BackendContext,
+  log: Log,
+  { disks = () => [] }: DeviceOptions = {},
+): BackendSet {
   const console = createConsole(context, log.child('console'));
   const xenstore = createXenstore(context, log.child('xenstore'));
   const echo = createEcho(context, xenstore.server, log.child('echo'));
+  const block = createBlock(context, xenstore.server, disks, log.child('block'));
   context.xenstore = xenstore.server;
 
   const attach = (connections: DomainConnections): void => {
     xenstore.attach(connections);
     console.attach(connections);
     echo.attach(connections);
+    block.attach(connections);
   };
   context.connections().forEach(attach);
   context.onDomain(attach);
   context.onShutdown((domain) => {
     console.detach(domain);
     echo.detach(domain);
+    block.detach(domain);
     xenstore.detach(domain);
   });
 
   return {
     console,
     xenstore: xenstore.server,
-    save: () => ({ console: console.save(), xenstore: xenstore.save(), echo: echo.save() }),
+    save: () => ({
+      console: console.save(),
+      xenstore: xenstore.save(),
+      echo: echo.save(),
+      block: block.save(),
+    }),
     restore(given) {
       const state = given as DevicesState;
       xenstore.restore(state.xenstore);
       console.restore(state.console);
       echo.restore(state.echo);
+      block.restore(state.block);
     },
   };
 }

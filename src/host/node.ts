@@ -7,6 +7,7 @@ import { assembleMachine } from '../machine/assemble';
 import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
+import { openDiskFile } from './disk-file';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
@@ -20,7 +21,8 @@ export const interpreterModule = (): WebAssembly.Module =>
 /** `paced`: idle virtual time takes wall time, as for a person at the console; otherwise it is skipped. */
 export function machineHost({ paced }: { readonly paced: boolean }): MachineHost {
   return {
-    assemble: (config, log) => assembleMachine(config, { interpreter: interpreterModule(), log }),
+    assemble: (config, log) =>
+      assembleMachine(config, { interpreter: interpreterModule(), log, openFile: openDiskFile }),
     turn: () => new Promise((resolve) => setImmediate(resolve)),
     ...(paced ? { sleep } : {}),
   };
@@ -84,7 +86,9 @@ export async function readGivenFile(path: string): Promise<Uint8Array> {
     // Pipes are as good as files (`<(zcat …)`); a device may have no end.
     if (!what.isFile() && !what.isFIFO()) throw new Error('it is neither a file nor a pipe');
     if (what.size > LARGEST_FILE)
-      throw new Error(`${what.size.toString()} bytes are too many: at most ${LARGEST_FILE.toString()} are read`);
+      throw new Error(
+        `${what.size.toString()} bytes are too many: at most ${LARGEST_FILE.toString()} are read`,
+      );
     return new Uint8Array(await readFile(path));
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';

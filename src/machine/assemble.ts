@@ -8,11 +8,12 @@ import { loadImage } from '../guest/image';
 import { createHypervisor } from '../hypervisor/hypervisor';
 import type { Hypervisor } from '../hypervisor/types';
 import { createClock } from './clock';
+import { openDisks, type OpenFile } from './disks';
 import { createMachine, type Machine } from './machine';
 import { createMarks } from './marks';
 import { createStops } from './stops';
 import { createTlbs } from './tlbs';
-import type { MachineConfig } from './target';
+import type { DomainConfig, MachineConfig } from './target';
 import { createTrace, TRACE_RECORD_SIZE } from './trace';
 
 export interface AssembleOptions {
@@ -21,6 +22,8 @@ export interface AssembleOptions {
   readonly log: (text: string) => void;
   /** Hypercalls that the trace keeps before it overwrites the oldest. */
   readonly traceRecords?: number;
+  /** For disks whose images are files. */
+  readonly openFile?: OpenFile;
 }
 
 const DEFAULT_TRACE_RECORDS = 65_536;
@@ -88,11 +91,16 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
     trace,
   });
   hv.value = hypervisor;
-  const devices = createDevices(hypervisor.backend, log.child('devices'));
+  const disks = openDisks(options.openFile, log.child('disks'));
+  let building: DomainConfig | undefined;
+  const devices = createDevices(hypervisor.backend, log.child('devices'), {
+    disks: () => disks.open(building?.disks ?? []),
+  });
 
-  config.domains.forEach((d, i) => {
+  const build = (d: DomainConfig, i: number): void => {
     const image = images[i];
     if (image === undefined) throw new Error('an image for each domain');
+    building = d;
     hypervisor.buildDomain(
       {
         name: d.name,
@@ -103,7 +111,24 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
       },
       image,
     );
-  });
+  };
+  try {
+    config.domains.forEach(build);
+  } catch (error) {
+    disks.dispose();
+    throw error;
+  }
   hypervisor.drainBackend();
-  return createMachine({ cpu, hypervisor, devices, clock, marks, tlbs: createTlbs(memory), trace, stops, log });
+  return createMachine({
+    cpu,
+    hypervisor,
+    devices,
+    disks,
+    clock,
+    marks,
+    tlbs: createTlbs(memory),
+    trace,
+    stops,
+    log,
+  });
 }

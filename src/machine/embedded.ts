@@ -168,11 +168,13 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     restart: async () => {
       if (running) throw new Error('pause the machine before restarting it');
       marks.clear();
+      const old = machine;
       machine = await start();
+      old.disks.dispose();
     },
     stateHash: () => Promise.resolve(hashOf(machine)),
 
-    registers: (ref) => Promise.resolve(readRegisters(find(ref).cpu)),
+    registers: async (ref) => Promise.resolve(readRegisters(find(ref).cpu)),
     setRegister: async (ref, name, bytes) => {
       writeRegister(find(ref).cpu, name, bytes);
       return Promise.resolve();
@@ -238,6 +240,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       consoleListeners.clear();
       logListeners.clear();
       marks.clear();
+      machine.disks.dispose();
       return Promise.resolve();
     },
   };

@@ -1,3 +1,4 @@
+import type { Disposable } from '../base/disposable';
 import type { Log } from '../base/log';
 import { EXIT } from '../cpu/exits';
 import type { Cpu } from '../cpu/types';
@@ -33,6 +34,8 @@ export interface MachineParts {
   readonly cpu: Cpu;
   readonly hypervisor: Hypervisor;
   readonly devices: BackendSet;
+  /** The images behind the disks; whoever has the machine disposes of them. */
+  readonly disks: Disposable;
   readonly clock: MachineClock;
   readonly marks: Marks;
   readonly tlbs: Tlbs;

@@ -232,6 +232,22 @@ export interface DomainConfig {
   /** Bytes. */
   readonly memory: number;
   readonly vcpus: number;
+  readonly disks?: readonly DiskConfig[];
+}
+
+export interface DiskConfig {
+  /** Its name in the guest: xvda, xvdb1, hda … */
+  readonly vdev: string;
+  /** `name` is for messages; an empty one is a drive without a medium. */
+  readonly image:
+    { readonly name: string; readonly path: string } | { readonly name: string; readonly bytes: Uint8Array };
+  readonly format: 'raw' | 'qcow2';
+  /**
+   * `overlay`: the guest may write, and what it wrote goes with the machine; the image stays as it is.
+   * `write-through`: the image is what the machine's disk is, also after going back to a mark.
+   */
+  readonly access: 'read-only' | 'overlay' | 'write-through';
+  readonly cdrom: boolean;
 }
 
 /** An opaque snapshot handle. */

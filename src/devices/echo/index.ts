@@ -6,21 +6,11 @@ import { eventPort, grantRef, type DomainId } from '../../base/branded';
 import type { Log } from '../../base/log';
 import { array, chars, struct, u32, u8 } from '../../abi/layout';
 import type { BackendContext, BackendPort, DomainConnections, GrantMapping } from '../../hypervisor/backend';
+import { decimal, XenbusState } from '../xenbus';
 import { guestOwned, readOnly } from '../xenstore/domain-tree';
 import { domainPath } from '../xenstore/paths';
 import { MAY } from '../xenstore/permissions';
 import type { XenstoreCore } from '../xenstore/server';
-
-/** enum xenbus_state (io/xenbus.h) */
-export const XenbusState = {
-  Initialising: 1,
-  InitWait: 2,
-  Initialised: 3,
-  Connected: 4,
-  Closing: 5,
-  Closed: 6,
-} as const;
-export type XenbusState = (typeof XenbusState)[keyof typeof XenbusState];
 
 const DATA_LENGTH = 3840;
 export const echo_page = struct('echo_page', {
@@ -57,13 +47,6 @@ export interface EchoDevice {
   detach(domain: DomainId): void;
   save(): readonly EchoState[];
   restore(states: readonly EchoState[]): void;
-}
-
-/** A decimal number below 2^32 as the front end writes it, else undefined. */
-function decimal(text: string | undefined): number | undefined {
-  if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined;
-  const value = Number(text);
-  return value < 2 ** 32 ? value : undefined;
 }
 
 const upper = (byte: number): number => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte);

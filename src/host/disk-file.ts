@@ -1,0 +1,58 @@
+// Disk images as files of the host: read and written where they lie, since they can be larger than memory.
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import type { BlockFile } from '../machine/disks';
+
+const PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file: a part of the path is not a directory',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a directory',
+  EROFS: 'its file system is read-only',
+};
+
+function open(path: string, writable: boolean): number {
+  try {
+    return openSync(path, writable ? 'r+' : 'r');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    throw PROBLEMS[code] === undefined ? error : new Error(PROBLEMS[code], { cause: error });
+  }
+}
+
+/**
+ * @param writable opens it for writing too; without that the file is never changed
+ * @throws Error that says in words why the file cannot be used
+ */
+export function openDiskFile(path: string, writable: boolean): BlockFile {
+  const fd = open(path, writable);
+  const what = fstatSync(fd);
+  if (!what.isFile()) {
+    closeSync(fd);
+    throw new Error('it is not a plain file');
+  }
+  return {
+    size: what.size,
+    read(at, into) {
+      let done = 0;
+      while (done < into.length) {
+        const count = readSync(fd, into, done, into.length - done, at + done);
+        if (count === 0) break;
+        done += count;
+      }
+      into.fill(0, done);
+    },
+    ...(writable
+      ? {
+          write: (at: number, bytes: Uint8Array) => {
+            let done = 0;
+            while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, at + done);
+          },
+        }
+      : {}),
+    flush: () => {
+      if (writable) fsyncSync(fd);
+    },
+    close: () => closeSync(fd),
+  };
+}
