@@ -1,7 +1,7 @@
 import { NO_REGISTER, RIP_BASE, decode, newDecoded } from '../../src/cpu/decode';
 import type { Form } from '../../src/cpu/encoding';
 import { GPR, RFLAGS } from '../../src/cpu/state';
-import { CODE, DATA, FX, type Regs, type Result, type Test, WINDOW } from './protocol';
+import { CODE, DATA, FX, GS_BASE, type Regs, type Result, type Test, WINDOW } from './protocol';
 
 /** One thing that differs. */
 export interface Difference {
@@ -56,14 +56,17 @@ function near(a: Uint8Array, b: Uint8Array): boolean {
 const USER_END = 0x7fff_ffff_f000n;
 const isKernel = (address: bigint): boolean => address >= USER_END;
 
-/** Where the memory operand lies (without segment base, at 64-bit address size). */
+/** Decoded.segment. */
+const GS = 2;
+/** Where the memory operand lies. */
 function operandAddress(t: Test): bigint {
   const d = newDecoded();
   decode(t.code, 0, t.code.length, d);
   const register = (n: number): bigint => (n >= NO_REGISTER ? 0n : t.regs.gpr(n));
   const base = d.base === RIP_BASE ? BigInt(CODE + t.codeOffset + d.length) : register(d.base);
   const at = base + (register(d.index) << BigInt(d.shift)) + BigInt(d.disp);
-  return BigInt.asUintN(d.address32 ? 32 : 64, at);
+  const offset = BigInt.asUintN(d.address32 ? 32 : 64, at);
+  return d.segment === GS ? offset + BigInt(GS_BASE) : offset;
 }
 
 /** Memory the processors need not agree on: PUSHF stores the TF that steps the test, FXSAVE a mask with model-specific bits. */

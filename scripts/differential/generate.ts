@@ -95,7 +95,7 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
   const rexW = size === 64 && natural === 32 ? 1 : 0;
 
   const repeat = f.rep === 'rep' ? [0xf3] : f.rep === 'repne' ? [0xf2] : [];
-  const noise = r.chance(0.04) ? [r.pick([0x26, 0x2e, 0x36, 0x3e])] : f.mem && r.chance(0.05) ? [0x65] : [];
+  const noise = r.chance(0.04) ? [r.pick([0x26, 0x2e, 0x36, 0x3e])] : r.chance(0.05) ? [0x65] : [];
   const lock = (f.lock && r.chance(0.3)) || r.chance(0.005) ? [0xf0] : [];
   const prefixes = [
     ...lock,
@@ -168,7 +168,13 @@ export function generate(f: Form, r: Random, states: StateSource = randomState):
     code.splice(dispAt, 4, ...bytes32(disp));
   }
   t.setCode(offset, code);
-  return accepted(f, code, lock.length > 0) ? t : undefined;
+  if (!accepted(f, code, lock.length > 0)) return undefined;
+  // The last bytes of an instruction now and then lie beyond the code page, where nothing is.
+  if (code.length > 1 && r.chance(0.003)) {
+    const kept = 1 + r.below(code.length - 1);
+    t.setCode(PAGE - kept, code.slice(0, kept));
+  }
+  return t;
 }
 
 const scratch = newDecoded();

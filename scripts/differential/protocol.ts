@@ -5,6 +5,8 @@
 export const CODE = 0x20000000;
 export const DATA = 0x10000000;
 export const PAGE = 4096;
+/** Small, so that what is reached with a GS prefix lies near what is reached without. */
+export const GS_BASE = 0x40;
 /** Pages of DATA: two writable ones, then a read-only one. */
 export const WRITABLE_PAGES = 2;
 export const DATA_PAGES = 3;

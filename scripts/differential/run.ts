@@ -11,7 +11,8 @@
  *     --record FILE               writes the processor's answers (--count of them a form) as vectors for npm test,
  *                                 if both tiers agree with them
  *
- * Needs x86-64 Linux and a C compiler. Exit status 1 on any difference.
+ * Needs x86-64 Linux and a C compiler. Exit status 1 on any difference. The reference is an AMD processor: on
+ * another vendor's, the rows of docs/decisions/processor-model.md show as differences.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -2,7 +2,7 @@ import { evaluateOne } from '../../src/cpu/evaluate/index';
 import { EXIT, type Exit } from '../../src/cpu/exits';
 import { type FieldName, GPR } from '../../src/cpu/state';
 import { D, NX, P, U, W, flatMachine } from '../../test/cpu/flat-machine';
-import { BACKGROUND, CODE, DATA, FILLER, FX, PAGE, READ_ONLY, Result, type Test, WINDOW, WRITABLE_PAGES, hashElsewhere } from './protocol'; // prettier-ignore
+import { BACKGROUND, CODE, DATA, FILLER, FX, GS_BASE, PAGE, READ_ONLY, Result, type Test, WINDOW, WRITABLE_PAGES, hashElsewhere } from './protocol'; // prettier-ignore
 
 /** One of our ways to run an instruction, made to look like the oracle. */
 export const TIERS = ['evaluate', 'interpret'] as const;
@@ -34,6 +34,7 @@ export function makeTier(name: TierName): Tier {
   }
   v.flushTlb();
   for (const [field, selector] of Object.entries(SELECTORS)) v.setInt(field as FieldName, selector);
+  v.set('gs_base', BigInt(GS_BASE));
   const page = (machineAddress: number, size: number): Uint8Array =>
     mem.bytes.subarray(mem.framesBase + machineAddress, mem.framesBase + machineAddress + size);
   const code = page(CODE_AT, PAGE);

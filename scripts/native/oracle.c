@@ -12,6 +12,7 @@
  *   CODE   0x20000000  one page, read + write + execute, filled with INT3 around the instruction
  *   DATA   0x10000000  two pages read + write, then one read-only page, then nothing
  *   (everything else that tests touch is unmapped)
+ * The base of GS is GS_BASE, that of FS belongs to the C library.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,13 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <asm/prctl.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #define CODE 0x20000000ul
 #define DATA 0x10000000ul
 #define PAGE 4096ul
+#define GS_BASE 0x40ul
 
 /* Keep in step with src/…/oracle protocol: scripts/differential/protocol.ts. All little-endian, no padding. */
 struct regs {
@@ -166,6 +169,7 @@ int main(void) {
   for (size_t i = 0; i < sizeof background; i++) background[i] = (uint8_t)(i * 37 + (i >> 8) * 11);
   for (size_t i = 0; i < PAGE; i++) data[2 * PAGE + i] = (uint8_t)(i * 29 + 5);
   if (mprotect(data + 2 * PAGE, PAGE, PROT_READ) != 0) return 1;
+  if (syscall(SYS_arch_prctl, ARCH_SET_GS, GS_BASE) != 0) return 1;
   struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   sigfillset(&sa.sa_mask);
   int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1};
