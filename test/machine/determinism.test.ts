@@ -1,5 +1,6 @@
 /** One image, one configuration, one input log: one run, however it is cut, stopped, watched or gone back in. */
 import assert from 'node:assert/strict';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import { connectTarget, serveTarget, type Port } from '../../src/machine/rpc';
 import { machineHost } from '../../src/host/node';
@@ -282,9 +283,7 @@ function channel(): [Port, Port] {
       port.postMessage(message);
     },
     onMessage: (listener) => {
-      port.onmessage = ({ data }) => {
-        listener(data);
-      };
+      port.on('message', listener);
     },
     close: () => {
       port.close();
