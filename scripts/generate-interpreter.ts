@@ -33,16 +33,20 @@ const writeWhole = (file: string, bytes: Uint8Array): void => {
   renameSync(part, file);
 };
 
+/** As the sources were when they were loaded into this process: that is what a generated module comes from. */
+const loaded = cached();
+
 /** The module's bytes, from the cache or freshly generated. */
 export function interpreterBytes(): Uint8Array {
-  const file = cached();
+  const file = loaded;
   try {
     return readFileSync(file);
   } catch {
     const { bytes, missingHelpers } = generateInterpreter(FORMS, HELPER_NAMES, interpreterKey());
     if (missingHelpers.length > 0)
       throw new Error(`helpers named by instructions, not registered: ${missingHelpers.join(', ')}`);
-    writeWhole(file, bytes);
+    // Sources edited meanwhile would be taken for this module's.
+    if (cached() === loaded) writeWhole(file, bytes);
     return bytes;
   }
 }

@@ -1,10 +1,12 @@
 import { HELPER_NAMES } from './helpers/index';
 import { FORMS } from './instructions/index';
+import { LINK, RECORD, RECORD_SIZE, REST_SHIFT } from './record';
 import { STATE_FIELDS } from './state';
+import { ABI } from './wasm/abi';
 
 /**
  * Names the interpreter that these declarations make: the module exports `run` under this name too, so that a
- * stale file is noticed. The key covers forms, helpers and state layout; semantics cannot be seen from here,
+ * stale file is noticed. The key covers forms, helpers and layouts; semantics cannot be seen from here,
  * which is why the build also goes by the sources' contents.
  */
 export function interpreterKey(): string {
@@ -14,6 +16,7 @@ export function interpreterKey(): string {
     ),
     ...HELPER_NAMES,
     ...STATE_FIELDS.map((f) => `${f.name} ${f.offset}`),
+    JSON.stringify([ABI, RECORD, LINK, RECORD_SIZE, REST_SHIFT]),
   ].join('\n');
   // FNV-1a: this guards against mistakes, not attacks.
   let hash = 0x811c9dc5;

@@ -89,3 +89,9 @@ export const GLOBALS = {
   /** Scratch for the truncated copy of a block. */
   partial: 88,
 } as const;
+
+/** All of it: part of the key by which a stale module is told (interpreter-module.ts). */
+export const ABI = [
+  RC, TLB, TLB_ENTRY_SHIFT, TLB_ENTRIES, EXEC, EXEC_ENTRY_SHIFT, EXEC_ENTRIES, TLB_USED_MAX, TLB_SET_BYTES,
+  SLOT, SLOT_SHIFT, SLOT_COUNT, GLOBALS,
+]; // prettier-ignore
