@@ -9,7 +9,6 @@ import { multicall_entry } from '../abi/mmu';
 import type { CallContext } from './context';
 import type { Core } from './core';
 import { crash } from './domain';
-import { createGuestMemory } from './guest-memory';
 import { ARGUMENT_REGISTERS, Refusal, errnoBits, resultBits, type Declaration } from './hypercall';
 import { declarationOf } from './hypercalls/table';
 import type { Call, CapturedRange, Multicall } from './state';
@@ -46,7 +45,7 @@ export function perform(core: Core, v: GuestVcpu, call: Call): Outcome {
     core,
     domain: v.domain,
     vcpu: v,
-    guest: createGuestMemory(v.cpu, core.memory),
+    guest: v.guest,
     note: (reason) => {
       call.reason ??= reason;
     },
@@ -97,9 +96,8 @@ function startMulticall(core: Core, v: GuestVcpu, call: Call): Outcome {
 function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome {
   const { call, list, count, index } = multicall;
   if (index >= count) return endMulticall(core, v, call, 0n);
-  const guest = createGuestMemory(v.cpu, core.memory);
   try {
-    const e = guest.read(multicall_entry, entryAddress(list, index), `multicall entry ${index}`);
+    const e = v.guest.read(multicall_entry, entryAddress(list, index), `multicall entry ${index}`);
     const args = [e.arg0, e.arg1, e.arg2, e.arg3, e.arg4, e.arg5];
     return enter(core, v, { nr: Number(e.op & 0xffff_ffffn), args, rip: call.rip, depth: 1, captured: [] });
   } catch (error) {

@@ -93,15 +93,20 @@ function argList(args: RegisterArgs): Declaration['args'] {
   return list;
 }
 
-export function argValues<A extends RegisterArgs>(args: A, raw: RawArgs): ArgValues<A> {
-  // The one place where registers become typed arguments; the mapped type says what comes out.
-  return Object.fromEntries(
-    Object.entries(args).map(([name, type], i) => [name, type.fromRegister(raw[i] ?? 0n)]),
-  ) as ArgValues<A>;
+/** Makes the function that turns registers into typed arguments: it runs several times for every call. */
+function argReader<A extends RegisterArgs>(args: A): (raw: RawArgs) => ArgValues<A> {
+  const names = Object.keys(args);
+  const types = Object.values(args);
+  return (raw) => {
+    const values: Record<string, unknown> = {};
+    for (let i = 0; i < names.length; i++) values[names[i] ?? ''] = types[i]?.fromRegister(raw[i] ?? 0n);
+    // The one place where registers become typed arguments; the mapped type says what comes out.
+    return values as ArgValues<A>;
+  };
 }
 
 function decodeArgs(args: RegisterArgs, raw: RawArgs, memory: MemoryReader | undefined): DecodedValue[] {
-  const siblings = argValues(args, raw);
+  const siblings = argReader(args)(raw);
   const context: DecodeContext = memory === undefined ? { siblings } : { memory, siblings };
   return Object.entries(args).map(([name, type], i) =>
     type.decode(name, type.fromRegister(raw[i] ?? 0n), context),
@@ -126,6 +131,7 @@ export interface HypercallSpec<A extends RegisterArgs> extends Common, Unserved 
 
 /** A call without sub-operations. */
 export function hypercall<A extends RegisterArgs>(spec: HypercallSpec<A>): Declaration {
+  const read = argReader(spec.args);
   return {
     name: spec.name,
     nr: spec.nr,
@@ -135,9 +141,9 @@ export function hypercall<A extends RegisterArgs>(spec: HypercallSpec<A>): Decla
     ops: [],
     select: () => [],
     decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
-    captures: (raw) => spec.captures?.(argValues(spec.args, raw)) ?? [],
+    captures: (raw) => spec.captures?.(read(raw)) ?? [],
     run: (context, raw) => {
-      if (spec.run !== undefined) return spec.run(context, argValues(spec.args, raw));
+      if (spec.run !== undefined) return spec.run(context, read(raw));
       if (spec.refuse !== undefined) return fail(...spec.refuse);
       return unimplemented(context, spec.name);
     },
@@ -216,9 +222,10 @@ export interface FamilySpec<A extends RegisterArgs> extends Common {
 
 /** A call whose first business is to pick a sub-operation. */
 export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration {
+  const read = argReader(spec.args);
   const byCmd = new Map(spec.ops.map((o) => [o.cmd, o]));
   const pick = (raw: RawArgs, memory: MemoryReader): Op<A> | undefined => {
-    const cmd = spec.cmd(argValues(spec.args, raw), memory);
+    const cmd = spec.cmd(read(raw), memory);
     return cmd === undefined ? undefined : byCmd.get(cmd);
   };
   return {
@@ -234,7 +241,7 @@ export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration
     },
     decode: (raw, memory) => decodeFamily(spec, raw, memory, pick(raw, memory ?? noMemory)),
     captures: (raw) => {
-      const args = argValues(spec.args, raw);
+      const args = read(raw);
       const address = spec.pointer?.(args) ?? 0n;
       const op = pick(raw, noMemory);
       // Structures with the command inside (platform_op, domctl …) are known only by their first word.
@@ -243,7 +250,7 @@ export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration
       return address === 0n || length <= 0 ? [] : [{ address, length }];
     },
     run: (context, raw) => {
-      const args = argValues(spec.args, raw);
+      const args = read(raw);
       const cmd = spec.cmd(args, context.guest.reader);
       const found = cmd === undefined ? undefined : byCmd.get(cmd);
       if (cmd === undefined) {
@@ -271,7 +278,7 @@ function decodeFamily<A extends RegisterArgs>(
   memory: MemoryReader | undefined,
   op: Op<A> | undefined,
 ): DecodedValue[] {
-  const args = argValues(spec.args, raw);
+  const args = argReader(spec.args)(raw);
   const address = spec.pointer?.(args);
   return decodeArgs(spec.args, raw, memory).map((shown, i) => {
     if (op !== undefined && i === 0 && spec.cmd(args, noMemory) === op.cmd) {
@@ -311,6 +318,7 @@ export interface BatchSpec<A extends RegisterArgs, F extends Fields> extends Com
 
 /** A call that takes an array whose elements are sub-operations themselves (mmu_update, mmuext_op). */
 export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<A, F>): Declaration {
+  const read = argReader(spec.args);
   const byCmd = new Map(spec.ops.map((o) => [o.cmd, o]));
   const { element } = spec;
   return {
@@ -321,7 +329,7 @@ export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<
     args: argList(spec.args),
     ops: spec.ops,
     select: (raw, memory) => {
-      const args = argValues(spec.args, raw);
+      const args = read(raw);
       const found: OpDeclaration[] = [];
       for (let i = 0; i < Math.min(spec.count(args), MAX_SELECTED); i++) {
         const bytes = memory(spec.pointer(args) + BigInt(i * element.size), element.size);
@@ -334,11 +342,11 @@ export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<
     },
     decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
     captures: (raw) => {
-      const args = argValues(spec.args, raw);
+      const args = read(raw);
       const length = Math.min(CAPTURE_LIMIT, spec.count(args) * element.size);
       return length > 0 ? [{ address: spec.pointer(args), length }] : [];
     },
-    run: (context, raw) => spec.run(context, argValues(spec.args, raw)),
+    run: (context, raw) => spec.run(context, read(raw)),
   };
 }
 

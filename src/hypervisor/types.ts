@@ -4,6 +4,7 @@ import type { Cpu, Vcpu } from '../cpu/types';
 import type { Exit } from '../cpu/exits';
 import type { DecodedValue } from '../abi/decoded';
 import type { BackendContext, BackendPort } from './backend';
+import type { GuestMemory } from './context';
 import type { KernelInput, DomainBuild } from './builder/input';
 import type { Declaration } from './hypercall';
 import type { FrameTable } from './frames';
@@ -17,6 +18,8 @@ export interface GuestVcpu {
   readonly id: VcpuId;
   /** The processor; each guest vCPU has one of its own. */
   readonly cpu: Vcpu;
+  /** Its memory as its handlers see it. */
+  readonly guest: GuestMemory;
   readonly state: VcpuState;
 }
 

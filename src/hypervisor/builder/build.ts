@@ -15,6 +15,7 @@ import { connectBackend } from '../backend-ports';
 import type { Core } from '../core';
 import { allocatePort, newPorts } from '../events';
 import { FRAME_FLAG, FRAME_TYPE } from '../frames';
+import { createGuestMemory } from '../guest-memory';
 import { growGrantTable, writeGrant } from '../grants';
 import { loadGdt } from '../ldt';
 import { lendFrame } from '../lent';
@@ -112,6 +113,7 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
       domain,
       id: n as VcpuId,
       cpu,
+      guest: createGuestMemory(cpu, core.memory),
       state: newVcpuState(sharedInfo, shared_info.offset.vcpu_info + n * vcpu_info.size),
     };
     v.state.runSince = core.now();
