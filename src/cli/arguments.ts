@@ -20,6 +20,8 @@ export type Status = (typeof STATUS)[keyof typeof STATUS];
 interface OptionSpec {
   readonly type: 'string' | 'boolean';
   readonly value?: string;
+  /** May be given more than once. */
+  readonly multiple?: true;
   readonly help: string;
   /** Commands that take it; all machine-running ones when absent. */
   readonly only?: readonly string[];
@@ -33,6 +35,12 @@ export const OPTIONS = {
     type: 'string',
     value: '256M',
     help: 'guest memory: bytes with suffix K, M, G; a bare number is MiB',
+  },
+  disk: {
+    type: 'string',
+    value: 'F[,…]',
+    multiple: true,
+    help: 'a disk as xl.cfg has it (raw or qcow2; ,r: read-only); F is not written unless ,write-through; repeatable',
   },
   vcpus: { type: 'string', value: 'N', help: 'number of virtual CPUs' },
   config: {
@@ -84,7 +92,7 @@ export const COMMANDS: Readonly<
 export interface CommandLine {
   readonly command: string;
   readonly image?: string;
-  readonly values: Readonly<Partial<Record<OptionName, string | boolean>>>;
+  readonly values: Readonly<Partial<Record<OptionName, string | boolean | (string | boolean)[]>>>;
 }
 
 const accepts = (command: string, name: OptionName): boolean => {
@@ -109,7 +117,10 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | 'help' 
       options: Object.fromEntries(
         (Object.keys(OPTIONS) as OptionName[])
           .filter((name) => accepts(command, name))
-          .map((name) => [name, { type: optionSpec(name).type }]),
+          .map((name) => [
+            name,
+            { type: optionSpec(name).type, multiple: optionSpec(name).multiple ?? false },
+          ]),
       ),
     });
   } catch (e) {

@@ -80,7 +80,7 @@ const text = (line: CommandLine, name: OptionName): string | undefined => {
 };
 
 function machineArguments(line: CommandLine): MachineArguments {
-  const given: Record<string, string | number> = {};
+  const given: Record<string, string | number | readonly string[]> = {};
   if (line.image !== undefined) given['kernel'] = line.image;
   for (const name of ['ramdisk', 'cmdline', 'memory', 'config'] as const) {
     const v = text(line, name);
@@ -88,6 +88,8 @@ function machineArguments(line: CommandLine): MachineArguments {
   }
   const vcpus = text(line, 'vcpus');
   if (vcpus !== undefined) given['vcpus'] = parseCount(vcpus, '--vcpus');
+  const { disk } = line.values;
+  if (Array.isArray(disk)) given['disks'] = disk.map(String);
   return given;
 }
 

@@ -1,5 +1,5 @@
-import type { DomainConfig, MachineConfig } from '../machine/target';
-import { parseXlConfig } from '../guest/xlcfg';
+import type { DiskConfig, DomainConfig, MachineConfig } from '../machine/target';
+import { parseDisk, parseXlConfig, type XlDisk } from '../guest/xlcfg';
 
 /** What a launch says about the machine; the command line has the same names. */
 export interface MachineArguments {
@@ -11,6 +11,11 @@ export interface MachineArguments {
   readonly vcpus?: number;
   /** Path of an xl.cfg(5) file; what is given beside it wins. */
   readonly config?: string;
+  /**
+   * Disks as xl-disk-configuration(5) has them: "disk.img", "root.qcow2,qcow2,xvda,r". What the guest writes is
+   * gone with the machine, unless `write-through` is among the words. The next free xvdX where no vdev is named.
+   */
+  readonly disks?: readonly string[];
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -72,11 +77,34 @@ async function read(files: LaunchFiles, argument: string, path: string): Promise
   }
 }
 
+function diskConfig({ target, format, vdev, writable, cdrom, writeThrough }: XlDisk): DiskConfig {
+  if (format !== 'raw' && format !== 'qcow2')
+    throw new LaunchError('disk', `${vdev}: images of format ${format} cannot be read; raw and qcow2 can`);
+  const access = !writable ? 'read-only' : writeThrough === true ? 'write-through' : 'overlay';
+  return { vdev, image: { name: target, path: target }, format, access, cdrom };
+}
+
+/** Disks as arguments have them. */
+function parseDisks(given: readonly string[], warn: (message: string) => void): XlDisk[] {
+  const disks: XlDisk[] = [];
+  const free = (): string => {
+    for (let letter = 0x61; letter < 0x7b; letter++) {
+      const vdev = `xvd${String.fromCharCode(letter)}`;
+      if (!disks.some((d) => d.vdev === vdev)) return vdev;
+    }
+    throw new LaunchError('disk', 'there are more disks without a name than xvda to xvdz');
+  };
+  given.forEach((text, i) => {
+    disks.push(parseDisk({ kind: 'string', text, line: 1, column: 1 }, `disk ${i + 1}`, warn, free));
+  });
+  return disks;
+}
+
 /** Paths inside a configuration file are relative to it. */
 async function readConfig(
   files: LaunchFiles,
   path: string,
-): Promise<{ args: MachineArguments; name?: string; warnings: string[] }> {
+): Promise<{ args: MachineArguments; disks: XlDisk[]; name?: string; warnings: string[] }> {
   const source = new TextDecoder().decode(await read(files, 'config', path));
   const xl = parseXlConfig(source, path);
   const beside = (other: string): string => (isAbsolute(other) ? other : folderOf(path) + other);
@@ -90,6 +118,7 @@ async function readConfig(
       ...(xl.vcpus === undefined ? {} : { vcpus: xl.vcpus }),
     },
     ...(xl.name === undefined ? {} : { name: xl.name }),
+    disks: xl.disks.map((d) => ({ ...d, target: d.target === '' ? '' : beside(d.target) })),
     warnings: xl.warnings.map(({ line, column, message }) => `${path}:${line}:${column}: ${message}`),
   };
 }
@@ -110,15 +139,21 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     args.kernel === undefined
       ? await files.sampleGuest()
       : { name: baseName(args.kernel), bytes: await read(files, 'kernel', args.kernel) };
+  const warnings = [...(fromFile?.warnings ?? [])];
+  const disks = [
+    ...(fromFile?.disks ?? []),
+    ...parseDisks(args.disks ?? [], (message) => warnings.push(message)),
+  ];
   const domain: DomainConfig = {
     name: fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
     kernel,
     cmdline: args.cmdline ?? '',
     memory,
     vcpus,
+    ...(disks.length === 0 ? {} : { disks: disks.map(diskConfig) }),
     ...(args.ramdisk === undefined
       ? {}
       : { ramdisk: { name: baseName(args.ramdisk), bytes: await read(files, 'ramdisk', args.ramdisk) } }),
   };
-  return { machine: { domains: [domain] }, warnings: fromFile?.warnings ?? [] };
+  return { machine: { domains: [domain] }, warnings };
 }

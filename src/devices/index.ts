@@ -8,6 +8,7 @@ import { createXenstore, type XenstoreState } from './xenstore';
 import type { XenstoreServer } from './xenstore/server';
 
 export type { Disk } from './block';
+export { deviceNumber } from './block/vdev';
 export { isQcow2, qcow2Store } from './block/qcow2';
 export { emptyStore, memoryFile, rawStore, type BlockFile, type BlockStore } from './block/store';
 export type { ConsoleBackend } from './console';

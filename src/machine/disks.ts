@@ -1,5 +1,6 @@
 import type { Log } from '../base/log';
 import {
+  deviceNumber,
   emptyStore,
   isQcow2,
   memoryFile,
@@ -53,9 +54,12 @@ export function openDisks(openFile: OpenFile | undefined, log: Log): OpenDisks {
 
   return {
     open: (configs) =>
-      configs.map((config) => {
+      configs.map((config, i) => {
         const { vdev, access, cdrom, image } = config;
         try {
+          const number = deviceNumber(vdev);
+          if (configs.slice(0, i).some((other) => deviceNumber(other.vdev) === number))
+            throw new Error('there is a disk of this name already');
           const store = image.name === '' ? emptyStore : storeOf(config);
           return { vdev, access, cdrom, name: image.name, store };
         } catch (error) {

@@ -41,11 +41,3 @@ export function deviceNumber(vdev: string): number {
     throw new RangeError(`vdev ${JSON.stringify(vdev)} is not a disk such as xvda, xvdb1, hda, sda or d0p1`);
   return scheme.number(at, partition);
 }
-
-/** The first of xvda, xvdb, … that is not among `taken`. */
-export function freeVdev(taken: readonly string[]): string {
-  for (let i = 0; ; i++) {
-    const vdev = i < 26 ? `xvd${String.fromCharCode(0x61 + i)}` : `d${i}`;
-    if (!taken.includes(vdev)) return vdev;
-  }
-}

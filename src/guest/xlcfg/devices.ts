@@ -9,6 +9,8 @@ export interface XlDisk {
   readonly vdev: string;
   readonly writable: boolean;
   readonly cdrom: boolean;
+  /** `write-through`, which xl does not know: what the guest writes goes into the image itself. */
+  readonly writeThrough?: true;
 }
 
 /** One entry of `vif = […]` (xl-network-configuration(5)); everything may be left out. */
@@ -58,7 +60,8 @@ const ignoredDiskKeys = [
   'untrusted',
 ];
 
-export function parseDisk(atom: XlAtom, file: string, warn: Warn): XlDisk {
+/** @param defaultVdev gives the name of a disk that has none; without it that is an error, as for xl */
+export function parseDisk(atom: XlAtom, file: string, warn: Warn, defaultVdev?: () => string): XlDisk {
   const fail = (problem: string, fix?: string): never => {
     throw new ConfigError(file, atom, `disk "${atom.text}": ${problem}`, fix);
   };
@@ -68,6 +71,7 @@ export function parseDisk(atom: XlAtom, file: string, warn: Warn): XlDisk {
     vdev?: string;
     writable?: boolean;
     cdrom?: boolean;
+    writeThrough?: true;
   } = {};
   const setFormat = (text: string): void => {
     given.format = formats[text] ?? fail(`format ${text} is not one of ${Object.keys(formats).join(', ')}`);
@@ -125,6 +129,7 @@ export function parseDisk(atom: XlAtom, file: string, warn: Warn): XlDisk {
       else if (ignoredDiskKeys.includes(name)) warn(`disk parameter ${name} has no effect here`);
       else fail(`unknown parameter ${key}`);
     } else if (lone === 'cdrom') given.cdrom = true;
+    else if (lone === 'write-through') given.writeThrough = true;
     else if (ignoredDiskKeys.includes(lone)) warn(`disk parameter ${lone} has no effect here`);
     else {
       const take = positions[position] ?? fail(`one value too many, ${item}`);
@@ -135,14 +140,18 @@ export function parseDisk(atom: XlAtom, file: string, warn: Warn): XlDisk {
   const cdrom = given.cdrom ?? false;
   const {
     target = cdrom ? '' : fail('has no target'),
-    vdev = fail('has no vdev', 'Add the name it has in the guest, such as xvda'),
+    vdev = defaultVdev?.() ?? fail('has no vdev', 'Add the name it has in the guest, such as xvda'),
   } = given;
+  const writable = cdrom ? false : (given.writable ?? true);
+  const { writeThrough } = given;
+  if (writeThrough === true && !writable) fail('write-through is for a disk that the guest may write to');
   return {
     target,
     format: given.format ?? 'raw',
     vdev,
-    writable: cdrom ? false : (given.writable ?? true),
+    writable,
     cdrom,
+    ...(writeThrough === undefined ? {} : { writeThrough }),
   };
 }
 

@@ -4,6 +4,7 @@ import type { Position, XlAssignment, XlAtom, XlValue } from './syntax';
 import { ConfigError, parseXlSyntax } from './syntax';
 
 export type { XlDisk, XlVif } from './devices';
+export { parseDisk } from './devices';
 export { ConfigError } from './syntax';
 
 /** What happens when the domain ends (xl.cfg(5), "Event Actions"). */
@@ -142,7 +143,7 @@ const readers = {
   on_crash: action,
   on_watchdog: action,
   on_soft_reset: action,
-  disk: listOf(parseDisk),
+  disk: listOf((item, file, warn) => parseDisk(item, file, warn)),
   vif: listOf(parseVif),
 } as const satisfies Record<string, Reader<unknown>>;
 
