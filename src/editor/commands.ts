@@ -45,8 +45,11 @@ export function registerCommands(
   consoles: GuestConsoles,
 ): vscode.Disposable[] {
   const commands: Readonly<Record<string, () => unknown>> = {
-    'hyperstep.debugSample': () =>
-      vscode.debug.startDebugging(vscode.workspace.workspaceFolders?.[0], sampleConfiguration),
+    'hyperstep.debugSample': async () => {
+      // By itself VS Code opens it only where the side bar is open already.
+      await vscode.commands.executeCommand('workbench.view.debug');
+      await vscode.debug.startDebugging(vscode.workspace.workspaceFolders?.[0], sampleConfiguration);
+    },
     'hyperstep.refreshViews': () => views.refresh(),
     'hyperstep.showConsole': () => consoles.show(),
     'hyperstep.walkAddress': () => walkAddress(requester).catch(say),

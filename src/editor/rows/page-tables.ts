@@ -35,6 +35,10 @@ function tooltip(e: Entry, level: number): string {
   ].join('\n');
 }
 
+/** A hypervisor's words for a frame may begin with its number. */
+const frameText = (e: Entry): string =>
+  e.frame.startsWith('mfn ') ? e.frame : `mfn ${hex(e.mfn)} (${e.frame})`;
+
 function iconOf(e: Entry): string {
   if (e.table) return 'list-tree';
   return e.flags.includes('RW') ? 'edit' : 'lock';
@@ -59,7 +63,8 @@ export function pageTables(
       const changed = changes.note(`${thread}:${above.join('/')}`, values);
       const level = LEVELS - above.length;
       return entries.map((e): PageTableRow => {
-        const target = `mfn ${hex(e.mfn)}${e.pfn === undefined ? '' : ` · pfn ${hex(e.pfn)}`}`;
+        const flags = e.flags.join(' ');
+        const target = `${e.pfn === undefined ? '' : `pfn ${hex(e.pfn)} · `}${frameText(e)}`;
         const label = `${e.virtual}${e.run > 1 ? ` × ${e.run}` : ''}`;
         const path = [...above, e.index];
         const isChanged = changed.has(`${e.index}`);
@@ -69,10 +74,10 @@ export function pageTables(
           entry: e,
           kind: e.table ? 'table' : 'leaf',
           label,
-          description: `${target} · ${e.flags.join(' ')} · ${e.frame}`,
+          description: `${flags} · ${target}`,
           tooltip: tooltip(e, level),
           icon: iconOf(e),
-          accessible: `level ${level}, ${label}, ${target}, flags ${e.flags.join(' ')}${isChanged ? ', changed' : ''}`,
+          accessible: `level ${level}, ${label}, ${target}, flags ${flags}${isChanged ? ', changed' : ''}`,
           expandable: e.table,
           changed: isChanged,
         };

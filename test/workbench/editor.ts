@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import type { Locator, Page } from './browser';
+
+/** Where the screenshots go; git ignores it. */
+export const screenshots = path.join(__dirname, '..', '..', 'out', 'screenshots');
+
+/** What takes longer than this will not happen any more. */
+const SOON_MS = 20_000;
+
+/** Keeps asking until a check holds, and then what it last said is the message. */
+export async function eventually<T>(
+  what: string,
+  read: () => Promise<T>,
+  holds: (value: T) => boolean,
+  timeoutMs = SOON_MS,
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const value = await read();
+    if (holds(value)) return value;
+    if (Date.now() > deadline) assert.fail(`${what}; last seen: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** A window of the editor, spoken of as a person sees it. */
+export interface Editor {
+  readonly page: Page;
+  readonly shot: (name: string) => Promise<void>;
+  /** Runs a command of the palette by the whole of its title. */
+  readonly command: (title: string) => Promise<void>;
+  readonly quickPick: () => Locator;
+  /** F5, until something comes of it: the key is lost while the editor is still starting. */
+  readonly start: () => Promise<void>;
+  /** A section of the side bar; opened if it is closed. */
+  readonly section: (title: string) => Promise<Locator>;
+  readonly collapse: (title: string) => Promise<void>;
+  readonly rows: (section: Locator, text?: string | RegExp) => Locator;
+  /** Opens a row that has rows below it. */
+  readonly expand: (row: Locator) => Promise<void>;
+  readonly frames: () => Promise<string[]>;
+  readonly variables: () => Promise<string[]>;
+  /** Text of the terminal that is shown. */
+  readonly terminal: () => Promise<string>;
+  readonly debug: (
+    action: 'continue' | 'step-into' | 'step-over' | 'stop' | 'restart' | 'pause',
+  ) => Promise<void>;
+  /** Standing at a place in the guest: there is a call stack. */
+  readonly stopped: () => Promise<string[]>;
+  /** Not debugging any more. */
+  readonly ended: () => Promise<void>;
+}
+
+export async function openEditor(page: Page, url: string, folder: string | undefined): Promise<Editor> {
+  page.setDefaultTimeout(SOON_MS);
+  await page.goto(`${url}/${folder === undefined ? '?ew=true' : `?folder=${folder}`}`);
+  await page.locator('.monaco-workbench .statusbar').waitFor({ timeout: 60_000 });
+
+  const quickPick = (): Locator => page.locator('.quick-input-list .monaco-list-row');
+  const toolbar = (action: string): Locator =>
+    page.locator(`.debug-toolbar .codicon-debug-${action}`).first();
+  const frames = (): Promise<string[]> => page.locator('.debug-call-stack .stack-frame').allInnerTexts();
+
+  const headerOf = (title: string): Locator => page.locator(`.pane-header[aria-label^="${title}"]`).first();
+
+  const editor: Editor = {
+    page,
+    quickPick,
+    frames,
+    shot: async (name) => {
+      mkdirSync(screenshots, { recursive: true });
+      await page.screenshot({ path: path.join(screenshots, `${name}.png`) });
+    },
+    command: async (title) => {
+      await page.keyboard.press('F1');
+      await page.locator('.quick-input-widget input').first().fill(`>${title}`);
+      await quickPick().filter({ hasText: title }).first().click();
+    },
+    start: async () => {
+      const sign = page.locator('.quick-input-list .monaco-list-row, .debug-toolbar, .monaco-dialog-box');
+      for (let tries = 0; ; tries++) {
+        await page.keyboard.press('F5');
+        try {
+          await sign.first().waitFor({ timeout: 8000 });
+          return;
+        } catch (error) {
+          if (tries === 4) throw error;
+        }
+      }
+    },
+    collapse: async (title) => {
+      const header = headerOf(title);
+      if ((await header.getAttribute('aria-expanded')) === 'true') await header.click();
+    },
+    section: async (title) => {
+      const header = headerOf(title);
+      await header.waitFor();
+      if ((await header.getAttribute('aria-expanded')) !== 'true') await header.click();
+      return page.locator('.pane').filter({ has: page.locator(`.pane-header[aria-label^="${title}"]`) });
+    },
+    rows: (section, text) => {
+      const all = section.locator('.monaco-list-row');
+      return text === undefined ? all : all.filter({ hasText: text });
+    },
+    expand: async (row) => {
+      if ((await row.getAttribute('aria-expanded')) === 'false')
+        await row.locator('.monaco-tl-twistie').click();
+    },
+    variables: () => page.locator('.debug-variables .monaco-list-row').allInnerTexts(),
+    terminal: async () =>
+      (await page.locator('.terminal-wrapper.active .xterm-rows > div').allInnerTexts()).join('\n'),
+    debug: (action) => toolbar(action).click(),
+    stopped: () => eventually('the machine stops', frames, (list) => list.length > 0),
+    ended: async () => {
+      await toolbar('stop').waitFor({ state: 'hidden' });
+    },
+  };
+  return editor;
+}

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { findWorkbench } from '../../scripts/workbench-install';
+import { guestPath } from '../support/guests';
+import { skipBecause } from '../support/skip';
+import type { Browser } from './browser';
+import { startBrowser } from './browser';
+import type { Editor } from './editor';
+import { eventually, openEditor, screenshots } from './editor';
+import type { EditorServer } from './server';
+import { startServer } from './server';
+
+// The packaged extension in VS Code's own workbench, used as a person uses it.
+
+const root = path.join(__dirname, '..', '..');
+const MINUTE = 60_000;
+
+/** What the sample says first; see media/samples/first-hypercall/main.c. */
+const GREETING = 'first-hypercall: a paravirtualized guest on';
+
+function packageExtension(): void {
+  const made = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/package.ts'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  assert.equal(made.status, 0, made.stderr.slice(-1000));
+}
+
+describe('in the workbench', function () {
+  this.timeout(2 * MINUTE);
+  let home: string | undefined;
+  let server: EditorServer | undefined;
+  let browser: Browser | undefined;
+  let editor: Editor | undefined;
+
+  before(function () {
+    this.timeout(5 * MINUTE);
+    const workbench = findWorkbench();
+    if (typeof workbench === 'string') skipBecause(this, workbench);
+    rmSync(screenshots, { recursive: true, force: true });
+    mkdirSync(screenshots, { recursive: true });
+    packageExtension();
+    return (async () => {
+      home = mkdtempSync(path.join(tmpdir(), 'hyperstep-workbench-'));
+      server = await startServer(workbench, home, path.join(root, 'out', 'hyperstep.vsix'), {
+        trust: true,
+        log: path.join(screenshots, 'server.log'),
+      });
+      browser = await startBrowser(workbench.playwright, workbench.chromium, home);
+    })();
+  });
+
+  /** A new window on a new folder, with a launch.json if there is something for it; or on no folder at all. */
+  async function open(launch?: object | 'no folder'): Promise<Editor> {
+    assert.ok(home !== undefined && browser !== undefined && server !== undefined);
+    const folder = launch === 'no folder' ? undefined : mkdtempSync(path.join(home, 'folder-'));
+    if (folder !== undefined && launch !== undefined) {
+      mkdirSync(path.join(folder, '.vscode'));
+      const configuration = { type: 'hyperstep', request: 'launch', ...(launch as object) };
+      writeFileSync(
+        path.join(folder, '.vscode', 'launch.json'),
+        JSON.stringify({ version: '0.2.0', configurations: [configuration] }),
+      );
+    }
+    editor = await openEditor(
+      await browser.newPage({ viewport: { width: 1500, height: 1400 } }),
+      server.url,
+      folder,
+    );
+    return editor;
+  }
+
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed')
+      await editor?.shot(`failed: ${this.currentTest.title}`.replaceAll(/[^\w]+/g, '-'));
+    await editor?.page.close();
+    editor = undefined;
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+    if (home !== undefined) rmSync(home, { recursive: true, force: true });
+  });
+
+  it('F5 without a launch.json boots the sample: trees, a hypercall breakpoint, the guest console', async () => {
+    const { rows, section, expand, ...at } = await open();
+    await at.start();
+    await at.quickPick().first().waitFor();
+    await at.shot('1-pick-a-debugger');
+    await at.quickPick().filter({ hasText: 'Hyperstep' }).first().click();
+
+    // Stopped on entry.
+    assert.match((await at.stopped()).join('\n'), /_start/);
+
+    // The page tables, from the L4 down to a leaf.
+    for (const title of ['Variables', 'Watch', 'Call Stack']) await at.collapse(title);
+    const tables = await section('Page Tables');
+    await expand(rows(tables, /0xffffff8000000000/).first());
+    for (const level of [2, 3])
+      await expand(tables.locator(`.monaco-list-row[aria-level="${level}"]`).last());
+    const leaves = tables.locator('.monaco-list-row[aria-level="4"]');
+    await leaves.first().waitFor();
+    assert.match(await leaves.first().innerText(), /^0xffffffff8/);
+    await at.shot('2-page-tables');
+
+    // A check box in the hypercall tree is a function breakpoint.
+    const calls = await section('Hypercalls');
+    const update = rows(calls, /^mmu_update/).first();
+    await update.locator('.monaco-custom-toggle').click();
+    const breakpoints = await section('Breakpoints');
+    await rows(breakpoints, 'hypercall:mmu_update').waitFor();
+    for (const title of ['Call Stack', 'Variables']) await section(title);
+    await at.debug('continue');
+    const frames = await eventually('it stops in mmu_update', at.frames, (list) =>
+      list.some((frame) => frame.includes('mmu_update')),
+    );
+    await at.shot('3-mmu-update');
+    assert.ok(
+      frames.some((frame) => frame.includes('guest_main')),
+      frames.join('\n'),
+    );
+    const variables = await eventually('arguments', at.variables, (list) =>
+      list.some((v) => /^count/.test(v)),
+    );
+    assert.match(variables.join('\n'), /Hypercall/);
+    assert.ok(await leaves.first().isVisible(), 'what was expanded is still so');
+
+    // Without the breakpoint, to the end.
+    await update.locator('.monaco-custom-toggle').click();
+    await rows(breakpoints, 'hypercall:mmu_update').waitFor({ state: 'detached' });
+    await at.debug('continue');
+    await at.ended();
+    assert.match(
+      await eventually('greeting', at.terminal, (text) => text.includes(GREETING)),
+      /machine is gone/,
+    );
+    await at.shot('4-the-end');
+  });
+
+  it('the command debugs the sample, also without a folder', async () => {
+    const at = await open('no folder');
+    await at.command('Hyperstep: Debug the Sample Guest');
+    assert.match((await at.stopped()).join('\n'), /_start/);
+    await at.debug('step-into');
+    await eventually('a line further', at.frames, (list) => /49:/.test(list.join()));
+    await at.debug('stop');
+    await at.ended();
+  });
+
+  it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
+    const at = await open({ name: 'grub', kernel: guestPath('grub', this) });
+    await at.start();
+    const prompt = (text: string): number => text.split('grub>').length - 1;
+    await eventually('the prompt', at.terminal, (text) => prompt(text) > 0, MINUTE);
+    await at.page.locator('.terminal-wrapper.active .xterm-screen').click();
+    await at.page.keyboard.type('echo typed here\n', { delay: 20 });
+    await eventually('an answer', at.terminal, (text) => /^typed here/m.test(text));
+    await at.page.keyboard.type('help\n', { delay: 20 });
+    await at.shot('5-grub');
+    await at.debug('stop');
+    await at.ended();
+  });
+});
