@@ -118,7 +118,8 @@ export const fromClientLine = ({ client }: Context, line: number): number =>
 export function sourceOf(context: Context, symbols: SymbolIndex, file: string): DebugProtocol.Source {
   const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
   const path = symbols.files.includes(file) ? context.host.sourcePath(file) : undefined;
-  if (path === undefined) return { name, path: file, presentationHint: 'deemphasize' };
+  if (path === undefined)
+    return { name, origin: `${file}, which is not on this computer`, presentationHint: 'deemphasize' };
   return { name, path: context.client.pathsAreUris ? pathToFileURL(path).href : path };
 }
 

@@ -5,6 +5,7 @@ import type { RunControl } from '../debugger/run-control';
 import type { SymbolIndex } from '../debugger/symbols';
 import type { Target } from '../machine/target';
 import { toProtocolBreakpoint } from './breakpoint-view';
+import { createConsoleOutput } from './console';
 import type { Context } from './context';
 import { event, output } from './context';
 import { RequestError, messageOf } from './errors';
@@ -59,12 +60,18 @@ async function buildMachine(
   const [domain] = launch.machine.domains;
   if (domain === undefined) throw new RequestError('launch: the configuration has no domain');
   progress.step(`building the domain from ${domain.kernel.name}`);
-  const target = await context.host.createTarget(launch.machine);
+  // A worker builds the domain, so the symbols can be read meanwhile.
+  const loading = loadSymbols(context, domain.kernel);
+  const target = await context.host.createTarget(launch.machine).catch(async (error: unknown) => {
+    await loading;
+    throw error;
+  });
   try {
     reply.check();
     if (context.closing) throw new RequestError('the session has ended', { code: 'cancelled', show: false });
     progress.step(`reading the symbols of ${domain.kernel.name}`);
-    const symbols = await loadSymbols(context, domain.kernel);
+    const symbols = await loading;
+    announceSymbols(context, domain.kernel.name, symbols);
     return await assemble(context, args, launch, target, symbols);
   } catch (error) {
     await target.dispose();
@@ -78,9 +85,12 @@ async function loadSymbols(
   kernel: { name: string; bytes: Uint8Array },
 ): Promise<SymbolIndex> {
   const symbols = mapSources(await context.host.loadSymbols(kernel), (file) => context.host.sourcePath(file));
-  const lines = symbols.files.length === 0 ? 'no line table' : `lines of ${symbols.files.length} files`;
-  output(context, 'console', `${kernel.name}: ${symbols.count} symbols, ${lines}`);
   return symbols;
+}
+
+function announceSymbols(context: Context, name: string, symbols: SymbolIndex): void {
+  const lines = symbols.files.length === 0 ? 'no line table' : `lines of ${symbols.files.length} files`;
+  output(context, 'console', `${name}: ${symbols.count} symbols, ${lines}`);
 }
 
 async function assemble(
@@ -95,23 +105,20 @@ async function assemble(
   let machine: Machine | undefined = undefined;
   const control: RunControl = createRunControl(target, context.breakpoints, () => symbols, {
     halted: (halt) => {
+      printed.flush();
       if (machine !== undefined) onHalt(context, machine, halt);
     },
     logged: (text) => output(context, 'console', text),
     failed: (error) => output(context, 'stderr', messageOf(error)),
   });
-  const decoders = new Map<number, InstanceType<typeof TextDecoder>>();
+  const printed = createConsoleOutput(context);
   const listeners = [
-    target.onConsole((domain, data) => {
-      const decode = decoders.get(domain) ?? new TextDecoder();
-      decoders.set(domain, decode);
-      // A character may be split between two pieces of output.
-      const text = decode.decode(data, { stream: true });
-      if (text === '') return;
-      context.send(event('hyperstep/console', { domain, data: text }));
-      output(context, 'stdout', text.replaceAll('\r\n', '\n'));
+    target.onConsole((domain, data) => printed.push(domain, data)),
+    target.onLog((text) => {
+      printed.flush();
+      output(context, 'console', text);
     }),
-    target.onLog((text) => output(context, 'console', text)),
+    () => printed.dispose(),
   ];
   const fresh = createMachine({ target, control, symbols, decoder, hypercalls, launch, args, listeners });
   machine = fresh;

@@ -1,7 +1,7 @@
-import type { AddressSpace, RunUntil, Stop, Target, VcpuRef } from '../machine/target';
+import type { AddressSpace, RunUntil, Stop, Target, VcpuRef, VcpuView } from '../machine/target';
 import type { InstructionDecoder } from './decoder';
 import { MAX_INSTRUCTION } from './decoder';
-import { sameVcpu } from './locations';
+import { sameVcpu, vcpuName } from './locations';
 import type { RegisterFile } from './registers';
 import { bytesToNumber, readRegisters } from './registers';
 import type { RunPlan } from './run-control';
@@ -26,6 +26,14 @@ export class NoCallerError extends Error {
   }
 }
 
+/** The vCPU has never been brought up, or its domain is gone: no instruction of it would ever come. */
+export class NotRunningError extends Error {
+  constructor(vcpu: VcpuRef, state: string) {
+    super(`${vcpuName(vcpu)} is ${state}`);
+    this.name = 'NotRunningError';
+  }
+}
+
 /** Without a line table at the instruction pointer, lines and statements are instructions. */
 export async function planStep(
   kind: StepKind,
@@ -33,6 +41,8 @@ export async function planStep(
   stepping: Stepping,
 ): Promise<RunPlan> {
   const { vcpu } = stepping;
+  const state = (await viewOf(stepping))?.state;
+  if (state === 'offline' || state === 'dead') throw new NotRunningError(vcpu, state);
   if (kind === 'out') {
     const until = await returnToCaller(stepping);
     if (until === undefined) throw new NoCallerError();
@@ -58,8 +68,8 @@ function once(stretch: () => Promise<RunUntil>): RunPlan['next'] {
   };
 }
 
-const modeOf = async ({ target, vcpu }: Stepping): Promise<'kernel' | 'user' | undefined> =>
-  (await target.domains()).flatMap(({ vcpus }) => vcpus).find(({ ref }) => sameVcpu(ref, vcpu))?.mode;
+const viewOf = async ({ target, vcpu }: Stepping): Promise<VcpuView | undefined> =>
+  (await target.domains()).flatMap(({ vcpus }) => vcpus).find(({ ref }) => sameVcpu(ref, vcpu));
 
 /** To the instruction that follows, for what comes back there: calls, a user's system calls, repeated strings. */
 async function overInstruction(stepping: Stepping): Promise<RunUntil> {
@@ -77,7 +87,7 @@ async function overInstruction(stepping: Stepping): Promise<RunUntil> {
   const comesBack =
     instruction.flow === 'call' ||
     instruction.flow === 'repeat' ||
-    (instruction.flow === 'syscall' && (await modeOf(stepping)) === 'user');
+    (instruction.flow === 'syscall' && (await viewOf(stepping))?.mode === 'user');
   if (!comesBack) return single;
   const at = BigInt.asUintN(64, rip + BigInt(instruction.length));
   return { address: { at, minRsp: registers.need('rsp'), vcpu } };

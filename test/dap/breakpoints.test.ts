@@ -107,6 +107,15 @@ describe('dap: breakpoints', () => {
     );
   });
 
+  it('a condition of a hypercall may ask for registers and memory, too', async () => {
+    await start();
+    await functions({
+      name: 'hypercall:*',
+      condition: "$rsp > 0x1000 && u8[rip] == 0x0f && name == 'memory_op'",
+    });
+    assert.equal((await go()).description, 'Hypercall memory_op.populate_physmap');
+  });
+
   it('hit counts survive a set that changes another breakpoint', async () => {
     await start();
     await functions({ name: 'work', hitCondition: '>= 2' }, { name: 'leaf' });

@@ -168,6 +168,21 @@ describe('dap: real guests', function () {
     assert.equal(await run(), first);
   });
 
+  it('two vCPUs are two threads; one that is offline can be looked at, not stepped', async () => {
+    client = await connect(adapterHost({ inProcess: true }));
+    await client.launch({ stopOnEntry: true, vcpus: 2 });
+    await client.stopped();
+    const { threads } = (await client.dc.threadsRequest()).body;
+    assert.deepEqual(
+      threads.map(({ name }) => name),
+      ['d1v0 first-hypercall', 'd1v1 first-hypercall (offline)'],
+    );
+    const second = threads[1]?.id ?? 0;
+    assert.equal((await client.dc.stackTraceRequest({ threadId: second })).body.stackFrames.length, 1);
+    assert.match((await client.refused('next', { threadId: second })).message ?? '', /d1v1 is offline/);
+    assert.equal((await go('next')).threadId, threads[0]?.id);
+  });
+
   it('a kernel that is none, or for something else, is refused in words; the next launch works', async () => {
     client = await connect(adapterHost({ inProcess: true }));
     await client.dc.initializeRequest();

@@ -1,7 +1,7 @@
 import type { RunPlan } from '../../debugger/run-control';
 import { continuePlan } from '../../debugger/run-control';
 import type { StepKind } from '../../debugger/stepping';
-import { NoCallerError, planStep } from '../../debugger/stepping';
+import { NoCallerError, NotRunningError, planStep } from '../../debugger/stepping';
 import type { Context } from '../context';
 import { needMachine, needStopped, needThread, resetHandles } from '../context';
 import { RequestError } from '../errors';
@@ -44,7 +44,9 @@ const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
       const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));
       go(context, machine, plan, reply);
     } catch (error) {
-      if (error instanceof NoCallerError) throw new RequestError(`step out: ${error.message}`);
+      if (error instanceof NoCallerError || error instanceof NotRunningError) {
+        throw new RequestError(`${command}: ${error.message}`);
+      }
       throw error;
     }
   });

@@ -1,5 +1,6 @@
 import type { StopPoint } from '../../machine/target';
 import type { BreakpointSpecs, Resolution } from './types';
+import { isForDebugger } from './types';
 
 type Filter = Extract<StopPoint, { kind: 'event' }>['filter'];
 
@@ -33,14 +34,14 @@ export const exceptionFilters: readonly ExceptionFilter[] = [
     label: 'Domain crashes',
     description: 'The hypervisor or the guest itself declares the domain crashed.',
     default: true,
-    conditionDescription: 'For example: domain == 1',
+    conditionDescription: 'For example: dom == 1',
   },
   {
     filter: 'event-upcall',
     label: 'Event upcalls',
     description: "The hypervisor enters the guest's event callback.",
     default: false,
-    conditionDescription: 'For example: port == 3',
+    conditionDescription: 'For example: vcpu == 0',
   },
   {
     filter: 'privileged-op',
@@ -57,6 +58,12 @@ export function resolveException({ filter, condition }: BreakpointSpecs['excepti
     return { points: [], message: `there is no exception filter '${filter}'; there are ${exceptionFilters.map((one) => one.filter).join(', ')}` }; // prettier-ignore
   }
   return {
-    points: [{ kind: 'event', filter: known.filter, ...(condition === undefined ? {} : { condition }) }],
+    points: [
+      {
+        kind: 'event',
+        filter: known.filter,
+        ...(condition === undefined || isForDebugger(condition) ? {} : { condition }),
+      },
+    ],
   };
 }

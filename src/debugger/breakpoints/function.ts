@@ -1,6 +1,7 @@
 import type { HypercallInfo } from '../../machine/target';
 import { parseAddress } from '../locations';
 import type { BreakpointSpecs, Environment, Resolution } from './types';
+import { isForDebugger } from './types';
 
 const HYPERCALL = 'hypercall:';
 const RETURN = ':return';
@@ -48,7 +49,14 @@ function resolveHypercall(
   const when = atReturn ? 'return' : 'entry';
   const note = statusNote[found.status];
   return {
-    points: [{ kind: 'hypercall', name, when, ...(condition === undefined ? {} : { condition }) }],
+    points: [
+      {
+        kind: 'hypercall',
+        name,
+        when,
+        ...(condition === undefined || isForDebugger(condition) ? {} : { condition }),
+      },
+    ],
     ...(note === undefined ? {} : { message: `${name}: ${note}` }),
   };
 }

@@ -141,7 +141,7 @@ function build<K extends BreakpointKind>(
   const pending = environment === undefined;
   const verified = !pending && problems.length === 0 && resolution.points.length > 0;
   const message = pending ? 'pending until the machine is there' : (problems[0] ?? resolution.message);
-  const byMachine = resolution.points.some((point) => point.kind !== 'instruction');
+  const byMachine = resolution.points.some((point) => 'condition' in point);
   return {
     id,
     kind,

@@ -25,7 +25,14 @@ export type BreakpointKind = keyof BreakpointSpecs;
 /** A stop point before the debugger gives it its number. */
 export type StopPointSpec = StopPoint extends infer P ? (P extends StopPoint ? Omit<P, 'id'> : never) : never;
 
-/** Where the condition is evaluated: by the machine, which knows arguments, or here, where registers are known. */
+/**
+ * Whether only the debugger can evaluate a condition: the machine knows arguments, not registers (written `$rax`)
+ * and not memory.
+ */
+export const isForDebugger = (condition: string): boolean =>
+  /[$%][A-Za-z]|\*|\bu(8|16|32|64)\s*\[/.test(condition);
+
+/** A condition in a point is the machine's to evaluate; otherwise it is evaluated here when the point is hit. */
 export interface Resolution {
   readonly points: readonly StopPointSpec[];
   readonly message?: string;
