@@ -259,7 +259,10 @@ export interface Target {
 
   setStops(points: readonly StopPoint[]): Promise<void>;
   run(until: RunUntil): Promise<Stop>;
-  /** Ask a run() to stop at the next block boundary with reason 'pause'. */
+  /**
+   * Ask the run() that was called before it to stop at the next block boundary with reason 'pause'. Without one
+   * under way it has no effect; in particular it does not end the next.
+   */
   pause(): void;
 
   mark(): Promise<Mark>;
