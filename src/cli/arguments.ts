@@ -125,7 +125,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | 'help' 
     });
   } catch (e) {
     throw new UsageError(
-      `${command}: ${e instanceof Error ? (e.message.split('. ')[0] ?? e.message) : String(e)}`,
+      `${command}: ${e instanceof Error ? (e.message.split(/\. |\n/)[0] ?? e.message) : String(e)}`,
     );
   }
   if (parsed.values['help'] === true) return 'help';

@@ -122,6 +122,13 @@ function checkIdentification(view: ByteView): void {
       `is for ${machines[machine] ?? `machine number ${machine}`}; only x86-64 runs here`,
     );
   }
+  if (elfClass === 1)
+    throw new ImageError(
+      thing,
+      'EI_CLASS',
+      'is a 32-bit image, and only 64-bit paravirtualized kernels run here',
+      'Use an x86-64 build of it',
+    );
   if (elfClass !== 2) throw new ImageError(thing, 'EI_CLASS', `class ${elfClass} is not ELF-64`);
 }
 

@@ -8,7 +8,6 @@ import { hex } from '../abi/decoded';
 import { multicall_entry } from '../abi/mmu';
 import type { CallContext } from './context';
 import type { Core } from './core';
-import { crash } from './domain';
 import { ARGUMENT_REGISTERS, Refusal, errnoBits, resultBits, type Declaration } from './hypercall';
 import { declarationOf } from './hypercalls/table';
 import type { Call, CapturedRange, Multicall } from './state';
@@ -63,7 +62,7 @@ export function perform(core: Core, v: GuestVcpu, call: Call): Outcome {
     call.reason = error.reason;
   }
   if (call.depth === 0) v.cpu.set('rax', call.result);
-  else writeResult(core, v, call.result);
+  else writeResult(v, call.result);
   return leave(core, v, call);
 }
 
@@ -88,13 +87,24 @@ export function afterCall(core: Core, v: GuestVcpu, call: Call): Outcome {
 
 function startMulticall(core: Core, v: GuestVcpu, call: Call): Outcome {
   const [list = 0n, count = 0n] = call.args;
-  const multicall: Multicall = { call, list, count: Number(count & 0xffff_ffffn), index: 0 };
+  const multicall: Multicall = {
+    call,
+    list,
+    count: Number(count & 0xffff_ffffn),
+    index: 0,
+    problem: undefined,
+  };
   v.state.multicall = multicall;
   return nextEntry(core, v, multicall);
 }
 
 function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome {
-  const { call, list, count, index } = multicall;
+  const { call, list, count, index, problem } = multicall;
+  if (problem !== undefined) {
+    call.errno = 'EFAULT';
+    call.reason = problem;
+    return endMulticall(core, v, call, errnoBits('EFAULT'));
+  }
   if (index >= count) return endMulticall(core, v, call, 0n);
   try {
     const e = v.guest.read(multicall_entry, entryAddress(list, index), `multicall entry ${index}`);
@@ -118,20 +128,15 @@ function endMulticall(core: Core, v: GuestVcpu, call: Call, result: bigint): Out
 const entryAddress = (list: bigint, index: number): bigint =>
   BigInt.asUintN(64, list + BigInt(index * multicall_entry.size));
 
-/** An entry's result goes back into the list; if the guest unmapped that meanwhile, it is lost. */
-function writeResult(core: Core, v: GuestVcpu, result: bigint): void {
+/** An entry's result goes back into the list; where that cannot be written, the multicall ends (do_multicall). */
+function writeResult(v: GuestVcpu, result: bigint): void {
   const { multicall } = v.state;
   if (multicall === undefined) return;
   const at = entryAddress(multicall.list, multicall.index) + BigInt(multicall_entry.offset.result);
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, result, true);
-  if (v.cpu.writeLinear(at, bytes, 3) < bytes.length) {
-    crash(
-      core,
-      v.domain,
-      `vCPU ${v.id}: the result of multicall entry ${multicall.index} cannot be written to ${hex(at)}`,
-    );
-  }
+  if (v.cpu.writeLinear(at, bytes, 3) < bytes.length)
+    multicall.problem = `the result of multicall entry ${multicall.index} cannot be written to ${hex(at)}`;
 }
 
 /** The memory behind the arguments as it is now: what the trace keeps, and what decoding looks at later. */

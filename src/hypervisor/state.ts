@@ -52,6 +52,8 @@ export interface Multicall {
   readonly list: bigint;
   readonly count: number;
   index: number;
+  /** Why the last entry's result could not be given back: it is the last, and the multicall fails. */
+  problem: string | undefined;
 }
 
 /** An exception on its way to the guest. */
