@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EXIT } from '../../src/cpu/exits';
 import { ATTENTION } from '../../src/cpu/types';
-import { CODE, DATA, D, flatMachine, NX, P, STACK_TOP, U, W } from './flat-machine';
+import { CODE, DATA, D, flatMachine, type FlatMachine, NX, P, STACK_TOP, U, W } from './flat-machine';
 
 const code = Number(CODE);
 const data = Number(DATA);
@@ -220,6 +220,104 @@ describe('interpreter: counting and blocks', () => {
     assert.equal(m.v.get('exit_address'), CODE + 0x1000n);
     assert.equal(m.v.getInt('exit_error'), 0x14);
     assert.equal(m.v.get('rip'), CODE + 0xffen);
+  });
+});
+
+describe('interpreter: links between blocks', () => {
+  /** CODE: inc rax; jmp CODE+0x1000. There: inc rbx; jmp CODE. */
+  const HERE = [0x48, 0xff, 0xc0, 0xe9, 0xf8, 0x0f, 0, 0];
+  const THERE = [0x48, 0xff, 0xc3, 0xe9, 0xf8, 0xef, 0xff, 0xff];
+  const OTHER = 0x40000;
+
+  function pair(): FlatMachine {
+    const m = flatMachine();
+    m.put(code, HERE);
+    m.map(CODE + 0x1000n, BigInt(OTHER), P | W | U);
+    m.put(OTHER, THERE);
+    // inc rdx instead of inc rbx, in a frame of its own.
+    m.put(OTHER + 0x1000, [0x48, 0xff, 0xc2, ...THERE.slice(3)]);
+    assert.equal(m.step(CODE, 40n), EXIT.LIMIT);
+    return m;
+  }
+
+  it('hold: nothing is decoded twice', () => {
+    const m = pair();
+    assert.equal(m.cpu.code.statistics.decoded, 4);
+    assert.equal(m.v.get('rax'), 10n);
+    assert.equal(m.v.get('rbx'), 10n);
+  });
+
+  it('end when the target is overwritten, by the guest or from outside', () => {
+    const m = pair();
+    m.cpu.beforeStore(OTHER >> 12);
+    m.put(OTHER, [0x48, 0xff, 0xc2]);
+    assert.equal(m.step(undefined, 40n), EXIT.LIMIT);
+    assert.equal(m.v.get('rbx'), 10n);
+    assert.equal(m.v.get('rdx'), 10n);
+    // mov byte [rsi],0xc3 in a third place patches it back.
+    m.put(code + 0x100, [0xc6, 0x06, 0xc3, 0xe9, 0xf8, 0xfe, 0xff, 0xff]);
+    m.v.set('rsi', CODE + 0x1002n);
+    assert.equal(m.step(CODE + 0x100n, 42n), EXIT.LIMIT);
+    assert.equal(m.v.get('rbx'), 20n);
+  });
+
+  it('end when the target is mapped elsewhere and flushed; and come back with it', () => {
+    const m = pair();
+    m.map(CODE + 0x1000n, BigInt(OTHER + 0x1000), P | U);
+    assert.equal(m.step(undefined, 4n), EXIT.LIMIT);
+    assert.equal(m.v.get('rdx'), 0n, 'not flushed yet');
+    m.v.flushPage(CODE + 0x1000n);
+    assert.equal(m.step(undefined, 40n), EXIT.LIMIT);
+    assert.equal(m.v.get('rdx'), 10n);
+    m.map(CODE + 0x1000n, 0n, 0n);
+    m.v.flushTlb();
+    assert.equal(m.step(undefined, 40n), EXIT.EXCEPTION);
+    assert.equal(m.v.get('rip'), CODE + 0x1000n);
+    assert.equal(m.v.getInt('exit_error'), 0x14);
+  });
+
+  it('stop for a breakpoint on the target', () => {
+    const m = pair();
+    m.cpu.setBreakpoints([CODE + 0x1000n]);
+    assert.equal(m.step(undefined, 40n), EXIT.BREAK);
+    assert.equal(m.v.get('icount'), 42n);
+    m.cpu.setBreakpoints([]);
+    assert.equal(m.step(undefined, 40n), EXIT.LIMIT);
+  });
+
+  it('do not show in the state: cut anywhere, a run ends the same', () => {
+    const finish = (cuts: readonly bigint[]): { state: Uint8Array; memory: string } => {
+      const m = pair();
+      // The guest looks at its own A bits: clears the code page's, without a flush.
+      m.setU64(m.pteAt(CODE), CODE | P | U);
+      for (const cut of cuts) assert.equal(m.v.run(40n + cut), EXIT.LIMIT);
+      return { state: m.v.saveState(), memory: m.u64(m.pteAt(CODE)).toString(16) };
+    };
+    const whole = finish([1000n]);
+    assert.deepEqual(finish(Array.from({ length: 1000 }, (_, i) => BigInt(i + 1))), whole);
+    assert.deepEqual(finish([3n, 17n, 501n, 1000n]), whole);
+  });
+});
+
+describe('interpreter: flushing the soft TLB', () => {
+  it('forgets few entries and very many', () => {
+    for (const pages of [3, 239, 240, 241, 1500]) {
+      const m = flatMachine();
+      // mov [rbx],rax; add rbx,0x1000; dec rcx; jne
+      m.put(code, [0x48, 0x89, 0x03, 0x48, 0x81, 0xc3, 0, 0x10, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf1]);
+      const base = 0x1000_0000n;
+      for (let i = 0; i < pages; i++) m.map(base + BigInt(i) * 0x1000n, DATA, P | W | U);
+      m.v.set('rbx', base);
+      m.v.set('rcx', BigInt(pages));
+      assert.equal(m.step(CODE, BigInt(pages) * 4n), EXIT.LIMIT);
+      m.v.flushTlb();
+      for (let i = 0; i < pages; i++) {
+        const page = base + BigInt(i) * 0x1000n;
+        m.map(page, 0n, 0n);
+        m.v.set('rbx', page);
+        assert.equal(m.step(CODE), EXIT.EXCEPTION, `page ${i} of ${pages}`);
+      }
+    }
   });
 });
 
