@@ -116,10 +116,19 @@ export function createMachine(parts: MachineParts): Machine {
   /** Exits handled and deliveries made. */
   let turns = 0;
 
-  const vcpus = (): GuestVcpu[] => [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
+  let all: readonly GuestVcpu[] = [];
+  let domainsSeen = 0;
+  /** Asked several times an exit: made anew only when a domain was added. */
+  const vcpus = (): readonly GuestVcpu[] => {
+    if (domainsSeen !== hypervisor.domains.size) {
+      domainsSeen = hypervisor.domains.size;
+      all = [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
+    }
+    return all;
+  };
   const current = (): GuestVcpu => {
-    const all = vcpus();
-    const v = all[currentIndex] ?? all[0];
+    const everyone = vcpus();
+    const v = everyone[currentIndex] ?? everyone[0];
     if (v === undefined) throw new Error('the machine has no vCPU');
     return v;
   };
@@ -130,7 +139,7 @@ export function createMachine(parts: MachineParts): Machine {
 
   /** The vCPU to run: the current one while its quantum lasts, else the next runnable in order. */
   function pick(): GuestVcpu | undefined {
-    const all = vcpus();
+    vcpus();
     const now = all[currentIndex];
     if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) {
       if (now.state.run === 'runnable') {
@@ -403,11 +412,17 @@ export function createMachine(parts: MachineParts): Machine {
       pauseAsked = true;
     },
     input(domain, data) {
-      // What was logged beyond this moment belonged to a future that is no longer replayed.
-      inputLog.length = inputsTaken;
       // A hypercall or fault under way ends first.
       const held = current().state.held === undefined ? 0 : 1;
-      inputLog.push({ retired: clock.retired(), time: clock.now(), turns: turns + held, domain, data });
+      const moment = { retired: clock.retired(), time: clock.now(), turns: turns + held };
+      // What was logged beyond this moment belonged to a future that is no longer replayed. What came at this very
+      // moment and has not been taken yet stays: a person types faster than an idle machine looks.
+      const isDue = (e: InputEntry | undefined): boolean =>
+        e !== undefined && e.retired <= moment.retired && e.time <= moment.time && e.turns <= moment.turns;
+      let kept = inputsTaken;
+      while (isDue(inputLog[kept])) kept++;
+      inputLog.length = kept;
+      inputLog.push({ ...moment, domain, data });
     },
     inputLog,
     save: () => ({
