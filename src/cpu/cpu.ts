@@ -25,7 +25,7 @@ export interface InterpretingCpu extends Cpu {
   kickWord(index: number): number;
 }
 
-const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'flush_set'] as const;
+const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'ask_watch', 'flush_set'] as const;
 type Wasm = Readonly<Record<(typeof NAMES)[number], WebAssembly.ExportedFunction>>;
 
 function exportsOf(instance: WebAssembly.Instance): Wasm {
@@ -190,9 +190,15 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
     ) => {
       const first = helperAccess(v, address, access, seg, supervisor);
       const part = Math.min(bytes, PAGE_SIZE - (first % PAGE_SIZE));
-      if (part === bytes) return [{ machine: first, bytes }];
-      const second = helperAccess(v, (address + BigInt(part)) & U64, access, seg, supervisor);
-      return [{ machine: first, bytes: part }, { machine: second, bytes: bytes - part }]; // prettier-ignore
+      if (part === bytes) return [{ machine: first, bytes, linear: address }];
+      const next = (address + BigInt(part)) & U64;
+      const second = helperAccess(v, next, access, seg, supervisor);
+      return [{ machine: first, bytes: part, linear: address }, { machine: second, bytes: bytes - part, linear: next }]; // prettier-ignore
+    };
+    const watch = (s: { machine: number; bytes: number; linear: bigint }, write: boolean): void => {
+      const bit = write ? ATTENTION.WATCH_WRITE : ATTENTION.WATCH_READ;
+      if (((mem.attention[Math.floor(s.machine / PAGE_SIZE)] ?? 0) & bit) === 0) return;
+      wasm.ask_watch(v.address, s.machine, BigInt.asIntN(64, s.linear), s.bytes, write ? 1 : 0);
     };
     return {
       vcpu: v,
@@ -212,6 +218,7 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
         let value = 0n;
         let shift = 0n;
         for (const s of span(address, w / 8, ACCESS.READ, seg, supervisor)) {
+          watch(s, false);
           for (let i = 0; i < s.bytes; i++, shift += 8n) {
             const at = s.machine + i;
             const byte = at < mem.frameCount * PAGE_SIZE ? (mem.bytes[mem.framesBase + at] ?? 0) : 0xff;
@@ -228,6 +235,7 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
           for (let i = 0; i < s.bytes; i++, rest >>= 8n) {
             if (real) mem.bytes[mem.framesBase + s.machine + i] = Number(rest & 0xffn);
           }
+          watch(s, true);
         }
       },
       probeWrite: (bytes, address, seg) => void span(address, bytes, ACCESS.WRITE, seg, false),

@@ -81,7 +81,7 @@ export function generateInterpreter(
   }); // prettier-ignore
   defineEndOfBlock(t);
   defineRun(t, forms.length);
-  for (const name of ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'flush_set']) {
+  for (const name of ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'ask_watch', 'flush_set']) {
     const ref = t.functions.get(name);
     if (ref !== undefined) builder.export(ref);
   }

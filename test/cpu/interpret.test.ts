@@ -389,6 +389,20 @@ describe('interpreter: pages that need attention', () => {
     assert.deepEqual(asked, [[data + 16, DATA + 16n, 8, true], [data + 16, DATA + 16n, 4, false]]); // prettier-ignore
   });
 
+  it('helpers’ accesses are watched, too', () => {
+    const asked: unknown[] = [];
+    const m = flatMachine({
+      watch: (_, _machine, linear, size, write) => {
+        asked.push([linear, size, write]);
+        return false;
+      },
+    });
+    m.put(code, [0x48, 0xcf]); // iretq: a helper pops the frame
+    m.cpu.mem.attention[Number(STACK_TOP) / 4096 - 1] = ATTENTION.WATCH_READ;
+    m.step(CODE);
+    assert.deepEqual(asked[0], [m.v.get('rsp'), 8, false]);
+  });
+
   it('frames beyond memory read as ones; stores to them vanish', () => {
     const m = flatMachine();
     m.map(0x50000n, 0x4000_0000n, P | W | U);
