@@ -12,7 +12,7 @@ import { isGuestSlot, isTable } from './pagetypes';
 import type { FrameType } from './frames';
 
 /** @returns what is wrong, in words; empty when all is well */
-export function checkFrames(core: Core): string[] {
+export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | 'backend'>): string[] {
   const { frames, memory } = core;
   const wrong: string[] = [];
   const refs = new Uint32Array(frames.count);
