@@ -168,6 +168,7 @@ function sameLaunch(a: Launch, b: Launch): boolean {
         one.cmdline === other.cmdline &&
         one.memory === other.memory &&
         one.vcpus === other.vcpus &&
+        JSON.stringify(one.disks) === JSON.stringify(other.disks) &&
         sameBytes(one.kernel.bytes, other.kernel.bytes) &&
         sameBytes(one.ramdisk?.bytes, other.ramdisk?.bytes)
       );

@@ -32,6 +32,8 @@ export interface LaunchArguments {
   readonly vcpus?: number;
   /** Path of an xl.cfg(5) file. What is given here as well wins. */
   readonly config?: string;
+  /** Disks as xl-disk-configuration(5) has them: "disk.img", "root.qcow2,qcow2,xvda,r". */
+  readonly disks?: readonly string[];
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Run without breakpoints, as clients mean it. */

@@ -84,9 +84,13 @@ function diskConfig({ target, format, vdev, writable, cdrom, writeThrough }: XlD
   return { vdev, image: { name: target, path: target }, format, access, cdrom };
 }
 
-/** Disks as arguments have them. */
-function parseDisks(given: readonly string[], warn: (message: string) => void): XlDisk[] {
-  const disks: XlDisk[] = [];
+/** Disks as arguments have them, after those of the configuration file. */
+function parseDisks(
+  given: readonly string[],
+  before: readonly XlDisk[],
+  warn: (message: string) => void,
+): XlDisk[] {
+  const disks: XlDisk[] = [...before];
   const free = (): string => {
     for (let letter = 0x61; letter < 0x7b; letter++) {
       const vdev = `xvd${String.fromCharCode(letter)}`;
@@ -140,10 +144,7 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
       ? await files.sampleGuest()
       : { name: baseName(args.kernel), bytes: await read(files, 'kernel', args.kernel) };
   const warnings = [...(fromFile?.warnings ?? [])];
-  const disks = [
-    ...(fromFile?.disks ?? []),
-    ...parseDisks(args.disks ?? [], (message) => warnings.push(message)),
-  ];
+  const disks = parseDisks(args.disks ?? [], fromFile?.disks ?? [], (message) => warnings.push(message));
   const domain: DomainConfig = {
     name: fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
     kernel,

@@ -64,11 +64,35 @@ describe('launch arguments', () => {
     assert.deepEqual([some.kernel, some.memory, some.vcpus], ['other: O', 2 ** 30, 2]);
   });
 
+  it('disks: as xl has them, the image left alone unless write-through is said', async () => {
+    const known = {
+      '/cfg/a.cfg': 'kernel = "k"\ndisk = [ "root.img,,xvda,w", ",,hdc:cdrom,r" ]\n',
+      '/cfg/k': 'K',
+    };
+    const { disks } = await domain(
+      { config: '/cfg/a.cfg', disks: ['/b.qcow2,qcow2', 'c.img,raw,xvdz,rw,write-through', 'd.img,,,r'] },
+      known,
+    );
+    assert.deepEqual(
+      disks?.map((d) => [d.vdev, d.image.name, d.format, d.access, d.cdrom]),
+      [
+        ['xvda', '/cfg/root.img', 'raw', 'overlay', false],
+        ['hdc', '', 'raw', 'read-only', true],
+        ['xvdb', '/b.qcow2', 'qcow2', 'overlay', false],
+        ['xvdz', 'c.img', 'raw', 'write-through', false],
+        ['xvdc', 'd.img', 'raw', 'read-only', false],
+      ],
+    );
+  });
+
   it('names what cannot be', async () => {
     const cases: [MachineArguments, Record<string, string>, RegExp][] = [
       [{ kernel: '/k' }, {}, /^kernel: cannot read '\/k': no \/k$/],
       [{ vcpus: 1.5 }, {}, /^vcpus: 1.5/],
       [{ config: '/c' }, { '/c': 'memory = 64' }, /^config: \/c sets no kernel/],
+      [{ disks: ['a.vhd,vhd'] }, {}, /^disk: xvda: images of format vhd cannot be read/],
+      [{ disks: ['a', 'b,raw,xvdb,r,write-through'] }, {}, /^disk 2, .*write-through is for a disk/],
+      [{ disks: [''] }, {}, /^disk 1, .*has no target/],
       [{ config: '/c' }, { '/c': 'kernel = ' }, /\/c.*1/],
       [{ config: '/c' }, { '/c': 'kernel="x"\ntype="hvm"' }, /paravirtualized/],
     ];

@@ -8,6 +8,7 @@ describe('launch rules', () => {
     assert.equal(launchProblem({ stopOnEntry: true, memory: '64M' }, false), undefined);
     assert.match(launchProblem({ kernel: '/k' }, false) ?? '', /not trusted.*\(kernel\)/);
     assert.match(launchProblem({ config: 'a.cfg', ramdisk: 'r' }, false) ?? '', /\(ramdisk, config\)/);
+    assert.match(launchProblem({ disks: ['d.img'] }, false) ?? '', /not trusted.*\(disks\)/);
   });
 
   it('what is empty or takes nothing is named, with what helps', () => {
@@ -22,5 +23,23 @@ describe('launch rules', () => {
     assert.deepEqual(withFolder(given, '/ws', path.posix), { kernel: '/ws/out/k.elf' });
     assert.deepEqual(withFolder(given, undefined, path.posix), {});
     assert.deepEqual(withFolder({ kernel: 5 as unknown as string }, '/ws', path.posix), {});
+  });
+
+  it('so do the images of disks, wherever among their words they stand', () => {
+    const moved: readonly (readonly [string, string])[] = [
+      ['a.img', '/ws/a.img'],
+      ['sub/a.qcow2,qcow2,xvdb,r', '/ws/sub/a.qcow2,qcow2,xvdb,r'],
+      ['/abs.img,raw,xvda', '/abs.img,raw,xvda'],
+      ['format=qcow2,vdev=xvda,target=a,b.img', 'format=qcow2,vdev=xvda,target=/ws/a,b.img'],
+      ['target=/abs,b.img', 'target=/abs,b.img'],
+      ['file:a.img,xvda,w', 'file:a.img,xvda,w'],
+      [',,hdc:cdrom,r', ',,hdc:cdrom,r'],
+    ];
+    const { disks } = withFolder({ disks: moved.map(([given]) => given) }, '/ws', path.posix);
+    assert.deepEqual(
+      disks,
+      moved.map(([, expected]) => expected),
+    );
+    assert.deepEqual(withFolder({ disks: 5 as unknown as string[] }, '/ws', path.posix), {});
   });
 });

@@ -9,7 +9,7 @@ import { announceBreakpoints, launchMachine, restartMachine } from '../launching
 import { onHalt } from '../halting';
 import type { Machine } from '../machine';
 import type { LaunchArguments } from '../protocol';
-import { boolean, integer, maybe, object, optional, text, textOrNumber } from '../shape';
+import { boolean, integer, listOf, maybe, object, optional, text, textOrNumber } from '../shape';
 
 const capabilities: DebugProtocol.Capabilities = {
   supportsConfigurationDoneRequest: true,
@@ -84,6 +84,7 @@ const launchShape = maybe({
   memory: optional(textOrNumber),
   vcpus: optional(integer),
   config: optional(text),
+  disks: optional(listOf(text)),
   stopOnEntry: optional(boolean),
   noDebug: optional(boolean),
 });
