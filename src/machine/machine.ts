@@ -116,10 +116,19 @@ export function createMachine(parts: MachineParts): Machine {
   /** Exits handled and deliveries made. */
   let turns = 0;
 
-  const vcpus = (): GuestVcpu[] => [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
+  let all: readonly GuestVcpu[] = [];
+  let domainsSeen = 0;
+  /** Asked several times an exit: made anew only when a domain was added. */
+  const vcpus = (): readonly GuestVcpu[] => {
+    if (domainsSeen !== hypervisor.domains.size) {
+      domainsSeen = hypervisor.domains.size;
+      all = [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
+    }
+    return all;
+  };
   const current = (): GuestVcpu => {
-    const all = vcpus();
-    const v = all[currentIndex] ?? all[0];
+    const everyone = vcpus();
+    const v = everyone[currentIndex] ?? everyone[0];
     if (v === undefined) throw new Error('the machine has no vCPU');
     return v;
   };
@@ -130,7 +139,7 @@ export function createMachine(parts: MachineParts): Machine {
 
   /** The vCPU to run: the current one while its quantum lasts, else the next runnable in order. */
   function pick(): GuestVcpu | undefined {
-    const all = vcpus();
+    vcpus();
     const now = all[currentIndex];
     if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) {
       if (now.state.run === 'runnable') {
