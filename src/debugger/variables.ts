@@ -54,11 +54,12 @@ const groups: readonly { readonly group: Register['group']; readonly name: strin
   { group: 'debug', name: 'Debug' },
 ];
 
-/** Scopes of the frame on top; callers have only what unwinding found out about them. */
+/** Scopes of the frame on top; callers have what unwinding found out about them, and the hypercall that is being made. */
 export function scopesOf(frame: Frame, innermost: boolean, context: EvaluationContext): VariableScope[] {
   const { call } = context;
   const scopes: VariableScope[] = [];
-  if (innermost && call !== undefined) {
+  // In every frame: editors select the first that has a source, which is seldom the one on top.
+  if (call !== undefined) {
     scopes.push({
       name: 'Hypercall',
       kind: 'arguments',
