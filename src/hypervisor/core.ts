@@ -23,6 +23,8 @@ export interface Core {
   readonly trace: TraceSink | undefined;
   /** Virtual time in ns. */
   now(): bigint;
+  /** Work done in handlers since the machine was made, in the units of budget.ts; only differences mean anything. */
+  readonly work: { spent: number };
   /** A warning that is given once per machine. */
   warnOnce(text: string): void;
 }

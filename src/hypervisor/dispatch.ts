@@ -6,14 +6,23 @@
 import type { MemoryReader } from '../abi/decoded';
 import { hex } from '../abi/decoded';
 import { multicall_entry } from '../abi/mmu';
+import { BUDGET, COST } from './budget';
 import type { CallContext } from './context';
 import type { Core } from './core';
-import { ARGUMENT_REGISTERS, Refusal, errnoBits, resultBits, type Declaration } from './hypercall';
-import { declarationOf } from './hypercalls/table';
+import {
+  ARGUMENT_REGISTERS,
+  Refusal,
+  errnoBits,
+  resultBits,
+  type Declaration,
+  type OpDeclaration,
+} from './hypercall';
+import { HYPERCALLS, declarationOf } from './hypercalls/table';
 import type { Call, CapturedRange, Multicall } from './state';
 import type { CallView, GuestVcpu, Outcome } from './types';
 
 const MULTICALL = 13;
+const IRET = 23;
 
 /** The guest's kernel executed `syscall`. */
 export function enterHypercall(core: Core, v: GuestVcpu): Outcome {
@@ -24,22 +33,34 @@ export function enterHypercall(core: Core, v: GuestVcpu): Outcome {
   cpu.set('r11', cpu.rflags);
   const nr = Number(cpu.get('rax') & 0xffff_ffffn);
   const args = ARGUMENT_REGISTERS.map((name) => cpu.get(name));
-  return enter(core, v, { nr, args, rip, depth: 0, captured: [] });
+  return enter(core, v, { nr, args, rip, depth: 0, captured: [] }) ?? runEntries(core, v);
 }
 
-function enter(core: Core, v: GuestVcpu, call: Call): Outcome {
+/** Undefined, here and below: a multicall's next entry follows. */
+function enter(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
   call.captured = capture(v, call);
   if (core.observer.hypercallEntry?.(v, call) === true) {
     v.state.held = { kind: 'hypercall-entry', call };
     return 'hold';
   }
-  return perform(core, v, call);
+  return performOne(core, v, call);
+}
+
+/** Runs a call, and what is left of the multicall that it is an entry of. */
+export function perform(core: Core, v: GuestVcpu, call: Call): Outcome {
+  return performOne(core, v, call) ?? runEntries(core, v);
 }
 
 /** Runs the handler. Everything it throws that is not a refusal is a defect of ours, and ends the domain. */
-export function perform(core: Core, v: GuestVcpu, call: Call): Outcome {
-  if (call.nr === MULTICALL && call.depth === 0) return startMulticall(core, v, call);
+function performOne(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
+  if (call.nr === MULTICALL && call.depth === 0) {
+    startMulticall(v, call);
+    return undefined;
+  }
   const declaration = declarationOf(call.nr);
+  const whole = call.depth > 0 ? (v.state.multicall?.call ?? call) : call;
+  const before = core.work.spent;
+  let rest: readonly bigint[] | undefined;
   const context: CallContext = {
     core,
     domain: v.domain,
@@ -47,6 +68,13 @@ export function perform(core: Core, v: GuestVcpu, call: Call): Outcome {
     guest: v.guest,
     note: (reason) => {
       call.reason ??= reason;
+    },
+    spend: (units) => {
+      core.work.spent += units;
+      return (whole.spent ?? 0) + core.work.spent - before >= BUDGET;
+    },
+    goOnWith: (first) => {
+      rest = first;
     },
   };
   try {
@@ -61,44 +89,103 @@ export function perform(core: Core, v: GuestVcpu, call: Call): Outcome {
     call.errno = error.errno;
     call.reason = error.reason;
   }
-  if (call.depth === 0) v.cpu.set('rax', call.result);
+  whole.spent = (whole.spent ?? 0) + core.work.spent - before + COST.call;
+  if (rest !== undefined) return interrupt(core, v, call, rest);
+  if (call.depth === 0 || leaves(call)) v.cpu.set('rax', call.result);
   else writeResult(v, call.result);
   return leave(core, v, call);
 }
 
-function leave(core: Core, v: GuestVcpu, call: Call): Outcome {
+function leave(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
   core.trace?.hypercall(v, call);
   if (core.observer.hypercallReturn?.(v, call) === true) {
     v.state.held = { kind: 'hypercall-return', call };
     return 'hold';
   }
-  return afterCall(core, v, call);
+  return follow(v, call);
 }
 
 export function afterCall(core: Core, v: GuestVcpu, call: Call): Outcome {
+  return follow(v, call) ?? runEntries(core, v);
+}
+
+function follow(v: GuestVcpu, call: Call): Outcome | undefined {
   if (v.domain.state.shutdown !== undefined) return 'shutdown';
   const { multicall } = v.state;
   if (call.depth > 0 && multicall !== undefined) {
     multicall.index++;
-    return nextEntry(core, v, multicall);
+    if (!leaves(call)) return undefined;
+    // The registers are those of where it returned to: nothing of the multicall is left (mc_exit).
+    v.state.multicall = undefined;
   }
-  return v.state.run === 'running' ? 'run' : 'deschedule';
+  return going(v);
 }
 
-function startMulticall(core: Core, v: GuestVcpu, call: Call): Outcome {
+const leaves = (call: Call): boolean => call.nr === IRET && call.errno === undefined;
+
+const going = (v: GuestVcpu): Outcome => (v.state.run === 'running' ? 'run' : 'deschedule');
+
+/**
+ * The call has used up its budget: the machine gets its turn, and then the guest executes `syscall` again, for the
+ * rest. Inside a multicall, the entry becomes that of the rest (MCSF_call_preempted).
+ */
+function interrupt(core: Core, v: GuestVcpu, call: Call, rest: readonly bigint[]): Outcome {
+  call.reason ??= 'interrupted: the guest makes the call again, for the rest';
+  core.trace?.hypercall(v, call);
+  const { multicall } = v.state;
+  if (call.depth === 0 || multicall === undefined) return again(v, call, rest);
+  const bytes = new Uint8Array(rest.length * 8);
+  const view = new DataView(bytes.buffer);
+  rest.forEach((value, i) => view.setBigUint64(i * 8, value, true));
+  const at = entryAddress(multicall.list, multicall.index) + BigInt(multicall_entry.offset.arg0);
+  if (v.cpu.writeLinear(at, bytes, 3) < bytes.length) {
+    multicall.problem = `the rest of multicall entry ${multicall.index} cannot be written to ${hex(at)}`;
+    return runEntries(core, v);
+  }
+  return interruptMulticall(core, v, multicall);
+}
+
+function interruptMulticall(core: Core, v: GuestVcpu, { call, list, count, index }: Multicall): Outcome {
+  v.state.multicall = undefined;
+  call.result = 0n;
+  call.reason ??= `interrupted at entry ${index} of ${count}: the guest makes the call again, for the rest`;
+  core.trace?.hypercall(v, call);
+  return again(v, call, [entryAddress(list, index), BigInt(count - index)]);
+}
+
+/** Two bytes (0f 05, SDM vol. 2 SYSCALL) before the return address stands the instruction. */
+function again(v: GuestVcpu, call: Call, first: readonly bigint[]): Outcome {
+  const { cpu } = v;
+  cpu.set('rip', BigInt.asUintN(64, call.rip - 2n));
+  cpu.set('rax', BigInt(call.nr));
+  first.forEach((value, i) => {
+    const name = ARGUMENT_REGISTERS[i];
+    if (name !== undefined) cpu.set(name, value);
+  });
+  return going(v);
+}
+
+function startMulticall(v: GuestVcpu, call: Call): void {
   const [list = 0n, count = 0n] = call.args;
-  const multicall: Multicall = {
+  v.state.multicall = {
     call,
     list,
     count: Number(count & 0xffff_ffffn),
     index: 0,
     problem: undefined,
   };
-  v.state.multicall = multicall;
-  return nextEntry(core, v, multicall);
 }
 
-function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome {
+/** In a loop, not one from within the other: there may be as many as the guest likes. */
+function runEntries(core: Core, v: GuestVcpu): Outcome {
+  for (let { multicall } = v.state; multicall !== undefined; { multicall } = v.state) {
+    const outcome = nextEntry(core, v, multicall);
+    if (outcome !== undefined) return outcome;
+  }
+  return going(v);
+}
+
+function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome | undefined {
   const { call, list, count, index, problem } = multicall;
   if (problem !== undefined) {
     call.errno = 'EFAULT';
@@ -106,6 +193,7 @@ function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome {
     return endMulticall(core, v, call, errnoBits('EFAULT'));
   }
   if (index >= count) return endMulticall(core, v, call, 0n);
+  if (index > 0 && (call.spent ?? 0) >= BUDGET) return interruptMulticall(core, v, multicall);
   try {
     const e = v.guest.read(multicall_entry, entryAddress(list, index), `multicall entry ${index}`);
     const args = [e.arg0, e.arg1, e.arg2, e.arg3, e.arg4, e.arg5];
@@ -118,7 +206,7 @@ function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome {
   }
 }
 
-function endMulticall(core: Core, v: GuestVcpu, call: Call, result: bigint): Outcome {
+function endMulticall(core: Core, v: GuestVcpu, call: Call, result: bigint): Outcome | undefined {
   v.state.multicall = undefined;
   call.result = result;
   v.cpu.set('rax', result);
@@ -193,9 +281,14 @@ function outcome(call: Call): Partial<Pick<CallView, 'result' | 'errno' | 'reaso
   };
 }
 
+/** `memory_op.populate_physmap` of each operation: made once, since every traced call is counted by it. */
+const LABELS: ReadonlyMap<OpDeclaration, string> = new Map(
+  HYPERCALLS.flatMap((d) => d.ops.map((o) => [o, `${d.name}.${o.name}`] as const)),
+);
+
 export function callNames(call: Call, memory: MemoryReader): string[] {
   const declaration = declarationOf(call.nr);
   if (declaration === undefined) return [`hypercall_${call.nr}`];
   const ops = declaration.select(call.args, memory);
-  return [declaration.name, ...ops.map((o) => `${declaration.name}.${o.name}`)];
+  return [declaration.name, ...ops.map((o) => LABELS.get(o) ?? o.name)];
 }

@@ -158,4 +158,6 @@ export function dropFifo(core: Core, domain: Domain): void {
   }
   for (const mfn of domain.state.fifoArray ?? []) core.types.putPageAndType(mfn);
   domain.state.fifoArray = undefined;
+  // The bits of shared_info end here; those beyond are closed.
+  domain.state.ports.length = Math.min(domain.state.ports.length, TWO_LEVEL.channels);
 }

@@ -230,6 +230,7 @@ function createCore(options: HypervisorOptions): Core {
   const memory = createMachineMemory(cpu);
   const domains = new Map<number, Domain>();
   const warned = new Set<string>();
+  const work = { spent: 0 };
   const freed = (mfn: number, owner: DomainId): void => {
     // Nobody may reach the frame through an old translation once it is someone else's.
     cpu.flushAllTlbs();
@@ -243,6 +244,9 @@ function createCore(options: HypervisorOptions): Core {
   const types = createPageTypes(memory, frames, {
     fillXenSlots: (l4, domain) => slots.fill(l4, domain),
     flush: () => cpu.flushAllTlbs(),
+    spend: (units) => {
+      work.spent += units;
+    },
     descriptorPageUnmapped: (_mfn, domain) => dropLdtPagesOf(core, domain),
   });
   const core: Core = {
@@ -258,6 +262,7 @@ function createCore(options: HypervisorOptions): Core {
     observer: options.observer ?? {},
     trace: options.trace,
     now: () => clock.now(),
+    work,
     warnOnce: (text) => {
       if (warned.has(text)) return;
       warned.add(text);

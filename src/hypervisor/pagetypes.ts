@@ -10,6 +10,7 @@ import { hex } from '../abi/decoded';
 import { DOMID } from '../abi/domains';
 import { FIRST_XEN_SLOT, LAST_XEN_SLOT, PTE, pteFlags, pteFrame, pteText } from '../abi/mmu';
 import type { DomainId } from '../base/branded';
+import { COST } from './budget';
 import { checkDescriptor } from './descriptors';
 import { FRAME_FLAG, FRAME_TYPE, FRAME_TYPE_NAMES, FREE, type FrameTable, type FrameType } from './frames';
 import { Refusal } from './hypercall';
@@ -48,6 +49,8 @@ export interface PageTypeHooks {
   fillXenSlots(l4: number, domain: DomainId): void;
   /** Translations of a frame may linger in a TLB although its use changed. */
   flush(): void;
+  /** Counts work (budget.ts). */
+  spend(units: number): void;
   /** The last read-only mapping through which a descriptor page may be wanted back went away. */
   descriptorPageUnmapped(mfn: number, domain: DomainId): void;
 }
@@ -244,6 +247,7 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     if (domain === FREE || domain === DOMID.XEN) {
       return new Refusal('EINVAL', `${frames.describe(mfn)} cannot become a page table`);
     }
+    hooks.spend(COST.table);
     for (let i = 0; i < 512; i++) {
       if (!guestSlot(level, i)) continue;
       const entry = memory.read64(mfn, i);
@@ -269,6 +273,7 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     const domain = (owner[mfn] ?? FREE) as DomainId;
     // Its translations may be cached as long as it was reachable through a base table.
     hooks.flush();
+    hooks.spend(COST.table);
     for (let i = 0; i < 512; i++) {
       if (guestSlot(level, i)) putEntry(level, mfn, memory.read64(mfn, i), domain);
     }

@@ -13,7 +13,7 @@ import type { Vcpu } from '../cpu/types';
 import type { Core } from './core';
 import { assists } from './domain';
 import { FRAME_TYPE } from './frames';
-import { walkTables } from './guest-memory';
+import { addressOk, walkTables } from './guest-memory';
 import type { Fault } from './state';
 import type { GuestVcpu, Outcome } from './types';
 
@@ -33,6 +33,8 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
   // Read-only higher up is the guest's doing, and its fault.
   if (steps.some((s) => s.level !== 1 && (s.entry & PTE.RW) === 0n)) return undefined;
   const table = pteFrame(leaf.entry);
+  // Xen's own slots lead to the tables, too, but not for the guest.
+  if (!addressOk(address)) return undefined;
   const { frames, memory } = core;
   if (table >= frames.count || frames.owner[table] !== domain.id) return undefined;
   if (frames.type[table] !== FRAME_TYPE.l1 || (frames.typeCount[table] ?? 0) === 0) return undefined;
@@ -49,14 +51,18 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
   );
   cpu.flushPage(address);
   core.cpu.skipBreakpoint(cpu);
+  const rcx = cpu.get('rcx');
   const exit = cpu.run(cpu.get('icount') + 1n);
   memory.write64(leaf.table, leaf.index, aside);
   cpu.flushPage(address);
 
-  // Anything but a finished instruction (a fault of another operand) leaves the original fault to the guest; a
-  // kick before it started leaves everything as it was, and the store is simply tried again.
+  // Anything but a finished instruction (a fault of another operand) leaves the original fault to the guest. A
+  // kick leaves everything as it was, and the store is simply tried again: when it comes must not show, and it may
+  // come between the elements of a repetition. A repetition that faults at a later element goes on from there.
+  const repeated = exit === EXIT.EXCEPTION && cpu.get('rcx') !== rcx && cpu.get('rip') === before.rip;
   let outcome: Outcome | undefined = exit === EXIT.KICK ? 'run' : undefined;
-  if (exit === EXIT.LIMIT || exit === EXIT.WATCH) {
+  if (exit !== EXIT.LIMIT && exit !== EXIT.WATCH && !repeated) before.restore();
+  else {
     const refusal = writeChanges(core, domain.id, table, copy);
     if (refusal === undefined) {
       outcome = 'run';
@@ -87,10 +93,11 @@ const REGISTERS = [
   'icount',
 ] as const; // prettier-ignore
 
-function saveRegisters(cpu: Vcpu): { restore(): void } {
+function saveRegisters(cpu: Vcpu): { readonly rip: bigint; restore(): void } {
   const values = REGISTERS.map((name) => cpu.get(name));
   const { rflags } = cpu;
   return {
+    rip: cpu.get('rip'),
     restore: () => {
       REGISTERS.forEach((name, i) => cpu.set(name, values[i] ?? 0n));
       cpu.rflags = rflags;

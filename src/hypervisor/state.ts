@@ -39,6 +39,8 @@ export interface Call {
   reason?: string;
   /** Guest memory behind the arguments as it stood at entry. */
   captured: CapturedRange[];
+  /** Work done in it so far, with that of a multicall's entries (budget.ts). */
+  spent?: number;
 }
 
 export interface CapturedRange {

@@ -20,6 +20,7 @@ import {
   gnttab_unmap_grant_ref,
 } from '../../abi/grant';
 import { enumOf, mfnType, pointer, u32, type ValueOf } from '../../abi/layout';
+import { COST } from '../budget';
 import type { CallContext } from '../context';
 import { FRAME_TYPE } from '../frames';
 import { acquireGrant, growGrantTable, releaseGrant, swapGrants, type Access } from '../grants';
@@ -129,6 +130,11 @@ export const grant_table_op = family({
     for (let i = 0; i < a.count; i++) {
       const result = chosen.run(context, a, a.uop + BigInt(i) * size);
       if (result !== 0 && result !== undefined) return result;
+      if (context.spend(COST.element) && i + 1 < a.count) {
+        const rest = a.uop + BigInt(i + 1) * size;
+        context.goOnWith([BigInt(a.cmd), BigInt.asUintN(64, rest), BigInt(a.count - i - 1)]);
+        break;
+      }
     }
     return 0;
   },

@@ -25,6 +25,7 @@ import {
 } from '../../abi/memory';
 import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from '../../abi/mmu';
 import { shared_info } from '../../abi/info';
+import { COST } from '../budget';
 import type { CallContext } from '../context';
 import { family, fail, opsOf } from '../hypercall';
 import { allocateExtent, releaseFrame, stealFrames } from '../reservation';
@@ -70,6 +71,10 @@ function eachExtent(
   for (let i = start; i < count; i++) {
     const why = each(a.extent_start + BigInt(i * 8));
     if (why !== undefined) return stop(why, i);
+    if (context.spend(COST.flush + 2 ** a.extent_order) && i + 1 < count) {
+      context.goOnWith([BigInt(((cmd & MEMOP_CMD_MASK) | ((i + 1) << MEMOP_EXTENT_SHIFT)) >>> 0)]);
+      return i + 1;
+    }
   }
   return Math.max(start, count);
 }
@@ -170,8 +175,8 @@ export const memory_op = family({
       cmd: XENMEM.XENMEM_exchange,
       struct: xen_memory_exchange,
       out: ['nr_exchanged'],
-      run(context, a) {
-        exchange(context, a);
+      run(context, a, { cmd }) {
+        exchange(context, a, cmd);
         return 0;
       },
     }),
@@ -259,7 +264,7 @@ export const memory_op = family({
 });
 
 /** Gives frames back and takes as many others, keeping the count: how a guest gets frames in a row. */
-function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>): void {
+function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>, cmd: number): void {
   const { core, domain } = context;
   const { in: from, out: to } = a;
   if (a.nr_exchanged > from.nr_extents)
@@ -309,5 +314,10 @@ function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>):
       });
     });
     a.nr_exchanged = BigInt((chunk + 1) * inPer);
+    if (context.spend(COST.flush + 2 ** order) && chunk + 1 < chunks) {
+      // It starts at nr_exchanged, which is copied out.
+      context.goOnWith([BigInt(cmd)]);
+      return;
+    }
   }
 }

@@ -12,6 +12,7 @@ import {
   pte,
 } from '../../abi/mmu';
 import { newKernelBase, newUserBase } from '../basetables';
+import { COST } from '../budget';
 import type { CallContext } from '../context';
 import { FRAME_FLAG, FRAME_TYPE, type FrameType } from '../frames';
 import { addressOk, walkTables } from '../guest-memory';
@@ -21,7 +22,7 @@ import { isTable, type Level, type Problem } from '../pagetypes';
 import { setMachineToPhysical } from '../physmap';
 import type { ValueOf } from '../../abi/layout';
 
-/** Set by Xen in `count` when it continues a call it interrupted; a guest passing it skips nothing here. */
+/** Set in `count` when an interrupted call goes on: what `pdone` says was done is counted on from. */
 const MMU_UPDATE_PREEMPTED = 0x8000_0000;
 
 /** A domain may name only itself; others are for privileged ones (get_pg_owner and xsm_mmu_update). */
@@ -37,14 +38,31 @@ function checkOwner({ domain, core }: CallContext, foreign: number): void {
   }
 }
 
+interface Batch {
+  readonly at: bigint;
+  /** Bytes of an element. */
+  readonly size: number;
+  /** With MMU_UPDATE_PREEMPTED, when this is the rest of an interrupted batch. */
+  readonly count: number;
+  readonly pdone: bigint;
+}
+
 /** Runs `each` on the elements until one fails; says in the reason which, and writes how many were done. */
-function runBatch(context: CallContext, count: number, pdone: bigint, each: (i: number) => void): CallResult {
+function runBatch(context: CallContext, batch: Batch, cost: number, each: (i: number) => void): CallResult {
+  const { at, size, pdone } = batch;
+  const count = batch.count & ~MMU_UPDATE_PREEMPTED;
+  const before = batch.count === count || pdone === 0n ? 0 : context.guest.read(u32, pdone, 'pdone');
   let done = 0;
   let refusal: Refusal | undefined;
   try {
     while (done < count) {
       each(done);
       done++;
+      if (context.spend(cost) && done < count) {
+        const rest = BigInt((count - done) | MMU_UPDATE_PREEMPTED) & 0xffff_ffffn;
+        context.goOnWith([BigInt.asUintN(64, at + BigInt(done * size)), rest]);
+        break;
+      }
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -55,7 +73,7 @@ function runBatch(context: CallContext, count: number, pdone: bigint, each: (i: 
   }
   if (pdone !== 0n) {
     const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, done, true);
+    new DataView(bytes.buffer).setUint32(0, before + done, true);
     // Xen does not report a failure to report.
     if (addressOk(pdone, 4)) context.vcpu.cpu.writeLinear(pdone, bytes, 3);
   }
@@ -126,7 +144,8 @@ export const mmu_update = batch({
   ],
   run(context, { ureqs, count, pdone, foreigndom }) {
     checkOwner(context, foreigndom);
-    return runBatch(context, count & ~MMU_UPDATE_PREEMPTED, pdone, (i) => {
+    const batch = { at: ureqs, size: mmuUpdate.size, count, pdone };
+    return runBatch(context, batch, COST.element, (i) => {
       const request = context.guest.read(mmuUpdate, ureqs + BigInt(i * mmuUpdate.size), `request ${i}`);
       const command = Number(request.ptr & 7n);
       const update = updates[command];
@@ -279,7 +298,8 @@ export const mmuext_op = batch({
   ),
   run(context, { uops, count, pdone, foreigndom }) {
     checkOwner(context, foreigndom);
-    return runBatch(context, count & ~MMU_UPDATE_PREEMPTED, pdone, (i) => {
+    const batch = { at: uops, size: mmuextOp.size, count, pdone };
+    return runBatch(context, batch, COST.flush, (i) => {
       const op = context.guest.read(mmuextOp, uops + BigInt(i * mmuextOp.size), `operation ${i}`);
       const run = extended[op.cmd];
       if (run === undefined) fail('ENOSYS', `mmuext_op has no command ${op.cmd}`);
