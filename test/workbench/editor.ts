@@ -74,9 +74,18 @@ export async function openEditor(page: Page, url: string, folder: string | undef
       await page.screenshot({ path: path.join(screenshots, `${name}.png`) });
     },
     command: async (title) => {
-      await page.keyboard.press('F1');
-      await page.locator('.quick-input-widget input').first().fill(`>${title}`);
-      await quickPick().filter({ hasText: title }).first().click();
+      // What extensions contribute comes a while after the window.
+      for (let tries = 0; ; tries++) {
+        await page.keyboard.press('F1');
+        await page.locator('.quick-input-widget input').first().fill(`>${title}`);
+        try {
+          await quickPick().filter({ hasText: title }).first().click({ timeout: 4000 });
+          return;
+        } catch (error) {
+          if (tries === 4) throw error;
+          await page.keyboard.press('Escape');
+        }
+      }
     },
     start: async () => {
       const sign = page.locator('.quick-input-list .monaco-list-row, .debug-toolbar, .monaco-dialog-box');

@@ -118,7 +118,6 @@ describe('in the workbench', function () {
     const frames = await eventually('it stops in mmu_update', at.frames, (list) =>
       list.some((frame) => frame.includes('mmu_update')),
     );
-    await at.shot('3-mmu-update');
     assert.ok(
       frames.some((frame) => frame.includes('guest_main')),
       frames.join('\n'),
@@ -126,7 +125,8 @@ describe('in the workbench', function () {
     const variables = await eventually('arguments', at.variables, (list) =>
       list.some((v) => /^count/.test(v)),
     );
-    assert.match(variables.join('\n'), /Hypercall/);
+    assert.match(variables.join('\n'), /^Hypercall/m);
+    await at.shot('3-mmu-update');
     assert.ok(await leaves.first().isVisible(), 'what was expanded is still so');
 
     // Without the breakpoint, to the end.
