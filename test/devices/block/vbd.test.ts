@@ -3,6 +3,7 @@ import { BLKIF_OP, blkif_request, blkif_response, ringSlots, sring } from '../..
 import { memoryFile, rawStore, type BlockStore } from '../../../src/devices/block/store';
 import { deviceNumber } from '../../../src/devices/block/vdev';
 import { XS } from '../../../src/devices/xenstore/wire';
+import { seeded } from '../../support/random';
 import {
   BACK,
   describeSegments,
@@ -390,5 +391,48 @@ describe('devices: block back end', () => {
     ring.set(later.ring);
     assert.equal(read(), 0x22);
     assert.equal(front.devices.save().block[0]?.connection?.indices.taken, 4);
+  });
+
+  it('survives random rings, grants and nodes, and lets everything go in the end', () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = seeded(seed);
+      const image = new Uint8Array(SECTORS * 512).fill(1);
+      const front = start(disk(image));
+      if (random.below(2) === 0) front.set('feature-persistent', '1');
+      const pages = 2 ** random.below(3);
+      assert.equal(front.connect(pages), '4');
+      const byte = (): number => random.below(256);
+      for (let step = 0; step < 150; step++) {
+        const action = random.below(12);
+        const ref = front.ref(random.below(20));
+        const sector = random.below(4) === 0 ? random.below(2 ** 31) : random.below(SECTORS);
+        if (action < 4) {
+          const segments = Array.from(
+            { length: random.below(12) },
+            () => [ref, random.below(9), random.below(9)] as const,
+          );
+          front.put(request(random.below(8), sector, segments, { count: segments.length + random.below(2) }));
+        } else if (action === 4) front.put(indirect(random.below(3), sector, random.below(300), [ref, ref]));
+        else if (action === 5) front.put(discard(sector, random.below(200), random.below(2)));
+        else if (action === 6) front.put(Uint8Array.from({ length: 112 }, byte));
+        else if (action === 7) {
+          const page = front.page(random.below(16));
+          for (let i = 0; i < 64; i++) page[random.below(4096)] = byte();
+        } else if (action === 8 && random.below(8) === 0) {
+          front.header.setUint32(4 * random.below(4), random.below(2 ** 31), true);
+        } else if (action === 9 && random.below(8) === 0) {
+          front.set('state', String(random.below(8)));
+        } else front.kick();
+      }
+      front.kick();
+      assert.ok(!front.lines.some((line) => line.startsWith('error')), front.lines.join());
+      assert.ok(
+        image.every((b) => b === 1),
+        'the image is as it was',
+      );
+      front.set('state', '6');
+      assert.deepEqual(front.backend.mapped, []);
+      assert.equal(front.state(), '6');
+    }
   });
 });
