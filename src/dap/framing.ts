@@ -9,6 +9,8 @@ const SEPARATOR = Buffer.from('\r\n\r\n');
 const HEADER = /Content-Length:[ \t]*(\d{1,12})[ \t]*(?:\r\n|$)/gi;
 /** A header this long is none. */
 const MAX_HEADER = 8192;
+/** A web page can make a browser send one of these to a port of this computer; its body is not to be obeyed. */
+const HTTP_REQUEST = /^[A-Z]{3,7} \//;
 /** The largest message of the protocol is a memory write; editors send far less. */
 const MAX_BODY = 64 * 2 ** 20;
 
@@ -29,6 +31,8 @@ export function createMessageReader(
 ): MessageReader {
   let data = Buffer.alloc(0);
   let expected: number | undefined;
+  let begun = false;
+  let refused = false;
 
   /** @returns whether there may be more to do */
   const readHeader = (): boolean => {
@@ -81,7 +85,16 @@ export function createMessageReader(
 
   return {
     push: (chunk) => {
+      if (refused) return;
       data = data.length === 0 ? Buffer.from(chunk) : Buffer.concat([data, chunk]);
+      if (!begun && data.length >= 9) {
+        begun = true;
+        refused = HTTP_REQUEST.test(data.toString('latin1', 0, 9));
+        if (refused) {
+          malformed('an HTTP request: nothing more is read from this connection');
+          return;
+        }
+      }
       while (expected === undefined ? readHeader() : readBody(expected));
     },
   };

@@ -59,7 +59,10 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
     },
   });
   const hv = late<Hypervisor>('the hypervisor');
-  const stops = createStops(() => hv.get());
+  const stops = createStops(
+    () => hv.get(),
+    (text) => log.warn(text),
+  );
 
   const cpu = createCpu({
     memory,

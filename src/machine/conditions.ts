@@ -322,13 +322,18 @@ function equal(a: Value | Unresolved, b: Value | Unresolved): boolean {
 const textOf = (value: Value): string | undefined =>
   typeof value === 'object' ? value.text : typeof value === 'string' ? value : undefined;
 
-/** Whether the condition holds; an error (a name this call does not have) counts as not. */
-export function conditionHolds(condition: Expression, scope: Scope): boolean {
+/** Whether the condition holds; an error (a name this call does not have) counts as not, and is told. */
+export function conditionHolds(
+  condition: Expression,
+  scope: Scope,
+  failed?: (error: ExpressionError) => void,
+): boolean {
   try {
     return truth(evaluateExpression(condition, scope));
   } catch (error) {
-    if (error instanceof ExpressionError) return false;
-    throw error;
+    if (!(error instanceof ExpressionError)) throw error;
+    failed?.(error);
+    return false;
   }
 }
 

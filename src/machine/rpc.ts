@@ -163,6 +163,10 @@ export async function connectTarget(
             return value;
           };
   }
-  await request((id) => ({ kind: 'create', id, config }));
+  await request((id) => ({ kind: 'create', id, config })).catch((error: unknown) => {
+    // A machine that cannot be built leaves no worker behind.
+    port.close();
+    throw error;
+  });
   return remote as unknown as Target;
 }

@@ -1,7 +1,7 @@
 import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, Fault, ShutdownReason } from '../hypervisor/state';
 import type { Observer } from '../hypervisor/observer';
-import { conditionHolds, hypercallScope, parseExpression, type Expression } from './conditions';
+import { conditionHolds, hypercallScope, parseExpression, type Expression, type Scope } from './conditions';
 import { callName } from './format';
 import type { HypercallView, StopPoint, StopReason } from './target';
 
@@ -22,28 +22,36 @@ export interface Stops {
   take(): StopReason | undefined;
 }
 
-export function createStops(hypervisor: () => Hypervisor): Stops {
+/** @param warn is told, once for each setting, of a condition that asks for what is not there */
+export function createStops(hypervisor: () => Hypervisor, warn: (text: string) => void): Stops {
   let instructions: readonly InstructionStop[] = [];
   let entries: readonly HypercallStop[] = [];
   let returns: readonly HypercallStop[] = [];
   let events: ReadonlyMap<EventStop['filter'], readonly EventStop[]> = new Map();
   let conditions: ReadonlyMap<number, Expression> = new Map();
+  const warned = new Set<number>();
   let pending: StopReason | undefined;
 
   const holds = (
     id: number,
     view: () => HypercallView | undefined,
     extra: Readonly<Record<string, bigint | string>>,
+    quiet = false,
   ): boolean => {
     const condition = conditions.get(id);
     if (condition === undefined) return true;
-    return conditionHolds(condition, {
+    const scope: Scope = {
       name: (name) => {
         const own = extra[name];
         if (own !== undefined) return own;
         const call = view();
         return call === undefined ? undefined : hypercallScope(call).name(name);
       },
+    };
+    return conditionHolds(condition, scope, ({ message }) => {
+      if (quiet || warned.has(id)) return;
+      warned.add(id);
+      warn(`the condition of breakpoint ${id.toString()} does not hold: ${message}`);
     });
   };
 
@@ -56,7 +64,8 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
       (s) =>
         (s.domain === undefined || s.domain === vcpu.domain.id) &&
         (s.name === '*' || names.includes(s.name)) &&
-        holds(s.id, decoded, where(vcpu)),
+        // Of all hypercalls, most do not have the arguments that a condition is about.
+        holds(s.id, decoded, where(vcpu), s.name === '*'),
     );
   };
 
@@ -68,7 +77,7 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
     view: () => HypercallView | undefined = () => undefined,
   ): boolean => {
     const ids = (events.get(filter) ?? [])
-      .filter((e) => holds(e.id, view, { ...where(vcpu), ...extra }))
+      .filter((e) => holds(e.id, view, { ...where(vcpu), ...extra }, true))
       .map((e) => e.id);
     if (ids.length === 0) return false;
     pending = { kind: 'event', ids, text };
@@ -138,6 +147,7 @@ export function createStops(hypervisor: () => Hypervisor): Stops {
           parsed.set(p.id, parseExpression(p.condition));
       }
       conditions = parsed;
+      warned.clear();
       instructions = points.filter((p) => p.kind === 'instruction');
       entries = points.filter((p) => p.kind === 'hypercall').filter((p) => p.when === 'entry');
       returns = points.filter((p) => p.kind === 'hypercall').filter((p) => p.when === 'return');

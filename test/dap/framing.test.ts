@@ -41,7 +41,7 @@ describe('dap: framing', () => {
   });
 
   const cases: [name: string, before: Buffer, problem: RegExp, alsoRead?: unknown[]][] = [
-    ['garbage before a header', raw('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /a header without Content-Length/],
+    ['garbage before a header', raw('EHLO x\r\nHost: x\r\n\r\n'), /a header without Content-Length/],
     ['a header without its number', raw('Content-Length: many\r\n\r\n'), /without Content-Length/],
     ['a negative length', raw('Content-Length: -5\r\n\r\n'), /without Content-Length/],
     ['an absurd length', raw('Content-Length: 99999999999\r\n\r\n'), /at most 67108864 are read/],
@@ -70,6 +70,15 @@ describe('dap: framing', () => {
       }
     });
   }
+
+  it('reads nothing out of what a web page can make a browser send', () => {
+    const header = `POST /${'x'.repeat(9000)} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n`;
+    for (const size of [1, 1000, 100_000]) {
+      const { messages, problems } = read(Buffer.concat([raw(header), good(7)]), size);
+      assert.deepEqual(messages, []);
+      assert.deepEqual(problems, ['an HTTP request: nothing more is read from this connection']);
+    }
+  });
 
   it('does not collect garbage without end', () => {
     const { messages, problems } = read(

@@ -252,7 +252,7 @@ describe('dap: malformed messages and arguments', () => {
       send(1, 'initialize', {});
       await response(1);
       const garbage = [
-        'GET / HTTP/1.1\r\n\r\n', 'Content-Length: x\r\n\r\n', 'Content-Length: 2\r\n\r\n{{', 'Content-Length: 4\r\n\r\nnull',
+        'EHLO x\r\n\r\n', 'Content-Length: x\r\n\r\n', 'Content-Length: 2\r\n\r\n{{', 'Content-Length: 4\r\n\r\nnull',
         'Content-Length: 70000000000\r\n\r\n', 'Content-Length: 2\r\n\r\n[]', '\r\n\r\n\r\n\r\n',
       ]; // prettier-ignore
       for (let seq = 2; seq < 120; seq++) {

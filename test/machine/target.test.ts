@@ -5,13 +5,23 @@ import { loadImage } from '../../src/guest/image';
 import { guestSymbols } from '../../src/debugger/guest-symbols';
 import type { Machine } from '../../src/machine/machine';
 import type { Register, Stop, StopPoint, Target, VcpuRef } from '../../src/machine/target';
-import { HOSTILE, SAMPLE, domain, machineOf, runTo, watch, wholeTrace, type Watched } from '../support/machines';
+import {
+  HOSTILE,
+  SAMPLE,
+  domain,
+  machineOf,
+  runTo,
+  watch,
+  wholeTrace,
+  type Watched,
+} from '../support/machines';
 
 const vcpu: VcpuRef = { domain: 1, vcpu: 0 };
 const virtual = { kind: 'virtual', vcpu } as const;
 const config = domain(SAMPLE);
 
-const number = (bytes: Uint8Array): bigint => bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+const number = (bytes: Uint8Array): bigint =>
+  bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
 const bytes = (value: bigint, length = 8): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
 
@@ -33,7 +43,9 @@ before(async () => {
 });
 
 const make = (): Promise<Watched> => watch(config);
-async function stoppedAt(points: readonly StopPoint[]): Promise<{ target: Target; stop: Stop; run: Watched }> {
+async function stoppedAt(
+  points: readonly StopPoint[],
+): Promise<{ target: Target; stop: Stop; run: Watched }> {
   const run = await make();
   await run.target.setStops(points);
   return { target: run.target, stop: await run.target.run({}), run };
@@ -49,15 +61,22 @@ describe('stops', () => {
   });
 
   it('instruction: of another domain is none of ours', async () => {
-    const { stop } = await stoppedAt([{ kind: 'instruction', id: 7, address: symbol('guest_main'), domain: 2 }]);
+    const { stop } = await stoppedAt([
+      { kind: 'instruction', id: 7, address: symbol('guest_main'), domain: 2 },
+    ]);
     assert.equal(stop.reason.kind, 'shutdown');
   });
 
   it('hypercall entry: decoded arguments, nothing done yet', async () => {
-    const { target, stop } = await stoppedAt([{ kind: 'hypercall', id: 3, name: 'mmu_update', when: 'entry' }]);
+    const { target, stop } = await stoppedAt([
+      { kind: 'hypercall', id: 3, name: 'mmu_update', when: 'entry' },
+    ]);
     assert.equal(stop.reason.kind, 'hypercall');
     if (stop.reason.kind !== 'hypercall') return;
-    assert.deepEqual([stop.reason.ids, stop.reason.when, stop.reason.call.name], [[3], 'entry', 'mmu_update']);
+    assert.deepEqual(
+      [stop.reason.ids, stop.reason.when, stop.reason.call.name],
+      [[3], 'entry', 'mmu_update'],
+    );
     assert.equal(stop.reason.call.result, undefined);
     assert.deepEqual(
       stop.reason.call.args.map(({ name }) => name),
@@ -69,7 +88,9 @@ describe('stops', () => {
   });
 
   it('hypercall return: with its result, and in the trace', async () => {
-    const { target, stop } = await stoppedAt([{ kind: 'hypercall', id: 3, name: 'mmu_update', when: 'return' }]);
+    const { target, stop } = await stoppedAt([
+      { kind: 'hypercall', id: 3, name: 'mmu_update', when: 'return' },
+    ]);
     assert.ok(stop.reason.kind === 'hypercall' && stop.reason.when === 'return');
     assert.notEqual(stop.reason.call.result, undefined);
     assert.equal(await register(target, 'rax'), stop.reason.call.result);
@@ -102,7 +123,9 @@ describe('stops', () => {
   ];
   for (const [name, condition] of conditions) {
     it(`hypercall return under the condition ${condition}`, async () => {
-      const { target, stop } = await stoppedAt([{ kind: 'hypercall', id: 1, name, when: 'return', condition }]);
+      const { target, stop } = await stoppedAt([
+        { kind: 'hypercall', id: 1, name, when: 'return', condition },
+      ]);
       assert.ok(stop.reason.kind === 'hypercall', stop.reason.kind);
       assert.ok(stop.reason.call.errno === (name === 'mmuext_op' ? 'EINVAL' : 'EBUSY'));
       assert.ok((stop.reason.call.reason ?? '') !== '');
@@ -112,11 +135,32 @@ describe('stops', () => {
 
   it('hypercall entry under a condition over its arguments', async () => {
     const { stop } = await stoppedAt([
-      { kind: 'hypercall', id: 1, name: 'event_channel_op.bind_virq', when: 'entry', condition: 'virq == 0 && vcpu == 0' },
+      {
+        kind: 'hypercall',
+        id: 1,
+        name: 'event_channel_op.bind_virq',
+        when: 'entry',
+        condition: 'virq == 0 && vcpu == 0',
+      },
       { kind: 'hypercall', id: 2, name: 'event_channel_op.bind_virq', when: 'entry', condition: 'virq == 5' },
     ]);
     assert.ok(stop.reason.kind === 'hypercall');
     assert.deepEqual(stop.reason.ids, [1]);
+  });
+
+  it('a condition that asks for what is not there: told once, and it does not hold', async () => {
+    const run = await make();
+    const told: string[] = [];
+    run.target.onLog((text) => told.push(text));
+    await run.target.setStops([
+      { kind: 'hypercall', id: 5, name: 'event_channel_op', when: 'entry', condition: 'nobody == 1' },
+      { kind: 'hypercall', id: 6, name: '*', when: 'entry', condition: 'nobody == 1' },
+    ]);
+    assert.equal((await run.target.run({})).reason.kind, 'shutdown');
+    assert.deepEqual(
+      told.filter((text) => text.includes('condition')),
+      ["(machine) warn: the condition of breakpoint 5 does not hold: there is no 'nobody' here"],
+    );
   });
 
   const filters: [Extract<StopPoint, { kind: 'event' }>['filter'], RegExp][] = [
@@ -193,7 +237,9 @@ describe('steps', () => {
   });
 
   it('a fault is a step to the first instruction of its handler', async () => {
-    const { target, stop } = await stoppedAt([{ kind: 'event', id: 1, filter: 'guest-fault', condition: 'vector == 14' }]);
+    const { target, stop } = await stoppedAt([
+      { kind: 'event', id: 1, filter: 'guest-fault', condition: 'vector == 14' },
+    ]);
     const faulting = await register(target, 'rip');
     await target.setStops([]);
     const held = await target.run({ instructions: 1n, vcpu });
@@ -217,7 +263,10 @@ describe('steps', () => {
     const stepped = await over.target.run({ instructions: 1n, vcpu });
     assert.equal(stepped.reason.kind, 'step');
     const after = await register(over.target, 'rip');
-    assert.ok(after > start && after - start < 16n, `from 0x${start.toString(16)} to 0x${after.toString(16)}`);
+    assert.ok(
+      after > start && after - start < 16n,
+      `from 0x${start.toString(16)} to 0x${after.toString(16)}`,
+    );
     assert.ok(stepped.at.retired > stop.at.retired + 10n, 'the handler ran meanwhile');
     await into.target.run({ instructions: 1n, vcpu, skipUpcalls: false });
     const inside = await register(into.target, 'rip');
@@ -324,7 +373,10 @@ describe('registers and memory', () => {
     const image = await loadImage(config.kernel.bytes, 'sample');
     const segment = image.segments.find((s) => at >= s.virtual && at < s.virtual + BigInt(s.data.length));
     assert.ok(segment);
-    assert.deepEqual(code, Uint8Array.from(segment.data.slice(Number(at - segment.virtual), Number(at - segment.virtual) + 64)));
+    assert.deepEqual(
+      code,
+      Uint8Array.from(segment.data.slice(Number(at - segment.virtual), Number(at - segment.virtual) + 64)),
+    );
   });
 
   it('a hole ends a read, and nothing is read where there is nothing', async () => {
@@ -356,7 +408,10 @@ describe('registers and memory', () => {
     for (const { tableMfn } of walk.levels) {
       const machine = BigInt(tableMfn) << 12n;
       const before = await target.readMemory({ kind: 'machine' }, machine, 16);
-      await assert.rejects(target.writeMemory({ kind: 'machine' }, machine, new Uint8Array(8)), /in use as L[1-4]/);
+      await assert.rejects(
+        target.writeMemory({ kind: 'machine' }, machine, new Uint8Array(8)),
+        /in use as L[1-4]/,
+      );
       assert.deepEqual(await target.readMemory({ kind: 'machine' }, machine, 16), before);
     }
   });

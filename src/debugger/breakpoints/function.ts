@@ -44,6 +44,8 @@ function resolveHypercall(
 ): Resolution {
   const atReturn = text.endsWith(RETURN);
   const name = (atReturn ? text.slice(0, -RETURN.length) : text).trim();
+  if (name.includes(':'))
+    return { points: [], message: `'${name.slice(name.indexOf(':'))}' is not known; it is ${RETURN}` };
   const found = lookUp(name, hypercalls);
   if ('message' in found) return { points: [], message: found.message };
   const when = atReturn ? 'return' : 'entry';
@@ -78,13 +80,15 @@ function lookUp(
   return { message: `${call} has no sub-operation '${op}'${near(op, declared.ops.map((one) => one.name))}` }; // prettier-ignore
 }
 
-/** Names that share a piece with the one that was not found. */
+/** Names that share a piece with the one that was not found; where none does, all. */
 function near(name: string, names: readonly string[]): string {
-  const pieces = name.split('_').filter((piece) => piece.length > 2 && piece !== 'op');
-  const close = names.filter(
-    (other) => other.startsWith(name) || pieces.some((piece) => other.includes(piece)),
-  );
-  return close.length === 0 ? '' : `; there are ${close.slice(0, 5).join(', ')}`;
+  const wanted = name.toLowerCase();
+  const pieces = wanted.split('_').filter((piece) => piece.length > 2 && piece !== 'op');
+  const close =
+    wanted === ''
+      ? []
+      : names.filter((other) => other.startsWith(wanted) || pieces.some((piece) => other.includes(piece)));
+  return `; there are ${(close.length === 0 ? names : close.slice(0, 5)).join(', ')}`;
 }
 
 /** Everything that can be typed as the name of a function breakpoint on a hypercall. */
