@@ -1,10 +1,11 @@
 import { createLog } from '../base/log';
 import { createCpu } from '../cpu/cpu';
-import { createMemory } from '../cpu/memory';
+import { createMemory, type MachineMemory } from '../cpu/memory';
 import { processorCpuid } from '../cpu/processor';
-import { PAGE_SIZE } from '../cpu/types';
+import { offsetOf } from '../cpu/state';
 import { createDevices } from '../devices/index';
 import { loadImage } from '../guest/image';
+import { machineFramesFor } from '../hypervisor/builder/sizing';
 import { createHypervisor } from '../hypervisor/hypervisor';
 import type { Hypervisor } from '../hypervisor/types';
 import { createClock } from './clock';
@@ -14,7 +15,7 @@ import { createMarks } from './marks';
 import { createStops } from './stops';
 import { createTlbs } from './tlbs';
 import type { DomainConfig, MachineConfig } from './target';
-import { createTrace, TRACE_RECORD_SIZE } from './trace';
+import { createTrace, namingOf, TRACE_RECORD_SIZE, type NamedBy } from './trace';
 
 export interface AssembleOptions {
   /** dist/interpret.wasm, compiled. */
@@ -28,11 +29,15 @@ export interface AssembleOptions {
 
 const DEFAULT_TRACE_RECORDS = 65_536;
 
-/**
- * Frames of the machine beyond what guests own: the M2P and the tables that map it, each domain's shared_info,
- * grant table and descriptor pages. About 1 in 256 of the guests' frames, and a floor for small machines.
- */
-const overhead = (guestFrames: number): number => 2048 + Math.ceil(guestFrames / 64);
+/** The sum of the vCPUs' instruction counts. Asked several times an exit, so straight from their states. */
+function retiredOf({ u64, layout }: MachineMemory): () => bigint {
+  const counts = layout.vcpus.map(
+    (address) => (address + offsetOf('icount')) / BigUint64Array.BYTES_PER_ELEMENT,
+  );
+  const [only = 0] = counts;
+  if (counts.length === 1) return () => u64[only] ?? 0n;
+  return () => counts.reduce((sum, at) => sum + (u64[at] ?? 0n), 0n);
+}
 
 /**
  * Builds the machine that `config` describes, its domains at their first instruction.
@@ -40,9 +45,8 @@ const overhead = (guestFrames: number): number => 2048 + Math.ceil(guestFrames /
  */
 export async function assembleMachine(config: MachineConfig, options: AssembleOptions): Promise<Machine> {
   const images = await Promise.all(config.domains.map((d) => loadImage(d.kernel.bytes, d.kernel.name)));
-  const guestFrames = config.domains.reduce((sum, d) => sum + Math.ceil(d.memory / PAGE_SIZE), 0);
   const memory = createMemory({
-    frames: guestFrames + overhead(guestFrames),
+    frames: machineFramesFor(config.domains.map((d) => d.memory)),
     vcpus: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
     reserve: (options.traceRecords ?? DEFAULT_TRACE_RECORDS) * TRACE_RECORD_SIZE,
   });
@@ -79,12 +83,18 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
   const marks = createMarks(memory, (mfn) => {
     cpu.beforeStore(mfn);
   });
-  const clock = createClock(() => cpu.vcpus.reduce((sum, v) => sum + v.get('icount'), 0n));
+  const clock = createClock(retiredOf(memory));
   const ring = memory.bytes.subarray(
     memory.layout.reserve,
     memory.layout.reserve + memory.layout.reserveSize,
   );
-  const trace = createTrace(ring, clock, (vcpu, call) => hv.get().namesOf(vcpu, call));
+  let naming: ((nr: number) => NamedBy) | undefined;
+  const trace = createTrace(
+    ring,
+    clock,
+    (vcpu, call) => hv.get().namesOf(vcpu, call),
+    (nr) => (naming ??= namingOf(hv.get().hypercalls))(nr),
+  );
   const hypervisor = createHypervisor({
     cpu,
     clock,

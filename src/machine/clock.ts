@@ -5,6 +5,8 @@
 export interface MachineClock {
   /** Nanoseconds since the machine was made. */
   now(): bigint;
+  /** The time at which so many instructions of all vCPUs have retired, if no more idle time is skipped till then. */
+  at(retired: bigint): bigint;
   /** Retired guest instructions of all vCPUs. */
   retired(): bigint;
   /** Jump forward to an absolute time; earlier times are ignored. */
@@ -20,9 +22,11 @@ export interface ClockState {
 /** @param retired sum of the vCPUs' instruction counts, exact also inside a run */
 export function createClock(retired: () => bigint): MachineClock {
   let skipped = 0n;
-  const now = (): bigint => retired() + skipped;
+  const at = (count: bigint): bigint => count + skipped;
+  const now = (): bigint => at(retired());
   return {
     now,
+    at,
     retired,
     skipTo(time) {
       const ahead = time - now();

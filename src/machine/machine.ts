@@ -341,21 +341,16 @@ export function createMachine(parts: MachineParts): Machine {
 
     /** Deliver what is pending to `v`, let it run, and have the hypervisor see to what came of it. */
     function enter(v: GuestVcpu, end: bigint): Outcome {
-      const rip = v.cpu.get('rip');
-      const rsp = v.cpu.get('rsp');
+      const skipping = stepping && detour === undefined && until.skipUpcalls !== false && counts(v);
+      const rip = skipping ? v.cpu.get('rip') : 0n;
+      const rsp = skipping ? v.cpu.get('rsp') : 0n;
       if (deliveryDue) {
         const delivered = hypervisor.deliverPending(v);
         if (delivered !== 'run') return delivered;
         deliveryDue = false;
         turns++;
       }
-      if (
-        stepping &&
-        detour === undefined &&
-        until.skipUpcalls !== false &&
-        counts(v) &&
-        v.cpu.get('rip') !== rip
-      ) {
+      if (skipping && v.cpu.get('rip') !== rip) {
         detour = { vcpu: v, rip, rsp };
         applyBreakpoints();
       }
@@ -376,7 +371,7 @@ export function createMachine(parts: MachineParts): Machine {
         skipCurrent = false;
       }
       const from = v.cpu.get('icount');
-      const at = v.cpu.get('rip');
+      const at = remaining === 1n ? v.cpu.get('rip') : 0n;
       const exit = v.cpu.run(from + limit);
       const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
       // What the hypervisor emulated counts too.

@@ -1,4 +1,4 @@
-import type { Hypervisor, GuestVcpu } from '../hypervisor/types';
+import type { Declaration, Hypervisor, GuestVcpu } from '../hypervisor/types';
 import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
 import type { MachineClock } from './clock';
@@ -51,12 +51,51 @@ export interface TraceState {
 /** What the trace asks of the hypervisor: the names a completed call answers to (`mmu_update`, `mmu_update.normal`, …). */
 type Names = (vcpu: GuestVcpu, call: Call) => readonly string[];
 
-/** @param memory the ring's bytes, a multiple of the record size, in the machine's shared memory */
-export function createTrace(memory: Uint8Array, clock: MachineClock, names: Names): Trace {
+/** Its number alone (it has no sub-operations), that and the command in its first argument, or guest memory. */
+export type NamedBy = 'number' | 'register' | 'memory';
+
+/** @returns what decides the names of the calls of each number */
+export function namingOf(declarations: readonly Declaration[]): (nr: number) => NamedBy {
+  const nowhere = (): undefined => undefined;
+  const of = ({ ops, select }: Declaration): NamedBy => {
+    const [op] = ops;
+    if (op === undefined) return 'number';
+    return select([BigInt(op.cmd), 0n, 0n, 0n, 0n, 0n], nowhere).length > 0 ? 'register' : 'memory';
+  };
+  const known = new Map(declarations.map((d) => [d.nr, of(d)]));
+  return (nr) => known.get(nr) ?? 'memory';
+}
+
+/** What a call counts for. */
+interface Counters {
+  readonly call: Count;
+  readonly ops: readonly Count[];
+}
+
+/** Distinct calls whose names are remembered; a guest that makes up more starts it afresh. */
+const REMEMBERED = 1024;
+const COMMAND = 0xffff_ffffn;
+const NO_COMMAND = -1;
+/** Names counted one by one; numbers that a guest makes up could be any number of them. */
+const MOST_NAMES = 1024;
+const OTHERS = 'others';
+
+/**
+ * @param memory the ring's bytes, a multiple of the record size, in the machine's shared memory
+ * @param namedBy what decides which names a call of that number has
+ */
+export function createTrace(
+  memory: Uint8Array,
+  clock: MachineClock,
+  names: Names,
+  namedBy: (nr: number) => NamedBy = () => 'memory',
+): Trace {
   const capacity = Math.floor(memory.length / TRACE_RECORD_SIZE);
   if (capacity === 0)
     throw new RangeError(`a trace ring of ${memory.length.toString()} bytes holds no record`);
   const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+  const u64 = new BigUint64Array(memory.buffer, memory.byteOffset, memory.byteLength >> 3);
+  const u32 = new Uint32Array(memory.buffer, memory.byteOffset, memory.byteLength >> 2);
   /** Name of the error and reason of the calls that were refused, by slot. */
   const refusals: (Refusal | undefined)[] = new Array<Refusal | undefined>(capacity);
   let next = 0;
@@ -66,12 +105,46 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
   let ops = new Map<string, Count>();
   let traps = new Map<string, number>();
 
-  const count = (into: Map<string, Count>, name: string, refused: boolean): void => {
+  const counter = (into: Map<string, Count>, name: string): Count => {
     let c = into.get(name);
-    if (c === undefined) into.set(name, (c = { count: 0, refused: 0 }));
+    if (c !== undefined) return c;
+    if (into.size >= MOST_NAMES && name !== OTHERS) return counter(into, OTHERS);
+    into.set(name, (c = { count: 0, refused: 0 }));
+    return c;
+  };
+  const count = (c: Count, refused: boolean): void => {
     c.count++;
     if (refused) c.refused++;
   };
+
+  /** By number, then by command. */
+  const remembered = new Map<number, Map<number, Counters>>();
+  let remembering = 0;
+
+  const find = (vcpu: GuestVcpu, call: Call): Counters => {
+    const [name, ...subOperations] = names(vcpu, call);
+    return {
+      call: counter(calls, name ?? `#${call.nr.toString()}`),
+      ops: subOperations.map((op) => counter(ops, op)),
+    };
+  };
+
+  function countersOf(vcpu: GuestVcpu, call: Call): Counters {
+    const by = namedBy(call.nr);
+    if (by === 'memory') return find(vcpu, call);
+    const key = by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
+    let known = remembered.get(call.nr);
+    if (known === undefined) remembered.set(call.nr, (known = new Map()));
+    let found = known.get(key);
+    if (found === undefined) {
+      if (remembering++ >= REMEMBERED) {
+        remembered.clear();
+        remembering = 0;
+      }
+      known.set(key, (found = find(vcpu, call)));
+    }
+    return found;
+  }
 
   const first = (): number => Math.min(next, Math.max(0, highest - capacity));
 
@@ -107,15 +180,18 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
       if (!sink.enabled) return;
       const slot = next % capacity;
       const at = slot * TRACE_RECORD_SIZE;
-      view.setBigUint64(at + AT.retired, clock.retired(), true);
-      view.setBigUint64(at + AT.time, clock.now(), true);
-      view.setBigUint64(at + AT.rip, call.rip, true);
-      view.setBigUint64(at + AT.result, BigInt.asUintN(64, call.result ?? 0n), true);
-      for (let i = 0; i < 6; i++) view.setBigUint64(at + AT.args + 8 * i, call.args[i] ?? 0n, true);
-      view.setUint32(at + AT.nr, call.nr, true);
-      view.setUint16(at + AT.domain, vcpu.domain.id, true);
-      view.setUint16(at + AT.vcpu, vcpu.id, true);
-      view.setUint8(at + AT.depth, call.depth);
+      const retired = clock.retired();
+      const q = at >> 3;
+      u64[q + AT.retired / 8] = retired;
+      u64[q + AT.time / 8] = clock.at(retired);
+      u64[q + AT.rip / 8] = call.rip;
+      // The array keeps the low 64 bits.
+      u64[q + AT.result / 8] = call.result ?? 0n;
+      const { args } = call;
+      for (let i = 0; i < 6; i++) u64[q + AT.args / 8 + i] = args[i] ?? 0n;
+      u32[(at + AT.nr) >> 2] = call.nr;
+      u32[(at + AT.domain) >> 2] = vcpu.domain.id | (vcpu.id << 16);
+      memory[at + AT.depth] = call.depth;
       let ranges = 0;
       let p = at + AT.captured;
       for (const range of call.captured) {
@@ -128,15 +204,15 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
         p += RANGE_HEADER + bytes.length;
         ranges++;
       }
-      view.setUint8(at + AT.ranges, ranges);
+      memory[at + AT.ranges] = ranges;
       const refused = call.errno !== undefined || call.reason !== undefined;
       refusals[slot] = refused ? { errno: call.errno, reason: call.reason } : undefined;
       next++;
       if (next > highest) highest = next;
 
-      const [name, ...subOperations] = names(vcpu, call);
-      count(calls, name ?? `#${call.nr.toString()}`, refused);
-      for (const op of subOperations) count(ops, op, refused);
+      const counters = countersOf(vcpu, call);
+      count(counters.call, refused);
+      for (const op of counters.ops) count(op, refused);
     },
 
     trap(_vcpu, name) {
@@ -184,6 +260,8 @@ export function createTrace(memory: Uint8Array, clock: MachineClock, names: Name
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
       next = state.next;
+      remembered.clear();
+      remembering = 0;
       calls = structuredCopy(state.calls);
       ops = structuredCopy(state.ops);
       traps = new Map(state.traps);
