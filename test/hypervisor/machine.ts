@@ -75,12 +75,14 @@ export function testMachine(
     readonly vcpus?: number;
     readonly kernel?: KernelInput;
     readonly ramdisk?: Uint8Array;
+    /** Instead of the fake one. */
+    readonly processor?: (frames: number, vcpus: number) => FakeCpu;
   } = {},
 ): TestMachine {
   const memory = options.memory ?? DEFAULT_MEMORY;
   const count = options.domains ?? 1;
   const vcpus = options.vcpus ?? 1;
-  const cpu = fakeCpu(
+  const cpu = (options.processor ?? fakeCpu)(
     machineFramesFor(Array.from({ length: Math.max(count, 1) }, () => memory)),
     Math.max(count, 1) * vcpus,
   );
