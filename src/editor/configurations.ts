@@ -28,9 +28,11 @@ export const configurationProvider: vscode.DebugConfigurationProvider = {
     const configuration = { ...given, ...withFolder(given, folder?.uri.fsPath, path) };
     const problem = launchProblem(configuration, vscode.workspace.isTrusted);
     if (problem === undefined) return configuration;
-    const choices = ['Debug the Sample Guest', ...(vscode.workspace.isTrusted ? [] : ['Manage Trust'])];
-    const choice = await vscode.window.showErrorMessage(problem, { modal: true }, ...choices);
-    if (choice === 'Debug the Sample Guest') return sampleConfiguration;
+    const choice = await vscode.window.showErrorMessage(
+      problem,
+      { modal: true },
+      ...(vscode.workspace.isTrusted ? [] : ['Manage Trust']),
+    );
     if (choice === 'Manage Trust') await vscode.commands.executeCommand('workbench.trust.manage');
     return undefined;
   },

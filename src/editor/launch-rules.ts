@@ -49,14 +49,14 @@ export function withFolder(
 
 /**
  * Why a configuration is not launched, with what helps against it; undefined when it may be. An untrusted
- * workspace chooses no file that is booted or read: there only the bundled sample runs.
+ * workspace chooses no file that is booted or read. VS Code asks for trust before it gets here; this holds it to that.
  */
 export function launchProblem(given: LaunchArguments, trusted: boolean): string | undefined {
   const named = FILES.filter((name) => given[name] !== undefined);
   if (!trusted && named.length > 0) {
     return (
       `This workspace is not trusted, and its launch configuration names a file (${named.join(', ')}). ` +
-      'Trust the workspace to boot it; the bundled sample guest can be debugged without that.'
+      'Trust the workspace to boot it.'
     );
   }
   const empty = named.find((name) => given[name] === '');

@@ -18,8 +18,9 @@ import { startServer } from './server';
 const root = path.join(__dirname, '..', '..');
 const MINUTE = 60_000;
 
-/** What the sample says first; see media/samples/first-hypercall/main.c. */
-const GREETING = 'first-hypercall: a paravirtualized guest on';
+/** Of what the sample prints: when its console is open, and at its end; see media/samples/first-hypercall. */
+const GREETING = 'console: PV console ring open';
+const FAREWELL = 'first-hypercall: done';
 
 function packageExtension(): void {
   const made = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/package.ts'], {
@@ -122,22 +123,24 @@ describe('in the workbench', function () {
       frames.some((frame) => frame.includes('guest_main')),
       frames.join('\n'),
     );
+    assert.ok((await at.terminal()).includes(GREETING));
     const variables = await eventually('arguments', at.variables, (list) =>
       list.some((v) => /^count/.test(v)),
     );
     assert.match(variables.join('\n'), /^Hypercall/m);
     await at.shot('3-mmu-update');
-    assert.ok(await leaves.first().isVisible(), 'what was expanded is still so');
+    for (const title of ['Variables', 'Call Stack']) await at.collapse(title);
+    await leaves.first().waitFor();
 
     // Without the breakpoint, to the end.
     await update.locator('.monaco-custom-toggle').click();
     await rows(breakpoints, 'hypercall:mmu_update').waitFor({ state: 'detached' });
     await at.debug('continue');
     await at.ended();
-    assert.match(
-      await eventually('greeting', at.terminal, (text) => text.includes(GREETING)),
-      /machine is gone/,
+    const gone = await eventually('the last words', at.terminal, (text) =>
+      text.includes('The machine is gone'),
     );
+    assert.ok(gone.includes(FAREWELL), gone);
     await at.shot('4-the-end');
   });
 
@@ -151,6 +154,16 @@ describe('in the workbench', function () {
     await at.ended();
   });
 
+  it('a kernel that is not there is named', async () => {
+    const at = await open({ name: 'mine', kernel: 'build/kernel.elf' });
+    await at.start();
+    const dialog = at.page.locator('.monaco-dialog-box');
+    await dialog.waitFor();
+    await at.shot('5-no-such-kernel');
+    assert.match(await dialog.innerText(), /kernel: cannot read '.*build\/kernel\.elf'.*no such file/s);
+    assert.match(await dialog.innerText(), /launch\.json/);
+  });
+
   it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
     const at = await open({ name: 'grub', kernel: guestPath('grub', this) });
     await at.start();
@@ -160,7 +173,8 @@ describe('in the workbench', function () {
     await at.page.keyboard.type('echo typed here\n', { delay: 20 });
     await eventually('an answer', at.terminal, (text) => /^typed here/m.test(text));
     await at.page.keyboard.type('help\n', { delay: 20 });
-    await at.shot('5-grub');
+    await eventually('the list of commands', at.terminal, (text) => /^rmmod MODULE/m.test(text));
+    await at.shot('6-grub');
     await at.debug('stop');
     await at.ended();
   });
