@@ -156,6 +156,8 @@ const reservedDomains: Names = {
   DOMID_IDLE: 0x7fff,
 };
 export const domid = enumOf(u16, reservedDomains, 'domid_t');
+/** mmu_update's foreigndom: a domid_t, and above it one for the page table's owner or 0 (xen.h). */
+export const domidPair = enumOf(u32, reservedDomains, 'unsigned int');
 
 /** How many elements of an array a decoded tree shows. */
 const SHOWN_ELEMENTS = 32;
@@ -320,7 +322,8 @@ function composite<F extends Fields>(
       const children = entries
         .filter(([key]) => visible.includes(key))
         .map(([key, type]) => type.decode(key, value[key], inner));
-      const text = children.map((c) => `${c.name}=${c.text}`).join(' ');
+      const said = children.filter((c) => c.text !== '');
+      const text = said.map((c) => `${c.name}=${c.text}`).join(' ');
       return { name: label, type: name, text: text.length > 160 ? `${text.slice(0, 157)}…` : text, children };
     },
   };

@@ -24,7 +24,6 @@ export type EventPort = Brand<number, 'EventPort'>;
 /** grant_ref_t (grant_table.h). */
 export type GrantRef = Brand<number, 'GrantRef'>;
 
-export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 4096;
 
 /** SDM vol. 3 §4.1.4: MAXPHYADDR is at most 52, hence at most 40 bits of frame number. */
@@ -60,5 +59,3 @@ export const isCanonical = (va: GuestVa): boolean => BigInt.asUintN(64, BigInt.a
 
 export const frameToMachine = (frame: Mfn): MachineAddress => (frame * PAGE_SIZE) as MachineAddress;
 export const machineToFrame = (address: MachineAddress): Mfn => Math.floor(address / PAGE_SIZE) as Mfn;
-export const frameToPseudo = (frame: Pfn): PseudoPhysical => (frame * PAGE_SIZE) as PseudoPhysical;
-export const pseudoToFrame = (address: PseudoPhysical): Pfn => Math.floor(address / PAGE_SIZE) as Pfn;

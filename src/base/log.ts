@@ -29,5 +29,3 @@ export function createLog(sink: LogSink, source: string, threshold: LogLevel = '
     child: (name) => createLog(sink, `${source}/${name}`, threshold),
   };
 }
-
-export const silentLog: Log = createLog(() => undefined, '');

@@ -32,7 +32,6 @@ export type VecBinary =
   | `i32x4.${'add' | 'sub' | 'mul' | 'eq' | 'gt_s' | 'dot_i16x8_s' | 'extmul_low_i16x8_s' | 'extmul_high_i16x8_s' | 'extmul_low_i16x8_u' | 'extmul_high_i16x8_u'}`
   | `i64x2.${'add' | 'sub' | 'extmul_low_i32x4_u' | 'extmul_high_i32x4_u'}`
   | `v128.${'and' | 'or' | 'xor' | 'andnot'}`;
-export type VecUnary = 'v128.not' | 'i8x16.bitmask' | 'i16x8.bitmask' | 'i32x4.bitmask' | 'i64x2.bitmask';
 /** Lane shifts by a run-time count that is already known to be below the lane width. */
 export type VecShift = `${'i16x8' | 'i32x4' | 'i64x2'}.${'shl' | 'shr_s' | 'shr_u'}`;
 

@@ -92,7 +92,7 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
       address('kernel stack', state.kernelSp),
       address(state.kernelMode ? 'GS base of the user' : 'GS base of the kernel', state.shadowGs),
     ]),
-    group('virtual IRQs', '', virqs(v)),
+    group('virtual IRQs', `${virqs(v).length} bound`, virqs(v)),
     leaf('VM assists', 'flags', assistNames(domain.state.vmAssist), domain.state.vmAssist),
     vcpu_runstate_info.decode('run state', runstateOf(core, v), {}),
     group('domain', `d${domain.id} ${domain.name}`, [

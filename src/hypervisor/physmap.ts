@@ -17,9 +17,3 @@ export function forgetPhysical(core: Core, domain: Domain | undefined, mfn: numb
   const p2m = domain?.state.p2m;
   if (p2m !== undefined && old < BigInt(p2m.length) && p2m[Number(old)] === mfn) p2m[Number(old)] = -1;
 }
-
-/** Machine frame of a pseudo-physical one, if the domain has it. */
-export function machineFrame(domain: Domain, pfn: number): number | undefined {
-  const mfn = domain.state.p2m[pfn];
-  return mfn === undefined || mfn < 0 ? undefined : mfn;
-}

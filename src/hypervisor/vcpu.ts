@@ -8,7 +8,6 @@ import type { GuestVcpu } from './types';
 /** Flat selectors of a 64-bit guest (arch-x86/xen-x86_64.h). */
 export const FLAT_KERNEL_CS = 0xe033n;
 export const FLAT_KERNEL_SS = 0xe02bn;
-export const FLAT_USER_CS32 = 0xe023n;
 
 const RUN_STATES: readonly RunState[] = ['running', 'runnable', 'blocked', 'offline'];
 export const runStateNumber = (run: RunState): number => RUN_STATES.indexOf(run);

@@ -6,7 +6,7 @@
  * The rest of Xen's slots are empty here: nothing of this hypervisor lives in the guest's address space.
  */
 import { DOMID } from '../abi/domains';
-import { INVALID_M2P_ENTRY, PTE, makePte } from '../abi/mmu';
+import { PTE, makePte } from '../abi/mmu';
 import { FIRST_XEN_SLOT, LAST_XEN_SLOT } from '../abi/mmu';
 import { PAGE_SIZE, type DomainId, type Mfn } from '../base/branded';
 import { RESERVED_DESCRIPTORS } from './descriptors';
@@ -141,6 +141,3 @@ const structuredCopy = (
   areas: Readonly<Record<number, { readonly l3: number; readonly l1s: readonly number[] }>>,
 ): Record<number, { readonly l3: number; readonly l1s: readonly number[] }> =>
   Object.fromEntries(Object.entries(areas).map(([id, a]) => [id, { l3: a.l3, l1s: [...a.l1s] }]));
-
-/** @see INVALID_M2P_ENTRY */
-export const isValidPfn = (pfn: bigint): boolean => pfn !== INVALID_M2P_ENTRY;

@@ -12,7 +12,9 @@ export function formatValue(v: DecodedValue): string {
     if (children.length > shown.length) shown.push(`+${(children.length - shown.length).toString()} more`);
     return `[${shown.join(', ')}]`;
   }
-  return `{${children.map((c) => `${c.name}=${formatValue(c)}`).join(', ')}}`;
+  // A union's members mean nothing to some commands; then it has no text.
+  const said = children.map((c) => [c.name, formatValue(c)] as const).filter(([, text]) => text !== '');
+  return `{${said.map(([name, text]) => `${name}=${text}`).join(', ')}}`;
 }
 
 /** `event_channel_op.bind_virq` */

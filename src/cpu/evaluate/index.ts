@@ -77,15 +77,6 @@ function reset(outcome: Outcome): void {
   outcome.exit = undefined;
 }
 
-/** Runs until icount reaches `limit`, or something leaves. */
-export function evaluateUntil(machine: Machine, vcpu: Vcpu, limit: bigint): Exit {
-  while (vcpu.get('icount') < limit) {
-    const exit = evaluateOne(machine, vcpu);
-    if (exit !== EXIT.LIMIT) return exit;
-  }
-  return EXIT.LIMIT;
-}
-
 const NO_ERROR_CODE = 0xffffffff;
 
 function leave(vcpu: Vcpu, fault: GuestFault): Exit {

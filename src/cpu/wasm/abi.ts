@@ -70,9 +70,6 @@ export const SLOT_COUNT = 1 << 15;
 /** Access kinds of the page walk. */
 export const ACCESS = { READ: 0, WRITE: 1, FETCH: 2 } as const;
 
-/** How a fault names its segment: argument of the slow paths. */
-export const SEG = { NONE: 0, STACK: 1 } as const;
-
 /** Addresses, in the shared linear memory, of what generated code needs besides the vCPU. Words of the globals page. */
 export const GLOBALS = {
   /** Lowest page is left unused, so that address 0 means "none". */

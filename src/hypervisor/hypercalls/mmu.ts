@@ -1,7 +1,7 @@
 /** Page tables (xen/arch/x86/mm.c: do_mmu_update, do_mmuext_op, do_update_va_mapping). */
 import { hex } from '../../abi/decoded';
 import { DOMID } from '../../abi/domains';
-import { arrayOf, domid, optional, pointer, u32, ulong, vaddr } from '../../abi/layout';
+import { arrayOf, domid, domidPair, optional, pointer, u32, ulong, vaddr } from '../../abi/layout';
 import {
   MMU,
   MMUEXT,
@@ -130,7 +130,7 @@ export const mmu_update = batch({
     ureqs: arrayOf(mmuUpdate, 'count'),
     count: u32,
     pdone: optional(pointer(u32)),
-    foreigndom: u32,
+    foreigndom: domidPair,
   },
   element: mmuUpdate,
   pointer: ({ ureqs }) => ureqs,
