@@ -1,10 +1,10 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { formatSummary, formatWalk } from '../machine/format';
-import type { TraceSummary, Walk } from '../machine/target';
+import { formatCall, formatSummary, formatWalk } from '../machine/format';
+import type { TraceRecord, TraceSummary, Walk } from '../machine/target';
 import type { CliHost } from './index';
 import { inlineClient, type InlineClient } from './inline-client';
 
-/** Hypercall that the demo stops at: the guest asks for a change of a page table it can no longer write. */
+/** Hypercall that the demo stops at: the guest asks for a change of a page table that it may not write itself. */
 const STOP_AT = 'hypercall:mmu_update';
 const STEPS = 3;
 
@@ -39,7 +39,8 @@ async function session(client: InlineClient): Promise<void> {
     pathFormat: 'path',
   });
   const launched = client.request('launch', {});
-  await client.event('initialized');
+  // A launch that fails says so instead.
+  await Promise.race([client.event('initialized'), launched]);
   await client.request('setFunctionBreakpoints', { breakpoints: [{ name: STOP_AT }] });
   await client.request('configurationDone');
   await launched;
@@ -47,14 +48,12 @@ async function session(client: InlineClient): Promise<void> {
   const threadId = await stopped(client, 'stopped');
   await show(client, threadId);
 
-  title(`step ${STEPS.toString()} instructions`);
+  title('step: the hypercall returns, then instruction by instruction');
   for (let i = 0; i < STEPS; i++) {
     await client.request('stepIn', { threadId, granularity: 'instruction' });
     await client.event('stopped');
     const [frame] = await stack(client, threadId, 1);
-    out(
-      `  ${frame?.instructionPointerReference ?? ''}  ${await instructionAt(client, frame)}   in ${frame?.name ?? '?'}`,
-    );
+    out(`  ${addressOf(frame)}  ${(await instructionAt(client, frame)).padEnd(16)} in ${frame?.name ?? '?'}`);
   }
 
   title('go on to the end');
@@ -64,7 +63,14 @@ async function session(client: InlineClient): Promise<void> {
   await ended;
 
   title('the hypercall trace');
-  out(formatSummary(revive<TraceSummary>(await client.request('hyperstep/traceSummary'))));
+  const summary = revive<TraceSummary>(await client.request('hyperstep/traceSummary'));
+  out(formatSummary(summary));
+
+  title('what Xen refused, and why');
+  const { records } = revive<{ readonly records: readonly TraceRecord[] }>(
+    await client.request('hyperstep/trace', { from: 0, count: summary.total }),
+  );
+  for (const { call } of records) if (call.errno !== undefined) out(`  ${formatCall(call)}`);
   await client.request('disconnect');
 
   title('the same in VS Code');
@@ -78,6 +84,10 @@ async function stopped(client: InlineClient, event: 'stopped'): Promise<number> 
   out(`\nstopped: ${body.description ?? body.reason}${body.text === undefined ? '' : ` — ${body.text}`}`);
   return body.threadId ?? 1;
 }
+
+/** The address alone: the reference also names its space. */
+const addressOf = (frame: DebugProtocol.StackFrame | undefined): string =>
+  /0x[0-9a-f]+$/.exec(frame?.instructionPointerReference ?? '')?.[0] ?? '';
 
 const stack = async (
   client: InlineClient,
@@ -113,7 +123,7 @@ async function show(client: InlineClient, threadId: number): Promise<void> {
   const frames = await stack(client, threadId);
   frames.forEach((f, i) => {
     const where = f.source?.name === undefined ? '' : `  ${f.source.name}:${f.line.toString()}`;
-    out(`  #${i.toString()} ${(f.instructionPointerReference ?? '').padEnd(20)} ${f.name}${where}`);
+    out(`  #${i.toString()} ${addressOf(f).padEnd(18)} ${f.name}${where}`);
   });
 
   title('arguments');

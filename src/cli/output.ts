@@ -2,7 +2,7 @@
 export interface Output {
   /** Resolves when there is room for more, or nobody reads any more. */
   write(data: string | Uint8Array): Promise<void>;
-  onClosed(listener: () => void): void;
+  readonly onClosed: (listener: () => void) => void;
 }
 
 const outputs = new Map<NodeJS.WritableStream, Output>();

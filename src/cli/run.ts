@@ -123,8 +123,7 @@ export async function runToEnd({
         };
       if (happened.interrupted)
         return { ended: 'interrupted', status: STATUS.LIMIT, message: 'stopped from the keyboard' };
-      if (happened.closed)
-        return { ended: 'interrupted', status: STATUS.LIMIT, message: '' };
+      if (happened.closed) return { ended: 'interrupted', status: STATUS.LIMIT, message: '' };
       const end = endOf(stop);
       if (end !== undefined) return end;
     }

@@ -62,7 +62,7 @@ export function openTerminal(stdin: NodeJS.ReadStream | undefined, out: Output):
   }
   return {
     write(bytes) {
-      out.write(bytes);
+      void out.write(bytes);
     },
     onInput(listener) {
       input = listener;

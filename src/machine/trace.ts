@@ -57,10 +57,10 @@ export type NamedBy = 'number' | 'register' | 'memory';
 /** @returns what decides the names of the calls of each number */
 export function namingOf(declarations: readonly Declaration[]): (nr: number) => NamedBy {
   const nowhere = (): undefined => undefined;
-  const of = ({ ops, select }: Declaration): NamedBy => {
-    const [op] = ops;
+  const of = (d: Declaration): NamedBy => {
+    const [op] = d.ops;
     if (op === undefined) return 'number';
-    return select([BigInt(op.cmd), 0n, 0n, 0n, 0n, 0n], nowhere).length > 0 ? 'register' : 'memory';
+    return d.select([BigInt(op.cmd), 0n, 0n, 0n, 0n, 0n], nowhere).length > 0 ? 'register' : 'memory';
   };
   const known = new Map(declarations.map((d) => [d.nr, of(d)]));
   return (nr) => known.get(nr) ?? 'memory';
@@ -134,7 +134,7 @@ export function createTrace(
     if (by === 'memory') return find(vcpu, call);
     const key = by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
     let known = remembered.get(call.nr);
-    if (known === undefined) remembered.set(call.nr, (known = new Map()));
+    if (known === undefined) remembered.set(call.nr, (known = new Map<number, Counters>()));
     let found = known.get(key);
     if (found === undefined) {
       if (remembering++ >= REMEMBERED) {

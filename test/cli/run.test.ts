@@ -60,7 +60,9 @@ describe('hyperstep run', function () {
   it('boots the sample when nothing else is named: console on standard output, Xen on standard error, status 0', async () => {
     const { status, stdout, stderr } = await hyperstep('run');
     assert.equal(status, 0, stderr);
-    assert.ok(stdout.startsWith('console: PV console ring open') && stdout.endsWith('first-hypercall: done\r\n'));
+    assert.ok(
+      stdout.startsWith('console: PV console ring open') && stdout.endsWith('first-hypercall: done\r\n'),
+    );
     assert.match(stderr, /\(machine\/xen\) d1 \(first-hypercall\): poweroff/);
   });
 
@@ -97,7 +99,15 @@ describe('hyperstep run', function () {
 
   it('ends a looping guest with status 3 after so many seconds', async () => {
     const started = Date.now();
-    const { run, summary } = await summarized('run', HOSTILE, ...small, '--cmdline', 'mode=loop', '--timeout', '0.5');
+    const { run, summary } = await summarized(
+      'run',
+      HOSTILE,
+      ...small,
+      '--cmdline',
+      'mode=loop',
+      '--timeout',
+      '0.5',
+    );
     assert.equal(run.status, 3);
     assert.equal(summary.ended, 'timeout');
     assert.ok(summary.wallMilliseconds >= 400 && Date.now() - started < 30_000);
@@ -127,7 +137,10 @@ describe('hyperstep run', function () {
     assert.match(summary.stateHash, /^[0-9a-f]{16}$/);
     const mmuext = summary.hypercalls.find(({ name }) => name === 'mmuext_op');
     assert.ok(mmuext !== undefined && mmuext.refused === 1);
-    assert.ok(mmuext.ops.some(({ name, refused }) => /pin_l1/i.test(name) && refused === 1), JSON.stringify(mmuext));
+    assert.ok(
+      mmuext.ops.some(({ name, refused }) => /pin_l1/i.test(name) && refused === 1),
+      JSON.stringify(mmuext),
+    );
     assert.ok(summary.traps.some(({ name, count }) => name === 'page-fault' && count > 0));
     assert.equal((await summarized('run', ...small)).summary.stateHash, summary.stateHash, 'twice the same');
   });
@@ -147,13 +160,25 @@ describe('hyperstep run', function () {
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     it(`ends with status 3 at ${signal}`, async () => {
-      const run = start('run', HOSTILE, ...small, '--cmdline', 'mode=loop', '--quiet', '--json', file('interrupted.json'));
+      const run = start(
+        'run',
+        HOSTILE,
+        ...small,
+        '--cmdline',
+        'mode=loop',
+        '--quiet',
+        '--json',
+        file('interrupted.json'),
+      );
       await run.shown('').then(() => new Promise((resolve) => setTimeout(resolve, 1500)));
       run.kill(signal);
       const { status, stderr } = await run.finished;
       assert.equal(status, 3, stderr);
       assert.match(stderr, /stopped from the keyboard/);
-      assert.equal((JSON.parse(readFileSync(file('interrupted.json'), 'utf8')) as Summary).ended, 'interrupted');
+      assert.equal(
+        (JSON.parse(readFileSync(file('interrupted.json'), 'utf8')) as Summary).ended,
+        'interrupted',
+      );
     });
   }
 });
@@ -166,7 +191,8 @@ describe('hyperstep trace', function () {
     assert.equal(status, 0, stderr);
     const lines = stdout.trimEnd().split('\n');
     assert.ok(lines.length > 100);
-    for (const line of lines) assert.match(line, /^ *\d+ d1v0 0x[0-9a-f]+ ( {2})?[a-z_]+(\.\w+)?\(.*\) = -?\d+/);
+    for (const line of lines)
+      assert.match(line, /^ *\d+ d1v0 0x[0-9a-f]+ ( {2})?[a-z_]+(\.\w+)?\(.*\) = -?\d+/);
     assert.ok(
       lines.some((l) => / = -16 EBUSY \(.{20,}\)$/.test(l)),
       'refusals have their reason',
@@ -179,7 +205,15 @@ describe('hyperstep trace', function () {
     const records = stdout
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as { seq: number; retired: string; rip: string; call: { name: string; args: object[] } });
+      .map(
+        (line) =>
+          JSON.parse(line) as {
+            seq: number;
+            retired: string;
+            rip: string;
+            call: { name: string; args: object[] };
+          },
+      );
     assert.ok(records.length > 100);
     records.forEach((r, i) => {
       assert.equal(r.seq, i);

@@ -89,7 +89,7 @@ export async function hyperstep(...args: string[]): Promise<Finished> {
 export async function inProcess(...args: string[]): Promise<Pick<Finished, 'status' | 'stdout' | 'stderr'>> {
   const said = { stdout: '', stderr: '' };
   const streams = ['stdout', 'stderr'] as const;
-  const originals = streams.map((name) => process[name].write);
+  const originals = streams.map((name) => process[name].write.bind(process[name]));
   for (const name of streams) {
     process[name].write = (data: string | Uint8Array): boolean => {
       said[name] += typeof data === 'string' ? data : Buffer.from(data).toString('latin1');

@@ -56,7 +56,8 @@ describe('mutated images', function () {
       for (let i = 0; i < count; i++) {
         const bytes = Uint8Array.from(sample);
         const changes = 1 + random.below(most);
-        for (let n = 0; n < changes; n++) bytes[random.below(size)] = random.below(4) === 0 ? 0xff : random.below(256);
+        for (let n = 0; n < changes; n++)
+          bytes[random.below(size)] = random.below(4) === 0 ? 0xff : random.below(256);
         await boot(bytes, `mutant ${i} ${where}`, tally);
       }
       assert.ok(tally.ran > 10, JSON.stringify([...tally.ends]));

@@ -91,7 +91,7 @@ for (const { name, memory, to, pieces, stops } of cases) {
     for (const piece of pieces) {
       it(`in pieces of ${piece} instructions`, async () => {
         const run = await make();
-        for (let n = to / 2n; n < to; ) {
+        for (let n = to / 2n; n < to;) {
           n += piece;
           await runTo(run.target, n > to ? to : n);
         }

@@ -64,12 +64,21 @@ describe('GRUB for Xen', function () {
 
     it('help lists the commands', async () => {
       const { answer } = await type(grub, 'help');
-      for (const command of ['boot', 'echo [-e|-n] STRING', 'halt', 'ls [-l|-h|-a] [FILE ...]', 'set [ENVVAR=VALUE]'])
+      for (const command of [
+        'boot',
+        'echo [-e|-n] STRING',
+        'halt',
+        'ls [-l|-h|-a] [FILE ...]',
+        'set [ENVVAR=VALUE]',
+      ])
         assert.ok(answer.includes(command), `${command} is not in:\n${answer}`);
     });
 
     it('help of a command explains it', async () => {
-      assert.match((await type(grub, 'help echo')).answer, /Usage: echo \[-e\|-n\] STRING\nDisplay a line of text\./);
+      assert.match(
+        (await type(grub, 'help echo')).answer,
+        /Usage: echo \[-e\|-n\] STRING\nDisplay a line of text\./,
+      );
     });
 
     it('ls shows the devices it has: none but its own memory', async () => {
@@ -109,7 +118,10 @@ describe('GRUB for Xen', function () {
 
     it('halt ends the domain with a poweroff', async () => {
       const { stop } = await type(grub, 'halt');
-      assert.deepEqual([stop.reason.kind, 'reason' in stop.reason && stop.reason.reason], ['shutdown', 'poweroff']);
+      assert.deepEqual(
+        [stop.reason.kind, 'reason' in stop.reason && stop.reason.reason],
+        ['shutdown', 'poweroff'],
+      );
     });
   });
 

@@ -32,16 +32,24 @@ describe('the sample guest', () => {
   after(() => run.target.dispose());
 
   it('powers off', () => {
-    assert.deepEqual([stop.reason.kind, 'reason' in stop.reason && stop.reason.reason], ['shutdown', 'poweroff']);
+    assert.deepEqual(
+      [stop.reason.kind, 'reason' in stop.reason && stop.reason.reason],
+      ['shutdown', 'poweroff'],
+    );
   });
 
   it('prints line by line what it prints on real Xen', () => {
     const text = run.console();
     assert.ok(text.endsWith('\r\n'), 'the last line is ended by CR LF');
     const lines = text.slice(0, -2).split('\r\n');
-    assert.ok(!lines.join('').includes('\r') && !lines.join('').includes('\n'), 'lines are ended by CR LF alone');
+    assert.ok(
+      !lines.join('').includes('\r') && !lines.join('').includes('\n'),
+      'lines are ended by CR LF alone',
+    );
     assert.ok(patterns.length > 20, `${EXPECTED} has lines`);
-    patterns.forEach(({ line, pattern }, i) => assert.match(lines[i] ?? '(nothing)', pattern, `line ${i + 1}: ${line}`));
+    patterns.forEach(({ line, pattern }, i) =>
+      assert.match(lines[i] ?? '(nothing)', pattern, `line ${i + 1}: ${line}`),
+    );
     assert.equal(lines.length, patterns.length);
   });
 
@@ -65,7 +73,10 @@ describe('the sample guest', () => {
       const declaration = declared.get(call.name);
       assert.ok(declaration, `record ${seq}: ${call.name}`);
       assert.ok(
-        declaration.ops.length === 0 || call.op !== undefined || call.errno !== undefined || call.name === 'mmu_update',
+        declaration.ops.length === 0 ||
+          call.op !== undefined ||
+          call.errno !== undefined ||
+          call.name === 'mmu_update',
         `record ${seq}: ${call.name} without its sub-operation`,
       );
       assert.notEqual(call.result, undefined, `record ${seq}: ${call.name} has no result`);
@@ -80,7 +91,9 @@ describe('the sample guest', () => {
 
   it('shows each refusal with its error and its reason', async () => {
     const refused = (await wholeTrace(run.target)).filter(({ call }) => call.errno !== undefined);
-    const told = refused.map(({ call }) => `${call.name}${call.op === undefined ? '' : `.${call.op}`} ${call.errno}`);
+    const told = refused.map(
+      ({ call }) => `${call.name}${call.op === undefined ? '' : `.${call.op}`} ${call.errno}`,
+    );
     for (const expected of [
       'mmuext_op.pin_l1_table EINVAL',
       'update_va_mapping EBUSY',
@@ -93,10 +106,19 @@ describe('the sample guest', () => {
       );
     for (const { seq, call } of refused) {
       assert.ok((call.reason ?? '').length > 10, `record ${seq}: ${call.name} ${call.errno} has no reason`);
-      assert.ok(BigInt.asIntN(64, call.result ?? 0n) < 0n, `record ${seq}: ${call.name} ${call.errno} returned ${call.result}`);
+      assert.ok(
+        BigInt.asIntN(64, call.result ?? 0n) < 0n,
+        `record ${seq}: ${call.name} ${call.errno} returned ${call.result}`,
+      );
     }
-    const negative = (await wholeTrace(run.target)).filter(({ call }) => BigInt.asIntN(64, call.result ?? 0n) < 0n);
-    assert.deepEqual(negative.map(({ seq }) => seq), refused.map(({ seq }) => seq), 'every negative result is a named refusal');
+    const negative = (await wholeTrace(run.target)).filter(
+      ({ call }) => BigInt.asIntN(64, call.result ?? 0n) < 0n,
+    );
+    assert.deepEqual(
+      negative.map(({ seq }) => seq),
+      refused.map(({ seq }) => seq),
+      'every negative result is a named refusal',
+    );
   });
 
   it('shows the entries of a multicall as calls of their own', async () => {

@@ -5,7 +5,16 @@ import { createEmbeddedTarget } from '../../src/machine/embedded';
 import { connectTarget, serveTarget, type Port } from '../../src/machine/rpc';
 import { machineHost } from '../../src/host/node';
 import type { DomainConfig, StopPoint } from '../../src/machine/target';
-import { SAMPLE, domain, machineOf, runTo, watch, watched, wholeTrace, type Watched } from '../support/machines';
+import {
+  SAMPLE,
+  domain,
+  machineOf,
+  runTo,
+  watch,
+  watched,
+  wholeTrace,
+  type Watched,
+} from '../support/machines';
 
 const config: DomainConfig = domain(SAMPLE);
 const make = (): Promise<Watched> => watch(config);
@@ -69,7 +78,7 @@ describe('a run', function () {
       // One instruction at a time through the part where most happens; that is slow.
       const fine = slice < 10 ? 20_000n : half;
       await runTo(run.target, half - fine);
-      for (let n = half - fine; n < half; ) {
+      for (let n = half - fine; n < half;) {
         n += BigInt(slice);
         await runTo(run.target, n > half ? half : n);
       }
@@ -291,4 +300,3 @@ function channel(): [Port, Port] {
   });
   return [end(port1), end(port2)];
 }
-

@@ -17,7 +17,13 @@ function memory(): PhysicalMemory {
   };
 }
 
-function setup(): { store(mfn: number, value: number): void; at(mfn: number): number; told: number[]; marks: ReturnType<typeof createMarks>; mem: PhysicalMemory } {
+function setup(): {
+  store(mfn: number, value: number): void;
+  at(mfn: number): number;
+  told: number[];
+  marks: ReturnType<typeof createMarks>;
+  mem: PhysicalMemory;
+} {
   const mem = memory();
   const told: number[] = [];
   const marks = createMarks(mem, (mfn) => told.push(mfn));
@@ -57,7 +63,14 @@ describe('marks', () => {
     assert.equal(m.at(3), 0);
     m.store(3, 99);
     const d = m.marks.take();
-    for (const [mark, value] of [[c, 2], [a, 0], [b, 1], [d, 99], [c, 2]] as const) { // prettier-ignore
+    for (const [mark, value] of [
+      [c, 2],
+      [a, 0],
+      [b, 1],
+      [d, 99],
+      [c, 2],
+    ] as const) {
+      // prettier-ignore
       m.marks.restore(mark);
       assert.equal(m.at(3), value);
     }

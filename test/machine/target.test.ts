@@ -71,8 +71,7 @@ describe('stops', () => {
     const { target, stop } = await stoppedAt([
       { kind: 'hypercall', id: 3, name: 'mmu_update', when: 'entry' },
     ]);
-    assert.equal(stop.reason.kind, 'hypercall');
-    if (stop.reason.kind !== 'hypercall') return;
+    assert.ok(stop.reason.kind === 'hypercall', stop.reason.kind);
     assert.deepEqual(
       [stop.reason.ids, stop.reason.when, stop.reason.call.name],
       [[3], 'entry', 'mmu_update'],

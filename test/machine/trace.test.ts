@@ -52,7 +52,12 @@ describe('trace', () => {
 
   it('cuts captured memory at the end of the record', () => {
     const trace = make();
-    add(trace, 1, { captured: [{ address: 0n, bytes: new Uint8Array(1000).fill(7) }, { address: 9n, bytes: Uint8Array.of(1) }] });
+    add(trace, 1, {
+      captured: [
+        { address: 0n, bytes: new Uint8Array(1000).fill(7) },
+        { address: 9n, bytes: Uint8Array.of(1) },
+      ],
+    });
     add(trace, 2);
     const { captured } = trace.read(viewer, 0).call as unknown as Call;
     assert.equal(captured.length, 1);
@@ -116,7 +121,12 @@ describe('trace', () => {
   });
 
   it('does not grow with the numbers a guest makes up', () => {
-    const trace = createTrace(new Uint8Array(TRACE_RECORD_SIZE), clock, (_v, c) => [`hypercall_${c.nr}`], () => 'number');
+    const trace = createTrace(
+      new Uint8Array(TRACE_RECORD_SIZE),
+      clock,
+      (_v, c) => [`hypercall_${c.nr}`],
+      () => 'number',
+    );
     for (let nr = 0; nr < 5000; nr++) trace.hypercall(vcpu, call(0, { nr }));
     const { total, calls } = trace.summary();
     assert.equal(total, 5000);
@@ -151,7 +161,11 @@ describe('names of hypercalls', () => {
         const first = by === 'number' || random.chance(4) ? random.wild() : BigInt(op?.cmd ?? 0);
         const names = (high: bigint, read: typeof memory | (() => undefined)): string[] =>
           declaration.select(args(BigInt.asUintN(32, first) | (high << 32n)), read).map(({ name }) => name);
-        assert.deepEqual(names(0n, memory), names(BigInt(random.below(2 ** 31)), () => undefined), declaration.name);
+        assert.deepEqual(
+          names(0n, memory),
+          names(BigInt(random.below(2 ** 31)), () => undefined),
+          declaration.name,
+        );
       }
     }
   });
