@@ -25,6 +25,7 @@ const required = [
   'dist/cli.js',
   'dist/interpret.wasm',
   'dist/iced_x86_bg.wasm',
+  'media/icon.png',
 ];
 
 /** What may be there. The sample guests go out with their sources, for those are what one steps through. */

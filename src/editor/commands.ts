@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import type { HyperstepRequests } from '../dap/protocol';
 import { sampleConfiguration } from './configurations';
 import type { GuestConsoles } from './consoles';
+import { frameText } from './rows/frame-text';
 import type { Requester } from './rows/row';
 import type { Views } from './views';
 
@@ -20,8 +21,7 @@ const pickOf = ({
 }: Walk['levels'][number]): vscode.QuickPickItem => ({
   label: `L${level}[${index}] ${entry}`,
   description: flags.join(' '),
-  detail:
-    mfn === undefined ? 'not present' : `mfn 0x${mfn.toString(16)}${frame === undefined ? '' : `: ${frame}`}`,
+  detail: mfn === undefined ? 'not present' : frameText(mfn, frame),
 });
 
 /** Asks for an address (a number, a register, a symbol) and shows its walk, a level a line. */

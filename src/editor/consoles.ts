@@ -71,7 +71,10 @@ export function guestConsoles(sessions: Sessions): GuestConsoles {
 
   /** The console that this output belongs to; a session that writes to it for the first time takes it over. */
   const consoleOf = ({ session, domain }: ConsoleOutput): Console => {
-    const key = `${session.name}:${domain}`;
+    const shared = `${session.name}:${domain}`;
+    const owner = consoles.get(shared)?.session;
+    // Two at once of the same name do not share one.
+    const key = owner === undefined || owner === session ? shared : `${shared}:${session.id}`;
     const name = `${session.name} · d${domain} console`;
     const found: Console = consoles.get(key) ?? {
       name,

@@ -63,6 +63,8 @@ export function startBrowser(library: string, executable: string, home: string):
       // Root has no user namespaces to sandbox with; the only page it opens is ours.
       '--no-sandbox',
       '--disable-gpu',
+      // Containers have little of it.
+      '--disable-dev-shm-usage',
       '--disable-quic',
       '--no-first-run',
       '--disable-background-networking',

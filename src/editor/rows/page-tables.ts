@@ -1,5 +1,6 @@
 import type { HyperstepRequests } from '../../dap/protocol';
 import type { Changes } from './changes';
+import { frameText } from './frame-text';
 import type { Requester, Row, RowModel } from './row';
 import { escapeMarkdown } from './row';
 
@@ -21,10 +22,9 @@ function tooltip(e: Entry, level: number): string {
     ['virtual', `\`${e.virtual}\``],
     ['entry', `\`${e.entry}\``],
     ['flags', escapeMarkdown(e.flags.join(' '))],
-    ['machine frame', `mfn ${hex(e.mfn)}`],
     ['pseudo-physical', e.pfn === undefined ? 'none' : `pfn ${hex(e.pfn)}`],
     ['owner', escapeMarkdown(e.owner)],
-    ['frame', escapeMarkdown(e.frame)],
+    ['frame', escapeMarkdown(frameText(e.mfn, e.frame))],
   ];
   return [
     `**L${level} entry ${e.index}**${e.run > 1 ? ` and the ${e.run - 1} after it` : ''}`,
@@ -34,10 +34,6 @@ function tooltip(e: Entry, level: number): string {
     ...facts.map(([name, value]) => `| ${name} | ${value} |`),
   ].join('\n');
 }
-
-/** A hypervisor's words for a frame may begin with its number. */
-const frameText = (e: Entry): string =>
-  e.frame.startsWith('mfn ') ? e.frame : `mfn ${hex(e.mfn)} (${e.frame})`;
 
 function iconOf(e: Entry): string {
   if (e.table) return 'list-tree';
@@ -64,7 +60,7 @@ export function pageTables(
       const level = LEVELS - above.length;
       return entries.map((e): PageTableRow => {
         const flags = e.flags.join(' ');
-        const target = `${e.pfn === undefined ? '' : `pfn ${hex(e.pfn)} · `}${frameText(e)}`;
+        const target = `${e.pfn === undefined ? '' : `pfn ${hex(e.pfn)} · `}${frameText(e.mfn, e.frame)}`;
         const label = `${e.virtual}${e.run > 1 ? ` × ${e.run}` : ''}`;
         const path = [...above, e.index];
         const isChanged = changed.has(`${e.index}`);
