@@ -25,6 +25,7 @@ export const GNTTABOP = {
 } as const; // prettier-ignore
 export const GTF = {
   permit_access: 1, accept_transfer: 2, transitive: 3, type_mask: 3, readonly: 4, reading: 8, writing: 16,
+  transfer_committed: 4, transfer_completed: 8,
   PWT: 32, PCD: 64, PAT: 128, sub_page: 256,
 } as const; // prettier-ignore
 export const GNTST = {
@@ -39,13 +40,14 @@ export const GNTTAB_NR_RESERVED_ENTRIES = 8;
 export const GRANTS_PER_FRAME = 512;
 
 const status = enumOf(i16, GNTST, 'grant_status');
-const mapFlags = flagsOf(u32, {
+export const GNTMAP = {
   GNTMAP_device_map: 1,
   GNTMAP_host_map: 2,
   GNTMAP_readonly: 4,
   GNTMAP_application_map: 8,
   GNTMAP_contains_pte: 16,
-});
+} as const;
+const mapFlags = flagsOf(u32, GNTMAP);
 export const GNTCOPY_source_gref = 1;
 export const GNTCOPY_dest_gref = 2;
 

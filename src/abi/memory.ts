@@ -14,6 +14,7 @@ import {
   ulong,
   vaddr,
 } from './layout';
+import { physdev_pci_device } from './physdev';
 
 export const XENMEM = {
   XENMEM_increase_reservation: 0, XENMEM_decrease_reservation: 1, XENMEM_maximum_ram_page: 2,
@@ -101,6 +102,14 @@ export const xen_vnuma_topology_info = struct('xen_vnuma_topology_info', {
   vdistance: pointer(u32),
   vcpu_to_vnode: pointer(u32),
   vmemrange: vaddr,
+});
+
+export const XENMEM_RDM_ALL = 1;
+export const xen_reserved_device_memory_map = struct('xen_reserved_device_memory_map', {
+  flags: hex32,
+  nr_entries: u32,
+  buffer: vaddr,
+  dev: physdev_pci_device,
 });
 
 /** One entry as the BIOS call INT 15h, EAX=E820h returns it: 20 bytes, unaligned (memory.h; ACPI 6.4 §15.1). */

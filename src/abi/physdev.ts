@@ -1,5 +1,6 @@
 /** physdev_op (physdev.h). */
 import { array, domid, hex32, i32, mfnType, struct, u16, u32, u64, u8, ulong, vaddr } from './layout';
+import type { Fields, Struct } from './layout';
 
 export const PHYSDEVOP = {
   PHYSDEVOP_IRQ_UNMASK_NOTIFY: 4, PHYSDEVOP_irq_status_query: 5, PHYSDEVOP_set_iopl: 6,
@@ -54,4 +55,15 @@ export const physdev_pci_device_add = struct('physdev_pci_device_add', {
   flags: hex32,
   physfn: array(u8, 2),
 });
+/** struct physdev_op (before 3.2): the command stands before the structure, which begins at its alignment, 8. */
+const compat = <F extends Fields>(
+  name: string,
+  fields: F,
+): Struct<{ cmd: typeof u32; pad: typeof u32 } & F> =>
+  struct(`physdev_op.u.${name}`, { cmd: u32, pad: u32, ...fields });
+export const physdev_op_set_iopl = compat('set_iopl', { iopl: u32 });
+export const physdev_op_set_iobitmap = compat('set_iobitmap', { bitmap: vaddr, nr_ports: u32 });
+export const physdev_op_irq_status_query = compat('irq_status_query', { irq: u32, flags: hex32 });
+export const physdev_op_apic = compat('apic_op', { apic_physbase: ulong, reg: u32, value: hex32 });
+export const physdev_op_irq = compat('irq_op', { irq: u32, vector: u32 });
 export const physdev_dbgp_op = struct('physdev_dbgp_op', { op: u8, bus: u8, pci: physdev_pci_device });

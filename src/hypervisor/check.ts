@@ -1,7 +1,8 @@
 /**
  * The invariants of the frame table, checked against a scan of everything that refers to frames. What must hold:
  * a frame's counts are exactly the uses that can be found, no frame is both writable and a table of any kind,
- * and no table maps a frame of another owner.
+ * and no table maps a frame of another
+ * owner, except for a grant that the domain has a handle for.
  */
 import { hex } from '../abi/decoded';
 import { DOMID } from '../abi/domains';
@@ -11,12 +12,17 @@ import { FRAME_FLAG, FRAME_TYPE, FRAME_TYPE_NAMES, FREE } from './frames';
 import { isGuestSlot, isTable } from './pagetypes';
 import type { FrameType } from './frames';
 
+const mapKey = (domain: number, mfn: number, writable: boolean): string =>
+  `d${domain}: mfn ${hex(mfn)} ${writable ? 'writable' : 'read-only'}`;
+
 /** @returns what is wrong, in words; empty when all is well */
 export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | 'backend'>): string[] {
   const { frames, memory } = core;
   const wrong: string[] = [];
   const refs = new Uint32Array(frames.count);
   const types = new Uint32Array(frames.count);
+  /** Entries that map grants, by domain, frame and rights. */
+  const granted = new Map<string, number>();
   const say = (mfn: number, text: string): void => {
     if (wrong.length < 100) wrong.push(`${frames.describe(mfn)}: ${text}`);
   };
@@ -63,10 +69,42 @@ export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | '
             ? FRAME_TYPE.writable
             : undefined
           : ((type - 1) as FrameType);
-      use(target, as, `entry ${i} of ${frames.describe(mfn)}`, owner);
+      const by = `entry ${i} of ${frames.describe(mfn)}`;
+      if (type === FRAME_TYPE.l1 && (entry & PTE.GNTTAB) !== 0n) {
+        const writable = as !== undefined;
+        const key = mapKey(owner, target, writable);
+        granted.set(key, (granted.get(key) ?? 0) + 1);
+        const granter = core.domains
+          .get(owner)
+          ?.state.maptrack.find(
+            (m) =>
+              m?.host === true &&
+              m.mfn === target &&
+              m.writable === writable &&
+              m.domain === frames.owner[target],
+          )?.domain;
+        if (granter === undefined) say(target, `${by} maps it as a grant, but no handle of d${owner} does`);
+        use(target, as, by, granter ?? owner);
+        continue;
+      }
+      use(target, as, by, owner);
     }
   }
   for (const domain of core.domains.values()) {
+    const handles = new Map<string, number>();
+    domain.state.maptrack.forEach((m, handle) => {
+      if (m === undefined) return;
+      const as = m.writable ? FRAME_TYPE.writable : undefined;
+      if (m.device) use(m.mfn, as, `handle ${handle} of d${domain.id}`, m.domain);
+      const key = mapKey(domain.id, m.mfn, m.writable);
+      if (m.host) handles.set(key, (handles.get(key) ?? 0) + 1);
+    });
+    // The guest may have lost entries; more of them than handles it cannot have.
+    for (const [key, entries] of granted) {
+      if (key.startsWith(`d${domain.id}:`) && entries > (handles.get(key) ?? 0)) {
+        wrong.push(`${key}: ${entries} entries map it as a grant, ${handles.get(key) ?? 0} handles`);
+      }
+    }
     for (const v of domain.vcpus) {
       const { kernelTable, userTable, gdtFrames, ldtPages, infoRegistered, infoFrame, initialised, fifo } =
         v.state;

@@ -1,5 +1,6 @@
 /** The end of a domain, and things that concern all of it. */
 import type { Core } from './core';
+import { releaseMappings } from './grantmaps';
 import type { ShutdownReason } from './state';
 import type { Domain } from './types';
 import { setRunState } from './vcpu';
@@ -10,6 +11,14 @@ export function shutdown(core: Core, domain: Domain, reason: ShutdownReason, tex
   domain.state.shutdown = reason;
   if (reason === 'crash') domain.state.crashText = text;
   for (const v of domain.vcpus) setRunState(core, v, 'offline');
+  if (reason !== 'suspend') {
+    // This may be the end of a domain because of a defect in its very tables.
+    try {
+      releaseMappings(core, domain);
+    } catch (error) {
+      core.log.error(`d${domain.id}: its grant mappings cannot be dropped: ${String(error)}`);
+    }
+  }
   core.log.info(`d${domain.id} (${domain.name}): ${reason}${text === '' ? '' : `: ${text}`}`);
   core.observer.shutdown?.(domain, reason, text);
 }

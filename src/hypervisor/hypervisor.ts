@@ -132,7 +132,12 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
       }
     },
     nextDeadline: () => nextDeadline(core),
-    expireTimers: () => expireTimers(core),
+    expireTimers: () => {
+      const alive = [...core.domains.values()].filter((d) => d.state.shutdown === undefined);
+      expireTimers(core);
+      // A watchdog ends a domain while none of its vCPUs runs.
+      for (const domain of alive) if (domain.state.shutdown !== undefined) backend.domainGone(domain);
+    },
     cpuid: (cpu, leaf, subleaf) => {
       const v = vcpuFor(core, cpu);
       return v === undefined ? options.cpuid(leaf, subleaf) : guestCpuid(core, v, leaf, subleaf);

@@ -61,8 +61,7 @@ export interface PageTypeHooks {
  */
 const ALLOWED =
   PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
-const GNTTAB = 1n << 62n;
-const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL) | GNTTAB) & ~0x000f_ffff_ffff_f000n;
+const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL) | PTE.GNTTAB) & ~0x000f_ffff_ffff_f000n;
 const DISALLOWED = BigInt.asUintN(64, ~ALLOWED) & ~0x000f_ffff_ffff_f000n;
 
 const levelType = (level: Level): FrameType => level;

@@ -35,6 +35,18 @@ export function releaseFrame(core: Core, domain: Domain, mfn: number): string | 
   return undefined;
 }
 
+/** @returns why a frame cannot be taken from its owner (steal_page): something refers to it, or it is not theirs */
+export function whyNotStolen(core: Core, domain: Domain, mfn: number): string | undefined {
+  const { owner, refs, flags } = core.frames;
+  if (mfn >= core.frames.count || owner[mfn] !== domain.id) {
+    return `${core.frames.describe(mfn)} does not belong to d${domain.id}`;
+  }
+  const f = flags[mfn] ?? 0;
+  return refs[mfn] !== 1 || (f & FRAME_FLAG.ALLOCATED) === 0 || (f & FRAME_FLAG.LENT) !== 0
+    ? `${core.frames.describe(mfn)} is still mapped or used: only frames nobody uses can be exchanged`
+    : undefined;
+}
+
 /**
  * Takes frames that nothing refers to but their owner, and replaces them by `extents` runs of 2^order fresh ones
  * (steal_page). All or nothing.
@@ -47,18 +59,10 @@ export function stealFrames(
   order: number,
   done: (bases: readonly number[]) => void,
 ): void {
-  const { owner, refs, flags } = core.frames;
+  const { flags } = core.frames;
   for (const mfn of frames) {
-    if (mfn >= core.frames.count || owner[mfn] !== domain.id) {
-      fail('EINVAL', `${core.frames.describe(mfn)} does not belong to d${domain.id}`);
-    }
-    const f = flags[mfn] ?? 0;
-    if (refs[mfn] !== 1 || (f & FRAME_FLAG.ALLOCATED) === 0 || (f & FRAME_FLAG.LENT) !== 0) {
-      fail(
-        'EINVAL',
-        `${core.frames.describe(mfn)} is still mapped or used: only frames nobody uses can be exchanged`,
-      );
-    }
+    const why = whyNotStolen(core, domain, mfn);
+    if (why !== undefined) fail('EINVAL', why);
   }
   if (new Set(frames).size !== frames.length) fail('EINVAL', 'a frame is named twice');
   const bases: number[] = [];

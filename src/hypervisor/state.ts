@@ -178,6 +178,19 @@ export interface FifoQueues {
   readonly tails: number[];
 }
 
+/** A handle of map_grant_ref. It is in use while one of its two mappings is. */
+export interface MappedGrant {
+  readonly domain: DomainId;
+  readonly ref: number;
+  readonly mfn: number;
+  readonly writable: boolean;
+  /** Mapped by an entry of the domain's tables, and whether that was named by the entry's own address. */
+  host: boolean;
+  readonly containsPte: boolean;
+  /** Mapped for devices: the handle itself holds the frame. */
+  device: boolean;
+}
+
 export interface DomainState {
   /** Frames the domain may own at most (max_pages) and owns now (tot_pages). */
   maxPages: number;
@@ -199,9 +212,13 @@ export interface DomainState {
   eoiFrame: Mfn | undefined;
   /** Global VIRQs: port by VIRQ number. */
   globalVirqs: Record<number, number>;
+  /** Absolute system time (ns) at which each of the watchdogs shuts the domain down; undefined: not in use. */
+  watchdogs: (bigint | undefined)[];
   grantVersion: 1 | 2;
   grantFrames: Mfn[];
   grantMaxFrames: number;
+  /** Grants of others that the domain has mapped, by handle (Xen: the maptrack). */
+  maptrack: (MappedGrant | undefined)[];
   /** Machine frame of each pseudo-physical frame, −1 for none: the inverse of the M2P for this domain. */
   p2m: Int32Array;
 }

@@ -1,6 +1,7 @@
-/** Timers of vCPUs: one-shot and periodic (VIRQ_TIMER), and the end of a poll. */
+/** Timers of vCPUs: one-shot and periodic (VIRQ_TIMER), and the end of a poll; and the watchdogs of domains. */
 import { VIRQ } from '../abi/events';
 import type { Core } from './core';
+import { shutdown } from './domain';
 import { raiseVirq } from './events';
 import type { GuestVcpu } from './types';
 import { wake } from './vcpu';
@@ -17,6 +18,8 @@ export function nextDeadline(core: Core): bigint | undefined {
   let first: bigint | undefined;
   for (const domain of core.domains.values()) {
     if (domain.state.shutdown !== undefined) continue;
+    for (const at of domain.state.watchdogs)
+      if (at !== undefined && (first === undefined || at < first)) first = at;
     for (const v of domain.vcpus) {
       for (const at of deadlines(v)) if (first === undefined || at < first) first = at;
     }
@@ -28,6 +31,11 @@ export function expireTimers(core: Core): void {
   const now = core.now();
   for (const domain of core.domains.values()) {
     if (domain.state.shutdown !== undefined) continue;
+    const bitten = domain.state.watchdogs.findIndex((at) => at !== undefined && at <= now);
+    if (bitten >= 0) {
+      shutdown(core, domain, 'watchdog', `watchdog ${bitten + 1} was not set again in time`);
+      continue;
+    }
     for (const v of domain.vcpus) expire(core, v, now);
   }
 }

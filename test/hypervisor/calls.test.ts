@@ -21,9 +21,16 @@ import {
 } from '../../src/abi/grant';
 import { vcpu_info } from '../../src/abi/info';
 import { chars, u32, u64, ulong } from '../../src/abi/layout';
-import { XENMEM, xen_memory_map, xen_memory_reservation } from '../../src/abi/memory';
+import {
+  XENMEM,
+  XENMEM_RDM_ALL,
+  xen_memory_map,
+  xen_memory_reservation,
+  xen_reserved_device_memory_map,
+} from '../../src/abi/memory';
+import { PHYSDEVOP, physdev_op_set_iobitmap, physdev_op_set_iopl } from '../../src/abi/physdev';
 import { multicall_entry, PTE, makePte } from '../../src/abi/mmu';
-import { sched_poll, sched_shutdown } from '../../src/abi/sched';
+import { SCHEDOP, sched_poll, sched_shutdown, sched_watchdog } from '../../src/abi/sched';
 import {
   VCPUOP,
   vcpu_guest_context,
@@ -162,6 +169,35 @@ describe('scheduling and time', () => {
       assert.equal(m.call('sched_op', 2, SCRATCH).outcome, 'shutdown');
       assert.equal(m.domain.state.shutdown, name);
     }
+  });
+
+  it('shuts down a domain whose watchdog is not set again in time', () => {
+    const m = testMachine();
+    const set = (id: number, timeout: number): ReturnType<typeof m.call> => {
+      m.put(sched_watchdog, { id, timeout });
+      return m.call('sched_op', SCHEDOP.SCHEDOP_watchdog, SCRATCH);
+    };
+    const second = 1_000_000_000n;
+    assert.equal(set(3, 1).errno, 'EINVAL');
+    assert.equal(set(1, 1).errno, 'EINVAL', 'not in use');
+    assert.equal(set(0, 2).result, 1n);
+    assert.equal(set(0, 5).result, 2n);
+    assert.equal(set(0, 1).errno, 'ENOSPC');
+    assert.equal(m.hv.nextDeadline(), m.now + 2n * second);
+    m.now += second;
+    assert.equal(set(1, 2).result, 0n);
+    assert.equal(m.hv.nextDeadline(), m.now + 2n * second);
+    assert.equal(set(1, 0).result, 0n);
+    const gone: number[] = [];
+    m.hv.backend.onShutdown((id) => gone.push(id));
+    m.now += 4n * second - 1n;
+    m.hv.expireTimers();
+    assert.equal(m.domain.state.shutdown, undefined);
+    m.now += 1n;
+    m.hv.expireTimers();
+    assert.equal(m.domain.state.shutdown, 'watchdog');
+    assert.deepEqual(gone, [m.domain.id], 'back ends hear of it');
+    assert.equal(m.hv.nextDeadline(), undefined);
   });
 
   it('brings up a second vCPU from its context', () => {
@@ -319,7 +355,7 @@ describe('grants', () => {
     for (const [ref, status, reason] of [
       [8, GNTST.GNTST_general_error, /for reading only/],
       [9, GNTST.GNTST_general_error, /it is for d5, not d0/],
-      [10, GNTST.GNTST_bad_page, /in use as L4/],
+      [10, GNTST.GNTST_general_error, /in use as L4/],
       [11, GNTST.GNTST_bad_page, /does not belong/],
       [12, GNTST.GNTST_general_error, /flags 0x0 do not permit/],
       [600, GNTST.GNTST_bad_gntref, /512 entries/],
@@ -364,6 +400,41 @@ describe('grants', () => {
 });
 
 describe('versions and small calls', () => {
+  it('knows physdev_op as it was before Xen 3.2', () => {
+    const m = testMachine();
+    m.put(physdev_op_set_iopl, { cmd: PHYSDEVOP.PHYSDEVOP_set_iopl, pad: 0, iopl: 3 });
+    assert.equal(m.call('physdev_op_compat', SCRATCH).result, 0n);
+    assert.equal(m.v.state.iopl, 3);
+    const map = { cmd: PHYSDEVOP.PHYSDEVOP_set_iobitmap, pad: 0, bitmap: 0x1234n, nr_ports: 65536 };
+    m.put(physdev_op_set_iobitmap, map);
+    assert.equal(m.call('physdev_op_compat', SCRATCH).result, 0n);
+    assert.deepEqual(m.v.state.ioBitmap, { address: 0x1234n, ports: 65536 });
+    m.put(physdev_op_set_iobitmap, { ...map, nr_ports: 65537 });
+    assert.equal(m.call('physdev_op_compat', SCRATCH).errno, 'EINVAL');
+    for (const [cmd, errno] of [
+      [PHYSDEVOP.PHYSDEVOP_apic_read, 'EPERM'],
+      [PHYSDEVOP.PHYSDEVOP_irq_status_query, 'EINVAL'],
+      [PHYSDEVOP.PHYSDEVOP_eoi, 'ENOSYS'],
+      [PHYSDEVOP.PHYSDEVOP_IRQ_UNMASK_NOTIFY, undefined],
+    ] as const) {
+      m.put(u32, cmd);
+      assert.equal(m.call('physdev_op_compat', SCRATCH).errno, errno);
+    }
+    assert.equal(m.call('physdev_op_compat', 0x5000n).errno, 'EFAULT');
+  });
+
+  it('has no device that reserves memory', () => {
+    const m = testMachine();
+    const zero = xen_reserved_device_memory_map.zero();
+    m.put(xen_reserved_device_memory_map, { ...zero, flags: XENMEM_RDM_ALL, nr_entries: 9 });
+    const cmd = XENMEM.XENMEM_reserved_device_memory_map;
+    assert.equal(m.call('memory_op', cmd, SCRATCH).result, 0n);
+    assert.equal(m.fetch(xen_reserved_device_memory_map, SCRATCH).nr_entries, 0);
+    m.put(xen_reserved_device_memory_map, { ...zero, flags: 2 });
+    assert.equal(m.call('memory_op', cmd, SCRATCH).errno, 'EINVAL');
+    assert.equal(m.call('memory_op', cmd | (1 << 6), SCRATCH).errno, 'EINVAL');
+  });
+
   it('says what it is', () => {
     const m = testMachine();
     assert.equal(m.call('xen_version', XENVER.XENVER_version, 0).result, 0x0004_0011n);

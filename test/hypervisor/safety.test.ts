@@ -14,6 +14,7 @@ import { checkFrames } from '../../src/hypervisor/check';
 import { walkTables } from '../../src/hypervisor/guest-memory';
 import type { GuestVcpu } from '../../src/hypervisor/types';
 import { seeded, type Random } from '../support/random';
+import { grantSteps } from './grant-steps';
 import { SCRATCH, VIRT_BASE, testMachine, type TestMachine } from './machine';
 
 const FLAGS = [PTE.RW, PTE.USER, PTE.ACCESSED, PTE.DIRTY, PTE.NX, 1n << 9n];
@@ -25,7 +26,13 @@ interface Step {
 }
 
 /** What a hostile kernel might try next. */
-function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number[]): () => Step {
+function attacker(
+  m: TestMachine,
+  v: GuestVcpu,
+  r: Random,
+  pool: readonly number[],
+  extra: readonly Step[] = [],
+): () => Step {
   const { core } = m;
   const owned = (): number => r.pick(pool);
   const anyFrame = (): number => {
@@ -141,7 +148,8 @@ function attacker(m: TestMachine, v: GuestVcpu, r: Random, pool: readonly number
     } },
     { name: 'vm_assist', run: () => done('vm_assist', r.below(2), r.pick([2, 32])) },
   ]; // prettier-ignore
-  return () => r.pick(steps);
+  const all = [...steps, ...extra];
+  return () => r.pick(all);
 }
 
 /** Where the region that the builder mapped shows a frame. */
@@ -160,7 +168,13 @@ function soak(seed: number, steps: number): Map<string, number> {
   const pools = vcpus.map(poolOf);
   // Each sees the other's frames, too.
   const attackers = vcpus.map((v, i) =>
-    attacker(m, v, r, [...(pools[i] ?? []), ...(pools[1 - i] ?? []).slice(0, 3)]),
+    attacker(
+      m,
+      v,
+      r,
+      [...(pools[i] ?? []), ...(pools[1 - i] ?? []).slice(0, 3)],
+      grantSteps(m, v, (vcpus[1 - i] ?? v).domain, r, pools[i] ?? []),
+    ),
   );
   const succeeded = new Map<string, number>();
   for (let n = 0; n < steps; n++) {
@@ -204,7 +218,8 @@ describe('safety of the frame table', function () {
     for (const name of [
       'map read-only', 'unmap', 'map anything', 'pin an own frame', 'unpin', 'fill a table', 'set an L4 entry',
       'machphys', 'clear page', 'copy page', 'new user base', 'set_gdt', 'update_descriptor', 'decrease', 'increase',
-      'populate', 'exchange', 'init_control', 'expand_array', 'vcpu_info',
+      'populate', 'exchange', 'init_control', 'expand_array', 'vcpu_info', 'map grant', 'unmap grant', 'replace grant',
+      'overwrite a grant entry', 'transfer',
     ]) assert.ok(reached.has(name), `no sequence ever managed: ${name}`); // prettier-ignore
   });
 });

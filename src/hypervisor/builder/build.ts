@@ -100,8 +100,10 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
     eoiFrame: undefined,
     globalVirqs: {},
     grantVersion: 1,
+    watchdogs: [],
     grantFrames: [],
     grantMaxFrames: MAX_GRANT_FRAMES,
+    maptrack: [],
     // Room for what ballooning may add later is the guest's affair; numbers beyond it are only not looked up.
     p2m: new Int32Array(layout.pages + 4096).fill(-1),
   };

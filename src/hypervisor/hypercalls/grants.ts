@@ -24,6 +24,7 @@ import { COST } from '../budget';
 import type { CallContext } from '../context';
 import { FRAME_TYPE } from '../frames';
 import { acquireGrant, growGrantTable, releaseGrant, swapGrants, type Access } from '../grants';
+import { mapGrantRef, transferFrame, unmapGrantRef, type Refused } from '../grantmaps';
 import { family, fail, opsOf } from '../hypercall';
 
 const args = { cmd: enumOf(u32, GNTTABOP, 'grant_table_op'), uop: pointer(), count: u32 };
@@ -35,6 +36,9 @@ function refuse(context: CallContext, status: number, reason: string): number {
   context.note(`${name}: ${reason}`);
   return status;
 }
+
+const statusOf = (context: CallContext, why: Refused | undefined): number =>
+  why === undefined ? GNTST.GNTST_okay : refuse(context, why.status, why.reason);
 
 const isSelf = ({ domain }: CallContext, id: number): boolean => id === DOMID.SELF || id === domain.id;
 
@@ -143,9 +147,29 @@ export const grant_table_op = family({
       name: 'map_grant_ref',
       cmd: GNTTABOP.GNTTABOP_map_grant_ref,
       struct: gnttab_map_grant_ref,
-      doc: 'mapping a grant of another guest into page tables is not implemented: back ends map on the hypervisor side',
+      out: ['status', 'handle', 'dev_bus_addr'],
+      run(context, a) {
+        const got = mapGrantRef(context, a);
+        if ('status' in got) {
+          a.status = refuse(context, got.status, got.reason);
+          return 0;
+        }
+        a.status = GNTST.GNTST_okay;
+        a.handle = got.handle;
+        a.dev_bus_addr = BigInt(got.mfn) << 12n;
+        return 0;
+      },
     }),
-    op({ name: 'unmap_grant_ref', cmd: GNTTABOP.GNTTABOP_unmap_grant_ref, struct: gnttab_unmap_grant_ref }),
+    op({
+      name: 'unmap_grant_ref',
+      cmd: GNTTABOP.GNTTABOP_unmap_grant_ref,
+      struct: gnttab_unmap_grant_ref,
+      out: ['status'],
+      run(context, a) {
+        a.status = statusOf(context, unmapGrantRef(context, { ...a, new_addr: 0n }));
+        return 0;
+      },
+    }),
     op({
       name: 'setup_table',
       cmd: GNTTABOP.GNTTABOP_setup_table,
@@ -184,7 +208,16 @@ export const grant_table_op = family({
       struct: gnttab_dump_table,
       refuse: ['ENOSYS', 'removed from Xen'],
     }),
-    op({ name: 'transfer', cmd: GNTTABOP.GNTTABOP_transfer, struct: gnttab_transfer }),
+    op({
+      name: 'transfer',
+      cmd: GNTTABOP.GNTTABOP_transfer,
+      struct: gnttab_transfer,
+      out: ['status'],
+      run(context, a) {
+        a.status = statusOf(context, transferFrame(context, a));
+        return 0;
+      },
+    }),
     op({
       name: 'copy',
       cmd: GNTTABOP.GNTTABOP_copy,
@@ -214,6 +247,11 @@ export const grant_table_op = family({
       name: 'unmap_and_replace',
       cmd: GNTTABOP.GNTTABOP_unmap_and_replace,
       struct: gnttab_unmap_and_replace,
+      out: ['status'],
+      run(context, a) {
+        a.status = statusOf(context, unmapGrantRef(context, { ...a, dev_bus_addr: 0n }));
+        return 0;
+      },
     }),
     op({
       name: 'set_version',

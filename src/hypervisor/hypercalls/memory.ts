@@ -8,6 +8,7 @@ import {
   MEMOP_CMD_MASK,
   MEMOP_EXTENT_SHIFT,
   XENMEM,
+  XENMEM_RDM_ALL,
   e820Entry,
   xen_add_to_physmap,
   xen_add_to_physmap_batch,
@@ -21,6 +22,7 @@ import {
   xen_memory_reservation,
   xen_pod_target,
   xen_remove_from_physmap,
+  xen_reserved_device_memory_map,
   xen_vnuma_topology_info,
 } from '../../abi/memory';
 import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from '../../abi/mmu';
@@ -259,7 +261,20 @@ export const memory_op = family({
       struct: xen_vnuma_topology_info,
       refuse: ['EOPNOTSUPP', 'the domain has no virtual NUMA topology'],
     }),
-    op({ name: 'reserved_device_memory_map', cmd: XENMEM.XENMEM_reserved_device_memory_map }),
+    op({
+      name: 'reserved_device_memory_map',
+      cmd: XENMEM.XENMEM_reserved_device_memory_map,
+      struct: xen_reserved_device_memory_map,
+      out: ['nr_entries'],
+      doc: 'no device of the machine reserves memory: the list is empty',
+      run(_context, a, { cmd }) {
+        if (cmd >>> MEMOP_EXTENT_SHIFT !== 0) return fail('EINVAL', 'this call has no extents to start at');
+        if ((a.flags & ~XENMEM_RDM_ALL) !== 0)
+          return fail('EINVAL', `flags ${hex(a.flags)}: only XENMEM_RDM_ALL is known`);
+        a.nr_entries = 0;
+        return 0;
+      },
+    }),
   ],
 });
 

@@ -13,6 +13,11 @@ import {
   physdev_manage_pci,
   physdev_manage_pci_ext,
   physdev_map_pirq,
+  physdev_op_apic,
+  physdev_op_irq,
+  physdev_op_irq_status_query,
+  physdev_op_set_iobitmap,
+  physdev_op_set_iopl,
   physdev_pci_device,
   physdev_pci_device_add,
   physdev_pci_mmcfg_reserved,
@@ -212,6 +217,7 @@ export const vm_assist = family({
 
 const physdevArgs = { cmd: enumOf(u32, PHYSDEVOP, 'physdev_op'), arg: pointer() };
 const physdev = opsOf('physdev_op', physdevArgs);
+const NO_INTERRUPTS = 'the domain has no physical interrupts';
 const NO_HARDWARE = 'an unprivileged domain without devices has no access to hardware';
 const denied = <F extends Fields>(
   name: keyof typeof PHYSDEVOP,
@@ -241,6 +247,21 @@ const eoiMap = (name: string, cmd: number): ReturnType<typeof physdev> =>
     },
   });
 
+function setIopl({ vcpu }: CallContext, { iopl }: { readonly iopl: number }): number {
+  if (iopl > 3) return fail('EINVAL', `IOPL ${iopl}: it is at most 3`);
+  vcpu.state.iopl = iopl;
+  return 0;
+}
+
+function setIoBitmap(
+  { vcpu }: CallContext,
+  { bitmap, nr_ports }: { readonly bitmap: bigint; readonly nr_ports: number },
+): number {
+  if (nr_ports > 65536) return fail('EINVAL', `${nr_ports} ports: there are 65536`);
+  vcpu.state.ioBitmap = { address: bitmap, ports: nr_ports };
+  return 0;
+}
+
 export const physdev_op = family({
   name: 'physdev_op',
   nr: 33,
@@ -253,38 +274,31 @@ export const physdev_op = family({
       name: 'set_iopl',
       cmd: PHYSDEVOP.PHYSDEVOP_set_iopl,
       struct: physdev_set_iopl,
-      run({ vcpu }, { iopl }) {
-        if (iopl > 3) return fail('EINVAL', `IOPL ${iopl}: it is at most 3`);
-        vcpu.state.iopl = iopl;
-        return 0;
-      },
+      run: setIopl,
     }),
     physdev({
       name: 'set_iobitmap',
       cmd: PHYSDEVOP.PHYSDEVOP_set_iobitmap,
       struct: physdev_set_iobitmap,
-      run({ vcpu }, { bitmap, nr_ports }) {
-        if (nr_ports > 65536) return fail('EINVAL', `${nr_ports} ports: there are 65536`);
-        vcpu.state.ioBitmap = { address: bitmap, ports: nr_ports };
-        return 0;
-      },
+      run: setIoBitmap,
     }),
     physdev({
       name: 'eoi',
       cmd: PHYSDEVOP.PHYSDEVOP_eoi,
       struct: physdev_eoi,
-      refuse: ['EINVAL', 'the domain has no physical interrupts'],
+      refuse: ['EINVAL', NO_INTERRUPTS],
     }),
     physdev({
       name: 'irq_status_query',
       cmd: PHYSDEVOP.PHYSDEVOP_irq_status_query,
       struct: physdev_irq_status_query,
-      refuse: ['EINVAL', 'the domain has no physical interrupts'],
+      refuse: ['EINVAL', NO_INTERRUPTS],
     }),
     physdev({
       name: 'irq_unmask_notify',
       cmd: PHYSDEVOP.PHYSDEVOP_IRQ_UNMASK_NOTIFY,
-      refuse: ['ENOSYS', 'obsolete since Xen 3.2'],
+      doc: NO_INTERRUPTS,
+      run: () => 0,
     }),
     denied('PHYSDEVOP_apic_read', physdev_apic),
     denied('PHYSDEVOP_apic_write', physdev_apic),
@@ -310,11 +324,68 @@ export const physdev_op = family({
   ],
 });
 
-export const physdev_op_compat = hypercall({
+const compatArgs = { op: pointer() };
+const compat = opsOf('physdev_op_compat', compatArgs);
+/** The command stands in the structure's first word. */
+const COMMAND_BYTES = 4;
+
+/** The few operations there were before 3.2; each does what physdev_op does (xen/arch/x86/compat.c). */
+export const physdev_op_compat = family({
   name: 'physdev_op_compat',
   nr: 19,
   doc: 'physdev.h struct physdev_op (before 3.2)',
-  args: { op: pointer() },
+  args: compatArgs,
+  cmd: ({ op }, memory) => {
+    const bytes = memory(op, COMMAND_BYTES);
+    return bytes === undefined
+      ? undefined
+      : new DataView(bytes.buffer, bytes.byteOffset, COMMAND_BYTES).getUint32(0, true);
+  },
+  pointer: ({ op }) => op,
+  ops: [
+    compat({
+      name: 'irq_unmask_notify',
+      cmd: PHYSDEVOP.PHYSDEVOP_IRQ_UNMASK_NOTIFY,
+      doc: NO_INTERRUPTS,
+      run: () => 0,
+    }),
+    compat({
+      name: 'irq_status_query',
+      cmd: PHYSDEVOP.PHYSDEVOP_irq_status_query,
+      struct: physdev_op_irq_status_query,
+      refuse: ['EINVAL', NO_INTERRUPTS],
+    }),
+    compat({
+      name: 'set_iopl',
+      cmd: PHYSDEVOP.PHYSDEVOP_set_iopl,
+      struct: physdev_op_set_iopl,
+      run: setIopl,
+    }),
+    compat({
+      name: 'set_iobitmap',
+      cmd: PHYSDEVOP.PHYSDEVOP_set_iobitmap,
+      struct: physdev_op_set_iobitmap,
+      run: setIoBitmap,
+    }),
+    compat({
+      name: 'apic_read',
+      cmd: PHYSDEVOP.PHYSDEVOP_apic_read,
+      struct: physdev_op_apic,
+      refuse: ['EPERM', NO_HARDWARE],
+    }),
+    compat({
+      name: 'apic_write',
+      cmd: PHYSDEVOP.PHYSDEVOP_apic_write,
+      struct: physdev_op_apic,
+      refuse: ['EPERM', NO_HARDWARE],
+    }),
+    compat({
+      name: 'alloc_irq_vector',
+      cmd: PHYSDEVOP.PHYSDEVOP_alloc_irq_vector,
+      struct: physdev_op_irq,
+      refuse: ['EPERM', NO_HARDWARE],
+    }),
+  ],
 });
 
 const pmuArgs = { op: enumOf(u32, XENPMU, 'xenpmu_op'), arg: pointer(xen_pmu_params) };

@@ -43,6 +43,30 @@ function yieldProcessor({ core, vcpu }: CallContext): number {
   return 0;
 }
 
+/** Timers of a domain that shut it down unless they are set again in time (domain_watchdog). */
+const WATCHDOGS = 2;
+const SECOND = 1_000_000_000n;
+
+function watchdog(
+  { core, domain }: CallContext,
+  { id, timeout }: { readonly id: number; readonly timeout: number },
+): number {
+  const { watchdogs } = domain.state;
+  const end = core.now() + BigInt(timeout) * SECOND;
+  if (id > WATCHDOGS) return fail('EINVAL', `watchdog ${id}: there are ${WATCHDOGS}`);
+  if (id === 0) {
+    for (let i = 0; i < WATCHDOGS; i++) {
+      if (watchdogs[i] !== undefined) continue;
+      watchdogs[i] = end;
+      return i + 1;
+    }
+    return fail('ENOSPC', `all ${WATCHDOGS} watchdogs are in use`);
+  }
+  if (watchdogs[id - 1] === undefined) return fail('EINVAL', `watchdog ${id} is not in use`);
+  watchdogs[id - 1] = timeout === 0 ? undefined : end;
+  return 0;
+}
+
 export const sched_op = family({
   name: 'sched_op',
   nr: 29,
@@ -111,7 +135,13 @@ export const sched_op = family({
         return 0;
       },
     }),
-    op({ name: 'watchdog', cmd: SCHEDOP.SCHEDOP_watchdog, struct: sched_watchdog }),
+    op({
+      name: 'watchdog',
+      cmd: SCHEDOP.SCHEDOP_watchdog,
+      struct: sched_watchdog,
+      doc: 'id 0 takes a timer (seconds) and returns its id; a timeout of 0 gives it back',
+      run: watchdog,
+    }),
     op({
       name: 'pin_override',
       cmd: SCHEDOP.SCHEDOP_pin_override,
