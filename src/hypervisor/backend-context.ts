@@ -71,6 +71,16 @@ export function createBackendSide(core: Core): BackendSide {
     if (granter !== undefined) releaseGrant(core, granter, ref, mfn, writable);
   }
 
+  /** A defect of a back end is its own affair: neither the guest nor the adapter ends by it. */
+  function call(what: string, listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      core.log.error(`defect of a back end, at ${what}: ${text}`);
+    }
+  }
+
   const subscribe = <T>(set: Set<T>, listener: T): { dispose(): void } => {
     set.add(listener);
     return { dispose: () => set.delete(listener) };
@@ -137,14 +147,20 @@ export function createBackendSide(core: Core): BackendSide {
           return;
         }
         const port = core.backend.pending.shift();
-        if (port !== undefined) for (const listener of [...(listeners.get(port) ?? [])]) listener();
+        if (port !== undefined) {
+          for (const listener of [...(listeners.get(port) ?? [])]) call(`an event on port ${port}`, listener);
+        }
       }
     },
     domainMade: (domain) => {
       for (const listener of [...made]) listener(connectionsOf(domain));
     },
     domainGone: (domain) => {
-      for (const listener of [...gone]) listener(domain.id);
+      for (const listener of [...gone]) {
+        call(`the end of d${domain.id}`, () => {
+          listener(domain.id);
+        });
+      }
     },
   };
 }

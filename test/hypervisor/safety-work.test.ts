@@ -205,3 +205,21 @@ describe('ports beyond the two-level ABI', () => {
     noErrors(m);
   }); // prettier-ignore
 });
+
+describe('a back end that fails', () => {
+  it('ends neither the guest nor whoever runs the machine', () => {
+    const m = testMachine();
+    const connections = m.hv.backend.connections()[0];
+    assert.ok(connections);
+    m.hv.backend.onEvent(connections.consolePort, () => {
+      throw new RangeError('made to fail');
+    });
+    let heard = 0;
+    m.hv.backend.onEvent(connections.consolePort, () => heard++);
+    const at = m.put(u32, connections.guestConsolePort);
+    assert.equal(m.call('event_channel_op', EVTCHNOP.EVTCHNOP_send, at).result, 0n);
+    assert.equal(heard, 1, 'others hear of it all the same');
+    assert.equal(m.log.filter((l) => l.includes('made to fail')).length, 1);
+    assert.equal(m.domain.state.shutdown, undefined);
+  });
+});
