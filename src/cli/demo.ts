@@ -149,8 +149,8 @@ async function tree(client: InlineClient, variablesReference: number, depth: num
   }
 }
 
-/** JSON has no bigints: they travel as `0x…`. */
+/** JSON has no bigints: they travel as `0x…`, as texts for people may, too. */
 const revive = <T>(body: unknown): T =>
-  JSON.parse(JSON.stringify(body), (_key, value: unknown) =>
-    typeof value === 'string' && /^0x[0-9a-f]+$/.test(value) ? BigInt(value) : value,
+  JSON.parse(JSON.stringify(body), (key, value: unknown) =>
+    key !== 'text' && typeof value === 'string' && /^0x[0-9a-f]+$/.test(value) ? BigInt(value) : value,
   ) as T;

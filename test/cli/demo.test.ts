@@ -39,7 +39,7 @@ describe('hyperstep demo', function () {
     ['sums up the trace', /\d+ hypercalls of \d+ kinds\n +calls +refused +hypercall\n/],
     [
       'gives the reasons of refusals',
-      /update_va_mapping\(.*\) = -16 EBUSY \(.*writable, but it is in use as L1\)/,
+      /update_va_mapping\(va=0xffffffff8[0-9a-f]+, val=0x[0-9a-f]+ .*\) = -16 EBUSY \(.*writable, but it is in use as L1\)/,
     ],
     ['says how to do it in VS Code', /npm run package && code --install-extension .*\n.*press F5/],
   ] as const) {

@@ -38,11 +38,11 @@ export function start(...args: string[]): Started {
     for (const w of [...watchers]) w();
   };
   child.stdout.on('data', (data: Buffer) => {
-    stdout += data.toString('latin1');
+    stdout += data.toString('utf8');
     look();
   });
   child.stderr.on('data', (data: Buffer) => {
-    stderr += data.toString('latin1');
+    stderr += data.toString('utf8');
     look();
   });
   child.stdin.on('error', () => undefined);
