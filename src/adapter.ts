@@ -3,12 +3,15 @@ import { parseArgs } from 'node:util';
 import { serveDap } from './dap/server';
 import { adapterHost } from './host/adapter';
 
-const { values } = parseArgs({ options: { port: { type: 'string' }, pipe: { type: 'string' } } });
+async function serve(): Promise<void> {
+  const { values } = parseArgs({ options: { port: { type: 'string' }, pipe: { type: 'string' } } });
+  await serveDap(adapterHost(), {
+    ...(values.port === undefined ? {} : { port: Number(values.port) }),
+    ...(values.pipe === undefined ? {} : { pipe: values.pipe }),
+  });
+}
 
-serveDap(adapterHost(), {
-  ...(values.port === undefined ? {} : { port: Number(values.port) }),
-  ...(values.pipe === undefined ? {} : { pipe: values.pipe }),
-}).catch((error: unknown) => {
+serve().catch((error: unknown) => {
   process.stderr.write(`hyperstep: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
 });

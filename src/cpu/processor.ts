@@ -11,7 +11,12 @@ import type { Hooks } from './types';
  */
 type Result = ReturnType<Hooks['cpuid']>;
 
-const leaf = (eax: number, ebx = 0, ecx = 0, edx = 0): Result => ({ eax: eax >>> 0, ebx: ebx >>> 0, ecx: ecx >>> 0, edx: edx >>> 0 });
+const leaf = (eax: number, ebx = 0, ecx = 0, edx = 0): Result => ({
+  eax: eax >>> 0,
+  ebx: ebx >>> 0,
+  ecx: ecx >>> 0,
+  edx: edx >>> 0,
+});
 const bits = (...n: readonly number[]): number => n.reduce((mask, bit) => mask | (1 << bit), 0) >>> 0;
 const word = (text: string, at: number): number =>
   [0, 1, 2, 3].reduce((w, i) => w | ((text.charCodeAt(at + i) || 0) << (8 * i)), 0) >>> 0;
@@ -28,7 +33,8 @@ const BRAND = 'Hyperstep virtual x86-64 processor'.padEnd(48, '\0');
 /** Width of machine addresses and of linear addresses in bits. */
 const ADDRESS_SIZES = PHYSICAL_BITS | (48 << 8);
 
-const vendorLeaf = (highest: number): Result => leaf(highest, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4));
+const vendorLeaf = (highest: number): Result =>
+  leaf(highest, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4));
 const brandLeaf = (part: number): Result =>
   leaf(word(BRAND, part), word(BRAND, part + 4), word(BRAND, part + 8), word(BRAND, part + 12));
 

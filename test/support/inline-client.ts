@@ -26,7 +26,7 @@ export function connectInline(host: Host): InlineClient {
     const message = JSON.parse(JSON.stringify(sent)) as DebugProtocol.Response & DebugProtocol.Event;
     log.push(message);
     if (message.type === 'response') responses.get(message.request_seq)?.(message);
-    if ((message.type) !== 'event') return;
+    if (message.type !== 'event') return;
     const index = waiting.findIndex(({ name }) => name === message.event);
     if (index === -1) early.push(message);
     else waiting.splice(index, 1)[0]?.resolve(message);
