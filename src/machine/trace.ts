@@ -72,6 +72,13 @@ interface Counters {
   readonly ops: readonly Count[];
 }
 
+interface Naming {
+  readonly by: NamedBy;
+  readonly found: Map<number, Counters>;
+}
+
+/** Hypercall numbers that Xen's table has room for (xen.h, __HYPERVISOR_arch_7 is the last). */
+const NUMBERS = 64;
 /** Distinct calls whose names are remembered; a guest that makes up more starts it afresh. */
 const REMEMBERED = 1024;
 const COMMAND = 0xffff_ffffn;
@@ -117,9 +124,13 @@ export function createTrace(
     if (refused) c.refused++;
   };
 
-  /** By number, then by command. */
-  const remembered = new Map<number, Map<number, Counters>>();
+  /** By number; what is found is by command. */
+  const namings: (Naming | undefined)[] = new Array<Naming | undefined>(NUMBERS);
   let remembering = 0;
+  const forget = (): void => {
+    for (const n of namings) n?.found.clear();
+    remembering = 0;
+  };
 
   const find = (vcpu: GuestVcpu, call: Call): Counters => {
     const [name, ...subOperations] = names(vcpu, call);
@@ -130,18 +141,15 @@ export function createTrace(
   };
 
   function countersOf(vcpu: GuestVcpu, call: Call): Counters {
-    const by = namedBy(call.nr);
-    if (by === 'memory') return find(vcpu, call);
-    const key = by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
-    let known = remembered.get(call.nr);
-    if (known === undefined) remembered.set(call.nr, (known = new Map<number, Counters>()));
-    let found = known.get(key);
+    const { nr } = call;
+    const naming =
+      nr < NUMBERS ? (namings[nr] ??= { by: namedBy(nr), found: new Map<number, Counters>() }) : undefined;
+    if (naming === undefined || naming.by === 'memory') return find(vcpu, call);
+    const key = naming.by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
+    let found = naming.found.get(key);
     if (found === undefined) {
-      if (remembering++ >= REMEMBERED) {
-        remembered.clear();
-        remembering = 0;
-      }
-      known.set(key, (found = find(vcpu, call)));
+      if (remembering++ >= REMEMBERED) forget();
+      naming.found.set(key, (found = find(vcpu, call)));
     }
     return found;
   }
@@ -260,8 +268,7 @@ export function createTrace(
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
       next = state.next;
-      remembered.clear();
-      remembering = 0;
+      forget();
       calls = structuredCopy(state.calls);
       ops = structuredCopy(state.ops);
       traps = new Map(state.traps);
