@@ -40,23 +40,23 @@ export interface Launch {
 
 const MIB = 2 ** 20;
 const DEFAULT_MEMORY = 256 * MIB;
-/** Below this no page tables fit beside a kernel; above, no frame table in the adapter's process. */
-const memoryRange = { lowest: MIB, highest: 64 * 2 ** 30 };
+/** Below this no page tables fit beside a kernel; a whole machine lives in one 32-bit WebAssembly memory. */
+const memoryRange = { lowest: MIB, highest: 3584 * MIB };
 /** MAX_VIRT_CPUS of the legacy shared_info (xen.h, XEN_LEGACY_MAX_VCPUS) is 32; more need registered vcpu_info. */
 const MAX_VCPUS = 128;
 
-const units: Readonly<Record<string, number>> = { '': MIB, k: 2 ** 10, m: MIB, g: 2 ** 30 };
+const units: Readonly<Record<string, number>> = { '': MIB, k: 2 ** 10, m: MIB, g: 2 ** 30, t: 2 ** 40 };
 
 /** @returns bytes. Throws a LaunchError for what is not a size or not a sensible one. */
 export function parseMemory(value: string | number): number {
-  const match = /^\s*(\d{1,15})\s*(?:([kmg])(?:i?b)?)?\s*$/i.exec(String(value));
+  const match = /^\s*(\d{1,15})\s*(?:([kmgt])(?:i?b)?)?\s*$/i.exec(String(value));
   const unit = units[(match?.[2] ?? '').toLowerCase()];
   if (match === null || unit === undefined) {
     throw new LaunchError('memory', `'${value}' is not a size such as "256M", "1G" or a number of MiB`);
   }
   const bytes = Number(match[1]) * unit;
   if (bytes < memoryRange.lowest || bytes > memoryRange.highest) {
-    throw new LaunchError('memory', `'${value}' is outside of 1M to 64G`);
+    throw new LaunchError('memory', `'${value}' is outside of 1M to 3584M`);
   }
   return bytes;
 }

@@ -130,7 +130,7 @@ describe('dap: malformed messages and arguments', () => {
       [{ kernel: '/guests/kernel', ramdisk: '/nowhere/initrd' }, /^ramdisk: cannot read '\/nowhere\/initrd'/],
       [{ config: '/nowhere/x.cfg' }, /^config: cannot read '\/nowhere\/x.cfg'/],
       [{ memory: 'lots' }, /^memory: 'lots' is not a size/],
-      [{ memory: 0 }, /^memory: '0' is outside of 1M to 64G/],
+      [{ memory: 0 }, /^memory: '0' is outside of 1M to 3584M/],
       [{ memory: '99999G' }, /^memory: '99999G' is outside/],
       [{ vcpus: 0 }, /^vcpus: 0 is not a whole number from 1 to/],
       [{ vcpus: 1e6 }, /^vcpus: 1000000 is not/],
