@@ -54,7 +54,10 @@ export interface RunUntil {
   readonly address?: { readonly at: bigint; readonly minRsp?: bigint; readonly vcpu?: VcpuRef };
   /** For line stepping: run while rip stays inside [low, high) on `vcpu`, stop when outside. */
   readonly outside?: { readonly low: bigint; readonly high: bigint; readonly vcpu: VcpuRef };
-  /** Do not stop inside event upcalls / trap handlers entered during a step (default true for steps). */
+  /**
+   * Run through event upcalls that come in during a step (default true for steps). A fault of the instruction
+   * itself is stepped into: the step ends at the first instruction of its handler.
+   */
   readonly skipUpcalls?: boolean;
   /** Return with reason `idle` instead of waiting for input when nothing else can ever happen. */
   readonly stopWhenIdle?: boolean;

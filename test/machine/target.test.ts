@@ -15,6 +15,7 @@ import {
   wholeTrace,
   type Watched,
 } from '../support/machines';
+import { VIRT_BASE, noteSegment, pvKernel, pvNotes, xenNote } from '../support/elf-builder';
 
 const vcpu: VcpuRef = { domain: 1, vcpu: 0 };
 const virtual = { kind: 'virtual', vcpu } as const;
@@ -43,6 +44,18 @@ before(async () => {
 });
 
 const make = (): Promise<Watched> => watch(config);
+
+/** A kernel of these bytes of code. */
+function codeKernel(...code: number[]): Uint8Array {
+  const data = new Uint8Array(4096);
+  data.set(code);
+  const entry = VIRT_BASE + 0x100000n;
+  return pvKernel({
+    entry,
+    segments: [{ vaddr: entry, paddr: 0x100000n, data }, noteSegment(pvNotes(xenNote(3, VIRT_BASE)))],
+  });
+}
+
 async function stoppedAt(
   points: readonly StopPoint[],
 ): Promise<{ target: Target; stop: Stop; run: Watched }> {
@@ -198,6 +211,28 @@ describe('stops', () => {
     const end = await run.target.run({});
     assert.ok(end.reason.kind === 'crash');
     assert.match(end.reason.text, /0x1000/);
+  });
+
+  it('event privileged-op, by mnemonic; a step from there is one instruction', async () => {
+    const run = await watch({
+      ...config,
+      kernel: { name: 'clts.elf', bytes: codeKernel(0x90, 0x0f, 0x06, 0x0f, 0x20, 0xc0, 0xeb, 0xfe) },
+    });
+    await run.target.setStops([
+      { kind: 'event', id: 6, filter: 'privileged-op', condition: 'mnemonic == "mov from cr"' },
+      { kind: 'event', id: 7, filter: 'privileged-op', condition: 'mnemonic == "clts"' },
+    ]);
+    const stop = await run.target.run({});
+    assert.ok(stop.reason.kind === 'event', stop.reason.kind);
+    assert.deepEqual([stop.reason.ids, stop.at.retired], [[7], 1n]);
+    const rip = await register(run.target, 'rip');
+    const stepped = await run.target.run({ instructions: 1n, vcpu });
+    // Over the CLTS, and not yet into MOV RAX, CR0.
+    assert.deepEqual([stepped.reason.kind, stepped.at.retired], ['step', 2n]);
+    assert.equal(await register(run.target, 'rip'), rip + 2n);
+    const next = await run.target.run({});
+    assert.ok(next.reason.kind === 'event');
+    assert.deepEqual(next.reason.ids, [6]);
   });
 
   it('a condition that is no expression is refused when it is set', async () => {
