@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { BREAKPOINT_PREFIX } from './rows/hypercalls';
+import { BREAKPOINT_PREFIX, RETURN_SUFFIX } from './rows/hypercalls';
 
 const isHypercall = (b: vscode.Breakpoint): b is vscode.FunctionBreakpoint =>
   b instanceof vscode.FunctionBreakpoint && b.functionName.startsWith(BREAKPOINT_PREFIX);
@@ -20,4 +20,10 @@ export function setHypercallBreakpoint(name: string, wanted: boolean): void {
   vscode.debug.removeBreakpoints(wanted ? there.filter((b) => !b.enabled) : there);
   if (wanted && !there.some((b) => b.enabled))
     vscode.debug.addBreakpoints([new vscode.FunctionBreakpoint(functionName)]);
+}
+
+/** Break after the hypercall, with its result, or no longer. */
+export function toggleReturnBreakpoint(name: string): void {
+  const onReturn = name + RETURN_SUFFIX;
+  setHypercallBreakpoint(onReturn, !hypercallBreakpoints().has(BREAKPOINT_PREFIX + onReturn));
 }

@@ -1,9 +1,10 @@
 import * as vscode from 'vscode';
 import type { HyperstepRequests } from '../dap/protocol';
+import { toggleReturnBreakpoint } from './breakpoints';
 import { sampleConfiguration } from './configurations';
 import type { GuestConsoles } from './consoles';
 import { frameText } from './rows/frame-text';
-import type { Requester } from './rows/row';
+import type { Requester, Row } from './rows/row';
 import type { Views } from './views';
 
 type Walk = HyperstepRequests['hyperstep/walk']['body'];
@@ -44,7 +45,7 @@ export function registerCommands(
   views: Views,
   consoles: GuestConsoles,
 ): vscode.Disposable[] {
-  const commands: Readonly<Record<string, () => unknown>> = {
+  const commands: Readonly<Record<string, (row?: Row) => unknown>> = {
     'hyperstep.debugSample': async () => {
       // By itself VS Code opens it only where the side bar is open already.
       await vscode.commands.executeCommand('workbench.view.debug');
@@ -52,6 +53,10 @@ export function registerCommands(
     },
     'hyperstep.refreshViews': () => views.refresh(),
     'hyperstep.showConsole': () => consoles.show(),
+    // From the menu of a row; it is not in the palette.
+    'hyperstep.breakOnReturn': (row) => {
+      if (row !== undefined) toggleReturnBreakpoint(row.id);
+    },
     'hyperstep.walkAddress': () => walkAddress(requester).catch(say),
   };
   return Object.entries(commands).map(([name, run]) => vscode.commands.registerCommand(name, run));

@@ -38,6 +38,8 @@ export interface Editor {
   readonly section: (title: string) => Promise<Locator>;
   readonly collapse: (title: string) => Promise<void>;
   readonly rows: (section: Locator, text?: string | RegExp) => Locator;
+  /** Chooses from the menu of a row. */
+  readonly menu: (row: Locator, item: string) => Promise<void>;
   /** Opens a row that has rows below it. */
   readonly expand: (row: Locator) => Promise<void>;
   readonly frames: () => Promise<string[]>;
@@ -112,6 +114,20 @@ export async function openEditor(page: Page, url: string, folder: string | undef
     rows: (section, text) => {
       const all = section.locator('.monaco-list-row');
       return text === undefined ? all : all.filter({ hasText: text });
+    },
+    menu: async (row, item) => {
+      await row.click({ button: 'right' });
+      const entry = page.locator('.monaco-menu .action-label').filter({ hasText: item });
+      await entry.waitFor();
+      // Menus take no click in their first moments.
+      await eventually(
+        'the menu takes the click',
+        async () => {
+          if (await entry.isVisible()) await entry.click();
+          return entry.isVisible();
+        },
+        (isOpen) => !isOpen,
+      );
     },
     expand: async (row) => {
       if ((await row.getAttribute('aria-expanded')) === 'false')

@@ -116,12 +116,11 @@ describe('in the workbench', function () {
     await rows(breakpoints, 'hypercall:mmu_update').waitFor();
     for (const title of ['Call Stack', 'Variables']) await section(title);
     await at.debug('continue');
-    const frames = await eventually('it stops in mmu_update', at.frames, (list) =>
-      list.some((frame) => frame.includes('mmu_update')),
-    );
-    assert.ok(
-      frames.some((frame) => frame.includes('guest_main')),
-      frames.join('\n'),
+    // The call on top, and by name who made it.
+    await eventually('it stops in mmu_update', at.frames, (list) =>
+      ['hypercall mmu_update', 'build_page_table', 'guest_main', '_start'].every((name) =>
+        list.some((frame) => frame.includes(name)),
+      ),
     );
     assert.ok((await at.terminal()).includes(GREETING));
     const variables = await eventually('arguments', at.variables, (list) =>
@@ -135,13 +134,25 @@ describe('in the workbench', function () {
     // Without the breakpoint, to the end.
     await update.locator('.monaco-custom-toggle').click();
     await rows(breakpoints, 'hypercall:mmu_update').waitFor({ state: 'detached' });
+
+    // The same on return, from its menu: there is a result then.
+    await at.menu(update, 'Break on Return');
+    await rows(breakpoints, 'hypercall:mmu_update:return').waitFor();
+    await at.debug('continue');
+    await section('Variables');
+    await eventually('a result', at.variables, (list) => list.some((v) => /^result/.test(v)));
+    await at.shot('4-returned');
+    await at.menu(update, 'No Longer');
+    await rows(breakpoints, 'hypercall:mmu_update:return').waitFor({ state: 'detached' });
     await at.debug('continue');
     await at.ended();
     const gone = await eventually('the last words', at.terminal, (text) =>
       text.includes('The machine is gone'),
     );
     assert.ok(gone.includes(FAREWELL), gone);
-    await at.shot('4-the-end');
+    await rows(calls).first().waitFor({ state: 'detached' });
+    await rows(tables).first().waitFor({ state: 'detached' });
+    await at.shot('5-the-end');
   });
 
   it('the command debugs the sample, also without a folder', async () => {
@@ -150,6 +161,15 @@ describe('in the workbench', function () {
     assert.match((await at.stopped()).join('\n'), /_start/);
     await at.debug('step-into');
     await eventually('a line further', at.frames, (list) => /49:/.test(list.join()));
+
+    // Memory behind a register, and the disassembly around it.
+    const rsp = at.page.locator('.debug-variables .monaco-list-row').filter({ hasText: /^rsp/ }).first();
+    await rsp.hover();
+    await rsp.locator('[aria-label="View Binary Data"]').waitFor();
+    await at.command('Open Disassembly View');
+    const disassembly = at.page.locator('.disassembly-view .monaco-list-row');
+    await disassembly.filter({ hasText: 'call 0x' }).filter({ hasText: '<guest_main>' }).waitFor();
+    await at.shot('6-disassembly');
     await at.debug('stop');
     await at.ended();
   });
@@ -159,7 +179,7 @@ describe('in the workbench', function () {
     await at.start();
     const dialog = at.page.locator('.monaco-dialog-box');
     await dialog.waitFor();
-    await at.shot('5-no-such-kernel');
+    await at.shot('7-no-such-kernel');
     assert.match(await dialog.innerText(), /kernel: cannot read '.*build\/kernel\.elf'.*no such file/s);
     assert.match(await dialog.innerText(), /launch\.json/);
   });
@@ -174,7 +194,7 @@ describe('in the workbench', function () {
     await eventually('an answer', at.terminal, (text) => /^typed here/m.test(text));
     await at.page.keyboard.type('help\n', { delay: 20 });
     await eventually('the list of commands', at.terminal, (text) => /^rmmod MODULE/m.test(text));
-    await at.shot('6-grub');
+    await at.shot('8-grub');
     await at.debug('stop');
     await at.ended();
   });

@@ -14,6 +14,8 @@ export interface HypercallRow extends Row {
 
 /** Function breakpoints on hypercalls are written `hypercall:NAME`, as the adapter takes them. */
 export const BREAKPOINT_PREFIX = 'hypercall:';
+/** After the name: when it returns, rather than when it is made. */
+export const RETURN_SUFFIX = ':return';
 
 interface Counts {
   readonly name: string;
@@ -55,7 +57,7 @@ function toRow(
 ): HypercallRow {
   const { name, label, status, tooltip, expandable } = declared;
   const count = countText(counts);
-  const onReturn = breakpoints.has(`${BREAKPOINT_PREFIX}${name}:return`) ? 'breaks on return' : '';
+  const onReturn = breakpoints.has(BREAKPOINT_PREFIX + name + RETURN_SUFFIX) ? 'breaks on return' : '';
   const called = count === '' ? 'not called' : `called ${count}`;
   return {
     id: name,
