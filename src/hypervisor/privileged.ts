@@ -326,6 +326,9 @@ function lookUp(v: GuestVcpu): { readonly emulation: Emulation; readonly i: Inst
   return { emulation, i: decoded.i };
 }
 
+/** For the guest it has executed: time passes, and a loop of nothing else does not stand still. */
+const retire = (v: GuestVcpu): void => v.cpu.set('icount', v.cpu.get('icount') + 1n);
+
 export function performPrivileged(core: Core, v: GuestVcpu): Outcome | undefined {
   const found = lookUp(v);
   if (found === undefined) return undefined;
@@ -337,6 +340,7 @@ export function performPrivileged(core: Core, v: GuestVcpu): Outcome | undefined
     return undefined;
   }
   v.cpu.rflags &= ~EFLAGS.RF;
+  retire(v);
   core.trace?.trap(v, emulation.mnemonic);
   return 'run';
 }
@@ -356,6 +360,7 @@ export function emulateInvalid(core: Core, v: GuestVcpu): Outcome | undefined {
   cpu.set('rcx', BigInt(r.ecx >>> 0));
   cpu.set('rdx', BigInt(r.edx >>> 0));
   cpu.set('rip', BigInt.asUintN(64, cpu.get('rip') + BigInt(FORCED_CPUID.length)));
+  retire(v);
   core.trace?.trap(v, 'cpuid');
   return 'run';
 }

@@ -32,6 +32,8 @@ export interface MachineHost {
 
 /** Guest instructions between two looks at messages: some 10 ms of the interpreter. */
 const SLICE = 1_000_000n;
+/** The same in exits, of some microseconds each. */
+const SLICE_EXITS = 2000;
 
 /** A machine in this thread as a `Target`. */
 export async function createEmbeddedTarget(config: MachineConfig, host: MachineHost): Promise<Target> {
@@ -128,7 +130,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       try {
         const session = machine.run(until);
         for (;;) {
-          const end = session.slice(SLICE, host.sleep === undefined);
+          const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);
           if (end.kind === 'stop') return describe(end.stop);
           if (end.kind === 'idle') {
             if (end.until === undefined && until.stopWhenIdle === true) {

@@ -56,8 +56,11 @@ export type SliceEnd =
   | { readonly kind: 'idle'; readonly until: bigint | undefined };
 
 export interface RunSession {
-  /** Run at most about `instructions`; `skipIdle` jumps over idle time instead of reporting it. */
-  slice(instructions: bigint, skipIdle: boolean): SliceEnd;
+  /**
+   * Run at most about `instructions`, and about as many exits as `exits` says, since some take as long as thousands
+   * of instructions; `skipIdle` jumps over idle time instead of reporting it.
+   */
+  slice(instructions: bigint, skipIdle: boolean, exits?: number): SliceEnd;
 }
 
 export interface Machine extends MachineParts {
@@ -264,7 +267,8 @@ export function createMachine(parts: MachineParts): Machine {
       return { kind: 'address' };
     }
 
-    function slice(instructions: bigint, skipIdle: boolean): SliceEnd {
+    function slice(instructions: bigint, skipIdle: boolean, exits = Infinity): SliceEnd {
+      const lastTurn = turns + 2 * exits;
       const end = clock.retired() + instructions;
       for (;;) {
         if (pauseAsked) {
@@ -281,7 +285,7 @@ export function createMachine(parts: MachineParts): Machine {
         } else {
           const done = arrived(held);
           if (done !== undefined) return stop(done, held);
-          if (clock.retired() >= end) return { kind: 'slice' };
+          if (clock.retired() >= end || turns >= lastTurn) return { kind: 'slice' };
           v = pick();
           if (v === undefined) {
             const gone = vcpus().every((x) => x.domain.state.shutdown !== undefined)

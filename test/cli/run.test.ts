@@ -166,11 +166,10 @@ describe('hyperstep run', function () {
         ...small,
         '--cmdline',
         'mode=loop',
-        '--quiet',
         '--json',
         file('interrupted.json'),
       );
-      await run.shown('').then(() => new Promise((resolve) => setTimeout(resolve, 1500)));
+      await run.shown('hostile: mode');
       run.kill(signal);
       const { status, stderr } = await run.finished;
       assert.equal(status, 3, stderr);
