@@ -141,6 +141,9 @@ describe('in the workbench', function () {
     await at.debug('continue');
     await section('Variables');
     await eventually('a result', at.variables, (list) => list.some((v) => /^result/.test(v)));
+    // The entry that it made is marked as new.
+    const made = rows(tables, /^0xffffc00000000000/).first();
+    await made.locator('.highlight').first().waitFor();
     await at.shot('4-returned');
     await at.menu(update, 'No Longer');
     await rows(breakpoints, 'hypercall:mmu_update:return').waitFor({ state: 'detached' });
