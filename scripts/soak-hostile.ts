@@ -32,7 +32,9 @@ async function main(): Promise<void> {
     if (mode === 'fuzz' && !(reason.kind === 'shutdown' && reason.reason === 'poweroff'))
       console.log(`${cmdline}: ${reason.kind} ${text}`);
   }
-  console.log(`${runs} runs, ${instructions} instructions: ${[...ends].map(([e, n]) => `${n} × ${e}`).join(', ')}`);
+  console.log(
+    `${runs} runs, ${instructions} instructions: ${[...ends].map(([e, n]) => `${n} × ${e}`).join(', ')}`,
+  );
 }
 
 main().catch((error: unknown) => {

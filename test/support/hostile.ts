@@ -24,9 +24,15 @@ export const frameProblems = ({ hypervisor }: Machine): string[] =>
  * @param between instructions between two checks; no run is as long as `most`
  * @throws AssertionError for a broken invariant, a defect of the hypervisor, or a run that does not end
  */
-export async function runHostile(cmdline: string, between = 500_000n, most = 400_000_000n): Promise<HostileRun> {
+export async function runHostile(
+  cmdline: string,
+  between = 500_000n,
+  most = 400_000_000n,
+): Promise<HostileRun> {
   const log: string[] = [];
-  const machine = await machineOf(domain(HOSTILE, { name: 'hostile', cmdline, memory: 8 << 20 }), (line) => log.push(line));
+  const machine = await machineOf(domain(HOSTILE, { name: 'hostile', cmdline, memory: 8 << 20 }), (line) =>
+    log.push(line),
+  );
   const session = machine.run({});
   for (;;) {
     const end = session.slice(between, true);

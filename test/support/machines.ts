@@ -40,8 +40,10 @@ export function watched(target: Target): Watched {
 }
 
 /** The parts behind a target, for what a debugger cannot see. */
-export const machineOf = (config: DomainConfig, log: (text: string) => void = () => undefined): Promise<Machine> =>
-  assembleMachine({ domains: [config] }, { interpreter: interpreterModule(), log });
+export const machineOf = (
+  config: DomainConfig,
+  log: (text: string) => void = () => undefined,
+): Promise<Machine> => assembleMachine({ domains: [config] }, { interpreter: interpreterModule(), log });
 
 /** Runs until exactly `retired` instructions of the machine have retired, or an earlier end. */
 export async function runTo(target: Target, retired: bigint, more: RunUntil = {}): Promise<Stop | undefined> {
@@ -53,7 +55,7 @@ export async function runTo(target: Target, retired: bigint, more: RunUntil = {}
 /** Every record of the trace. */
 export async function wholeTrace(target: Target): Promise<readonly TraceRecord[]> {
   const all: TraceRecord[] = [];
-  for (let from = 0; ; ) {
+  for (let from = 0; ;) {
     const { next, records } = await target.trace(from, 4096);
     all.push(...records);
     if (records.length === 0) return all;
