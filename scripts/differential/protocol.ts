@@ -2,6 +2,10 @@
  * Records exchanged with scripts/native/oracle.c, which documents the memory a test sees. All little-endian,
  * without padding; offsets follow from the C structures there.
  */
+import { IMAGE as FX } from '../../src/cpu/instructions/fxsave';
+
+/** Offsets in an FXSAVE image: the declarations' own. */
+export { FX };
 export const CODE = 0x20000000;
 export const DATA = 0x10000000;
 export const PAGE = 4096;
@@ -26,20 +30,6 @@ export const TEST_SIZE = TEST.regs + REGS_SIZE;
 export const RESULT = { signal: 0, trapno: 4, error: 8, cr2: 16, regs: 24, data: 24 + REGS_SIZE, elsewhere: 24 + REGS_SIZE + WINDOW } as const; // prettier-ignore
 export const RESULT_SIZE = RESULT.elsewhere + 8;
 export const CODE_SIZE = 16;
-
-/** Offsets in an FXSAVE image, SDM Vol. 1 table 10-2 and figure 10-3. */
-export const FX = {
-  fcw: 0,
-  fsw: 2,
-  ftw: 4,
-  fop: 6,
-  fip: 8,
-  fdp: 16,
-  mxcsr: 24,
-  mxcsrMask: 28,
-  st: 32,
-  xmm: 160,
-} as const;
 
 /** Views of one struct regs inside a record. */
 export class Regs {

@@ -15,8 +15,8 @@ import { needed, x87 } from './x87-frame';
  */
 const XMM = Array.from({ length: 16 }, (_, n) => `xmm${String(n)}` as FieldName);
 const ST = [0, 1, 2, 3, 4, 5, 6, 7] as const;
-/** Offsets in the image. */
-const IMAGE = {
+/** Offsets in the image, SDM Vol. 1 table 10-2 and figure 10-3. */
+export const IMAGE = {
   fcw: 0,
   fsw: 2,
   ftw: 4,
