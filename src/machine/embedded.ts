@@ -1,8 +1,9 @@
 import type { GuestVcpu } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
 import { frameInfo, readMemory, tableEntries, walk, writeMemory } from './inspect';
-import type { Machine, MachineSnapshot, StopAt } from './machine';
+import type { Machine, MachineSnapshot } from './machine';
 import { readRegisters, writeRegister } from './registers';
+import type { StopAt } from './session';
 import type {
   AddressSpace,
   DomainView,

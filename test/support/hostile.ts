@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import type { BackendState } from '../../src/hypervisor/backend-ports';
 import { checkFrames } from '../../src/hypervisor/check';
-import type { Machine, StopAt } from '../../src/machine/machine';
+import type { Machine } from '../../src/machine/machine';
+import type { StopAt } from '../../src/machine/session';
 import { HOSTILE, domain, machineOf } from './machines';
 
 export interface HostileRun {

@@ -1,0 +1,213 @@
+import type { BackendSet } from '../devices/index';
+import type { GuestVcpu, Hypervisor, Outcome } from '../hypervisor/types';
+import type { MachineClock } from './clock';
+
+/**
+ * Whose turn it is, and what happens at which moment: vCPUs interleaved on one virtual processor by a fixed
+ * quantum, input from the log, timers, idle time.
+ */
+
+/** Instructions a vCPU may run before the next runnable one has its turn. */
+const QUANTUM = 50_000n;
+
+/** One piece of console input, and the moment it takes effect. */
+export interface InputEntry {
+  readonly retired: bigint;
+  readonly time: bigint;
+  /** Turns of the hypervisor by then: tells moments apart between which no instruction retires. */
+  readonly turns: number;
+  readonly domain: number;
+  readonly data: Uint8Array;
+}
+
+export interface ScheduleState {
+  readonly current: number;
+  readonly quantumLeft: bigint;
+  readonly deliveryDue: boolean;
+  readonly turns: number;
+  readonly inputsTaken: number;
+}
+
+export interface Schedule {
+  /** All vCPUs of all domains. */
+  vcpus(): readonly GuestVcpu[];
+  /** The vCPU that ran last: what a stop is about. */
+  current(): GuestVcpu;
+  /** The vCPU to run: the current one while its quantum lasts, else the next runnable in order. */
+  pick(): GuestVcpu | undefined;
+  /** Instructions until the next vCPU's turn. */
+  quantumLeft(): bigint;
+  /** The current vCPU ran this many instructions. */
+  spend(instructions: bigint): void;
+  /** Exits handled and deliveries made. */
+  turns(): number;
+
+  /**
+   * Something happened since the current vCPU last ran that Xen looks for pending events after: an exit, a timer,
+   * input, its turn on the processor. A slice, step or stop that ends for our own reasons is no such thing: if it
+   * let an upcall in, the guest would run differently for being watched.
+   */
+  deliveryDue(): boolean;
+  /** What was due has been delivered. */
+  delivered(): void;
+
+  /** Console input takes effect now, and again at this moment in every replay. */
+  input(domain: number, data: Uint8Array): void;
+  readonly inputLog: readonly InputEntry[];
+  nextInput(): InputEntry | undefined;
+  /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
+  takeDueInput(): void;
+  /** Feed one entry, whatever its moment. */
+  take(entry: InputEntry): void;
+
+  /** Timers whose time has come. */
+  expire(): void;
+  /** After an exit was handled to its end. */
+  settle(outcome: Outcome): void;
+  /** When the next timer or input is due; undefined: never. */
+  idleUntil(): bigint | undefined;
+  /** Idle time passes up to an absolute virtual time; what is due by then happens. */
+  passTo(time: bigint): void;
+
+  save(): ScheduleState;
+  restore(state: ScheduleState): void;
+}
+
+export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, clock: MachineClock): Schedule {
+  const inputLog: InputEntry[] = [];
+  let inputsTaken = 0;
+  let currentIndex = 0;
+  let quantumLeft = QUANTUM;
+  let deliveryDue = true;
+  let turns = 0;
+
+  let all: readonly GuestVcpu[] = [];
+  let domainsSeen = 0;
+  /** Asked several times an exit: made anew only when a domain was added. */
+  const vcpus = (): readonly GuestVcpu[] => {
+    if (domainsSeen !== hypervisor.domains.size) {
+      domainsSeen = hypervisor.domains.size;
+      all = [...hypervisor.domains.values()].flatMap((d) => [...d.vcpus]);
+    }
+    return all;
+  };
+  const current = (): GuestVcpu => {
+    const everyone = vcpus();
+    const v = everyone[currentIndex] ?? everyone[0];
+    if (v === undefined) throw new Error('the machine has no vCPU');
+    return v;
+  };
+  const runnable = (v: GuestVcpu): boolean =>
+    v.domain.state.shutdown === undefined &&
+    v.state.online &&
+    (v.state.run === 'running' || v.state.run === 'runnable');
+
+  function pick(): GuestVcpu | undefined {
+    vcpus();
+    const now = all[currentIndex];
+    if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) {
+      if (now.state.run === 'runnable') {
+        hypervisor.scheduled(now, true);
+        deliveryDue = true;
+      }
+      return now;
+    }
+    for (let i = 1; i <= all.length; i++) {
+      const index = (currentIndex + i) % all.length;
+      const v = all[index];
+      if (v === undefined || !runnable(v)) continue;
+      if (now !== undefined && now !== v) hypervisor.scheduled(now, false);
+      if (now !== undefined) now.state.yielded = false;
+      currentIndex = index;
+      quantumLeft = QUANTUM;
+      hypervisor.scheduled(v, true);
+      deliveryDue = true;
+      return v;
+    }
+    return undefined;
+  }
+
+  const nextInput = (): InputEntry | undefined => inputLog[inputsTaken];
+
+  function take(e: InputEntry): void {
+    inputsTaken++;
+    devices.console.input(e.domain, e.data);
+    hypervisor.drainBackend();
+    deliveryDue = true;
+  }
+
+  function expire(): void {
+    const deadline = hypervisor.nextDeadline();
+    if (deadline === undefined || clock.now() < deadline) return;
+    hypervisor.expireTimers();
+    deliveryDue = true;
+  }
+
+  return {
+    vcpus,
+    current,
+    pick,
+    quantumLeft: () => quantumLeft,
+    spend(instructions) {
+      quantumLeft -= instructions;
+    },
+    turns: () => turns,
+    deliveryDue: () => deliveryDue,
+    delivered() {
+      deliveryDue = false;
+      turns++;
+    },
+
+    input(domain, data) {
+      // A hypercall or fault under way ends first.
+      const held = current().state.held === undefined ? 0 : 1;
+      const moment = { retired: clock.retired(), time: clock.now(), turns: turns + held };
+      // What was logged beyond this moment belonged to a future that is no longer replayed. What came at this very
+      // moment and has not been taken yet stays: a person types faster than an idle machine looks.
+      const isDue = (e: InputEntry | undefined): boolean =>
+        e !== undefined && e.retired <= moment.retired && e.time <= moment.time && e.turns <= moment.turns;
+      let kept = inputsTaken;
+      while (isDue(inputLog[kept])) kept++;
+      inputLog.length = kept;
+      inputLog.push({ ...moment, domain, data });
+    },
+    inputLog,
+    nextInput,
+    takeDueInput() {
+      for (
+        let e = nextInput();
+        e !== undefined && e.retired <= clock.retired() && e.time <= clock.now() && e.turns <= turns;
+        e = nextInput()
+      )
+        take(e);
+    },
+    take,
+
+    expire,
+    settle(outcome) {
+      if (outcome === 'hold') return;
+      turns++;
+      deliveryDue = true;
+      expire();
+      hypervisor.drainBackend();
+    },
+    idleUntil() {
+      const timer = hypervisor.nextDeadline();
+      const input = nextInput()?.time;
+      if (timer === undefined) return input;
+      return input === undefined || timer < input ? timer : input;
+    },
+    passTo(time) {
+      clock.skipTo(time);
+      hypervisor.expireTimers();
+      hypervisor.drainBackend();
+      deliveryDue = true;
+    },
+
+    save: () => ({ current: currentIndex, quantumLeft, deliveryDue, turns, inputsTaken }),
+    restore(state) {
+      currentIndex = state.current;
+      ({ quantumLeft, deliveryDue, turns, inputsTaken } = state);
+    },
+  };
+}

@@ -1,0 +1,230 @@
+import { EXIT } from '../cpu/exits';
+import type { GuestVcpu, Held, Outcome } from '../hypervisor/types';
+import type { MachineParts } from './machine';
+import type { Schedule } from './schedule';
+import type { RunUntil, StopReason } from './target';
+
+/**
+ * One run of the machine: slices of it, and where it stops. A slice can end anywhere without a trace in what the
+ * guests see.
+ */
+
+export interface StopAt {
+  readonly reason: StopReason;
+  readonly vcpu: GuestVcpu;
+}
+
+/** What ended a slice: a stop, the slice's own length, or nothing to do until a time (undefined: for ever). */
+export type SliceEnd =
+  | { readonly kind: 'stop'; readonly stop: StopAt }
+  | { readonly kind: 'slice' }
+  | { readonly kind: 'idle'; readonly until: bigint | undefined };
+
+export interface RunSession {
+  /**
+   * Run at most about `instructions`, and about as many exits as `exits` says, since some take as long as thousands
+   * of instructions; `skipIdle` jumps over idle time instead of reporting it.
+   */
+  slice(instructions: bigint, skipIdle: boolean, exits?: number): SliceEnd;
+}
+
+/** Set by whoever wants the run to end before the next guest instruction it can. */
+export interface PauseRequest {
+  asked: boolean;
+}
+
+/** The part of a step that is under way when an upcall came between: run to the interrupted place first. */
+interface Detour {
+  readonly vcpu: GuestVcpu;
+  readonly rip: bigint;
+  readonly rsp: bigint;
+}
+
+/** Begin to run. `pause` is what the machine's pause() sets, and is taken back here. */
+export function createRunSession(
+  { cpu, hypervisor, clock, stops }: MachineParts,
+  schedule: Schedule,
+  pause: PauseRequest,
+  until: RunUntil,
+): RunSession {
+  // A pause that came too late for the last run is not meant for this one.
+  pause.asked = false;
+  const watched = until.vcpu;
+  const counts = (v: GuestVcpu): boolean =>
+    watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);
+  let remaining = until.instructions;
+  let detour: Detour | undefined;
+  let skipCurrent = until.skipCurrent ?? true;
+  const stepping = remaining !== undefined || until.outside !== undefined;
+
+  const addresses = new Set(stops.addresses());
+  if (until.address !== undefined) addresses.add(until.address.at);
+  const applyBreakpoints = (): void => {
+    cpu.setBreakpoints(detour === undefined ? [...addresses] : [...addresses, detour.rip]);
+  };
+  applyBreakpoints();
+
+  const stop = (reason: StopReason, vcpu: GuestVcpu): SliceEnd => ({
+    kind: 'stop',
+    stop: { reason, vcpu },
+  });
+
+  /** Whether the vCPU stands where this run wants to end. */
+  function arrived(v: GuestVcpu): StopReason | undefined {
+    if (remaining !== undefined && remaining <= 0n) return { kind: 'step' };
+    const { outside } = until;
+    if (outside !== undefined && detour === undefined && isVcpu(v, outside.vcpu)) {
+      const rip = v.cpu.get('rip');
+      if (rip < outside.low || rip >= outside.high) return { kind: 'step' };
+    }
+    return undefined;
+  }
+
+  /** An instruction breakpoint at rip: whose? undefined: nobody's, go past it. */
+  function atBreakpoint(v: GuestVcpu): StopReason | undefined {
+    const rip = v.cpu.get('rip');
+    if (detour !== undefined && v === detour.vcpu && rip === detour.rip && v.cpu.get('rsp') === detour.rsp) {
+      detour = undefined;
+      applyBreakpoints();
+      const reason = arrived(v);
+      if (reason !== undefined) return reason;
+    }
+    const ids = stops.at(rip, v.domain.id);
+    if (ids.length > 0) return { kind: 'instruction', ids };
+    const { address } = until;
+    if (address === undefined || address.at !== rip) return undefined;
+    if (address.vcpu !== undefined && !isVcpu(v, address.vcpu)) return undefined;
+    if (address.minRsp !== undefined && v.cpu.get('rsp') < address.minRsp) return undefined;
+    return { kind: 'address' };
+  }
+
+  function slice(instructions: bigint, skipIdle: boolean, exits = Infinity): SliceEnd {
+    const lastTurn = schedule.turns() + 2 * exits;
+    const end = clock.retired() + instructions;
+    for (;;) {
+      if (pause.asked) {
+        pause.asked = false;
+        return stop({ kind: 'pause' }, schedule.current());
+      }
+      schedule.takeDueInput();
+      const held = schedule.current();
+      let outcome: Outcome;
+      let v: GuestVcpu | undefined;
+      if (held.state.held !== undefined) {
+        v = held;
+        outcome = goOn(held, held.state.held);
+      } else {
+        const done = arrived(held);
+        if (done !== undefined) return stop(done, held);
+        if (clock.retired() >= end || schedule.turns() >= lastTurn) return { kind: 'slice' };
+        v = schedule.pick();
+        if (v === undefined) {
+          const gone = schedule.vcpus().every((x) => x.domain.state.shutdown !== undefined)
+            ? shutdownOf(schedule.current())
+            : undefined;
+          if (gone !== undefined) return stop(gone, schedule.current());
+          const input = schedule.nextInput();
+          if (input !== undefined && input.time <= clock.now()) {
+            // Somebody changed the past of this log: nothing else is left to wait for, so it comes now.
+            schedule.take(input);
+            continue;
+          }
+          const idle = schedule.idleUntil();
+          if (idle === undefined || (!skipIdle && idle > clock.now())) return { kind: 'idle', until: idle };
+          schedule.passTo(idle);
+          continue;
+        }
+        outcome = enter(v, end);
+      }
+      const taken = stops.take();
+      if (taken !== undefined) return stop(taken, v);
+      if (outcome === 'shutdown') {
+        const gone = shutdownOf(v);
+        if (gone !== undefined) return stop(gone, v);
+      }
+      if (outcome === 'foreign') {
+        const reason = atBreakpoint(v);
+        if (reason !== undefined) return stop(reason, v);
+        cpu.skipBreakpoint(v.cpu);
+      }
+    }
+  }
+
+  /**
+   * Go on from where an observer held the vCPU. A hypercall that runs, or a fault that arrives, is one step for
+   * a person, though no instruction retires.
+   */
+  function goOn(v: GuestVcpu, { kind }: Held): Outcome {
+    const from = v.cpu.get('icount');
+    const outcome = hypervisor.resume(v);
+    const ran = v.cpu.get('icount') - from;
+    schedule.spend(ran);
+    schedule.settle(outcome);
+    if (remaining === undefined || !counts(v)) return outcome;
+    remaining -= ran;
+    const visible = kind === 'hypercall-entry' || kind === 'fault';
+    if (remaining === 1n && ran === 0n && visible && outcome === 'run') remaining = 0n;
+    return outcome;
+  }
+
+  /** Deliver what is pending to `v`, let it run, and have the hypervisor see to what came of it. */
+  function enter(v: GuestVcpu, end: bigint): Outcome {
+    const skipping = stepping && detour === undefined && until.skipUpcalls !== false && counts(v);
+    const rip = skipping ? v.cpu.get('rip') : 0n;
+    const rsp = skipping ? v.cpu.get('rsp') : 0n;
+    if (schedule.deliveryDue()) {
+      const delivered = hypervisor.deliverPending(v);
+      if (delivered !== 'run') return delivered;
+      schedule.delivered();
+    }
+    if (skipping && v.cpu.get('rip') !== rip) {
+      detour = { vcpu: v, rip, rsp };
+      applyBreakpoints();
+    }
+
+    let limit = min(end - clock.retired(), schedule.quantumLeft());
+    const deadline = hypervisor.nextDeadline();
+    if (deadline !== undefined) limit = min(limit, max(1n, deadline - clock.now()));
+    const input = schedule.nextInput();
+    if (input !== undefined)
+      limit = min(limit, max(1n, max(input.retired - clock.retired(), input.time - clock.now())));
+    const counting = detour === undefined && counts(v);
+    if (counting && until.outside !== undefined) limit = 1n;
+    if (counting && remaining !== undefined) limit = min(limit, remaining);
+
+    if (skipCurrent) {
+      // Only where there is one: the CPU remembers to skip until it meets a breakpoint, wherever that is.
+      if (addresses.has(v.cpu.get('rip'))) cpu.skipBreakpoint(v.cpu);
+      skipCurrent = false;
+    }
+    const from = v.cpu.get('icount');
+    const at = remaining === 1n ? v.cpu.get('rip') : 0n;
+    const exit = v.cpu.run(from + limit);
+    const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
+    // What the hypervisor emulated counts too.
+    const ran = v.cpu.get('icount') - from;
+    schedule.spend(ran);
+    if (counting && remaining !== undefined) {
+      remaining -= ran;
+      // A fault that arrives at the guest's handler is a step, too.
+      if (remaining === 1n && ran === 0n && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
+    }
+    if (outcome !== 'foreign' && exit !== EXIT.LIMIT && exit !== EXIT.KICK) schedule.settle(outcome);
+    else schedule.expire();
+    return outcome;
+  }
+
+  return { slice };
+}
+
+const shutdownOf = (v: GuestVcpu): StopReason | undefined => {
+  const { shutdown, crashText } = v.domain.state;
+  if (shutdown === undefined) return undefined;
+  return shutdown === 'crash'
+    ? { kind: 'crash', text: crashText ?? 'the domain crashed' }
+    : { kind: 'shutdown', reason: shutdown, text: `${v.domain.name}: ${shutdown}` };
+};
+const isVcpu = (v: GuestVcpu, ref: { readonly domain: number; readonly vcpu: number }): boolean =>
+  v.domain.id === ref.domain && v.id === ref.vcpu;
+const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
