@@ -1,10 +1,11 @@
 /** Domain 0's back ends: what the guests find at the other end of their rings. */
 import type { Log } from '../base/log';
 import type { BackendContext, DomainConnections } from '../hypervisor/backend';
-import { createBlock, type Disk, type DiskState } from './block';
+import { createBlock, type Disk, type DiskState, type DiskView } from './block';
 import { createConsole, type ConsoleBackend, type ConsoleState } from './console';
 import { createEcho, type EchoState } from './echo';
 import { createXenstore, type XenstoreState } from './xenstore';
+import type { SplitView } from './xenbus';
 import type { XenstoreServer } from './xenstore/server';
 
 export type { Disk } from './block';
@@ -21,6 +22,11 @@ export interface DevicesState {
   readonly block: readonly DiskState[];
 }
 
+export interface DevicesView {
+  readonly echo: readonly SplitView[];
+  readonly block: readonly DiskView[];
+}
+
 export interface DeviceOptions {
   /** The disks that a new domain comes with. */
   readonly disks?: (connections: DomainConnections) => readonly Disk[];
@@ -29,6 +35,8 @@ export interface DeviceOptions {
 export interface BackendSet {
   readonly console: ConsoleBackend;
   readonly xenstore: XenstoreServer;
+  /** The split devices as they stand, for people. */
+  inspect(): DevicesView;
   /** Plain data under names. What is in it does not change any more. */
   save(): DevicesState;
   /** `state` is what {@link save} gave, with the same domains. */
@@ -64,6 +72,7 @@ export function createDevices(
   return {
     console,
     xenstore: xenstore.server,
+    inspect: () => ({ echo: echo.inspect(), block: block.inspect() }),
     save: () => ({
       console: console.save(),
       xenstore: xenstore.save(),

@@ -193,7 +193,7 @@ describe('devices: echo back end', () => {
     assert.ok(mapping !== undefined);
     backend.mapped.push({ ...mapping, mfn: PAGE });
     assert.deepEqual(devices.save(), connected);
-    const port = connected.echo[0]?.connection?.port;
+    const port = connected.echo[0]?.link?.ports[0];
     assert.ok(port !== undefined);
     (backend.ends() as Map<number, unknown>).set(port, { domain: 1, remotePort: 3 });
     assert.equal(ask(5), 5);

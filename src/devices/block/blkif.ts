@@ -1,8 +1,8 @@
 /**
- * The block protocol (io/blkif.h, io/ring.h) as a 64-bit guest lays it out, `x86_64-abi`: numbers, the shared
- * ring's header, and the requests and responses that take turns in its slots.
+ * The block protocol (io/blkif.h, io/ring.h) as a 64-bit guest lays it out, `x86_64-abi`: numbers, and
+ * the requests and responses that take turns in a ring's slots.
  */
-import { array, enumOf, flagsOf, gref, struct, u16, u32, u64, u8, i16, bytes } from '../../abi/layout';
+import { array, enumOf, flagsOf, gref, struct, u16, u64, u8, i16 } from '../../abi/layout';
 
 /** BLKIF_OP_*; 4 is reserved for back ends of other systems, 6 was never given a meaning here. */
 export const BLKIF_OP = {
@@ -73,18 +73,5 @@ export const blkif_request_indirect = struct('blkif_request_indirect', {
 
 export const blkif_response = struct('blkif_response', { id: u64, operation, status: i16 });
 
-/** The header of every shared ring (io/ring.h DEFINE_RING_TYPES); the slots follow. */
-export const sring = struct('blkif_sring', {
-  req_prod: u32,
-  req_event: u32,
-  rsp_prod: u32,
-  rsp_event: u32,
-  _pad: bytes(48),
-});
-
 /** A slot holds either a request or a response. */
 export const SLOT_SIZE = Math.max(blkif_request.size, blkif_response.size);
-
-/** Slots of a ring: the largest power of two that fits (io/ring.h __RING_SIZE). */
-export const ringSlots = (pages: number): number =>
-  2 ** Math.floor(Math.log2((pages * 4096 - sring.size) / SLOT_SIZE));

@@ -7,10 +7,9 @@ import {
   blkif_request_indirect,
   blkif_request_segment,
   blkif_response,
-  ringSlots,
   SLOT_SIZE,
-  sring,
 } from '../../../src/devices/block/blkif';
+import { ringSlots, sring } from '../../../src/devices/ring';
 import { XS } from '../../../src/devices/xenstore/wire';
 import {
   collectLog,
@@ -83,7 +82,7 @@ export function start(disk: Omit<Disk, 'vdev' | 'name'>): Front {
       else bytes[i] = page[(at + i) % 4096] ?? 0;
     }
   }
-  const slotAt = (i: number): number => sring.size + (i % ringSlots(pages.length)) * SLOT_SIZE;
+  const slotAt = (i: number): number => sring.size + (i % ringSlots(pages.length, SLOT_SIZE)) * SLOT_SIZE;
 
   const front: Front = {
     backend,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { BLKIF_OP, blkif_request, blkif_response, ringSlots, sring } from '../../../src/devices/block/blkif';
+import { BLKIF_OP, blkif_request, blkif_response, SLOT_SIZE } from '../../../src/devices/block/blkif';
+import { ringSlots, sring } from '../../../src/devices/ring';
 import { memoryFile, rawStore, type BlockStore } from '../../../src/devices/block/store';
 import { deviceNumber } from '../../../src/devices/block/vdev';
 import { XS } from '../../../src/devices/xenstore/wire';
@@ -51,7 +52,10 @@ describe('devices: block back end', () => {
       seg: 24,
     });
     assert.deepEqual([blkif_request.size, blkif_response.size, sring.size], [112, 16, 64]);
-    assert.deepEqual([1, 2, 4, 8, 16].map(ringSlots), [32, 64, 128, 256, 512]);
+    assert.deepEqual(
+      [1, 2, 4, 8, 16].map((pages) => ringSlots(pages, SLOT_SIZE)),
+      [32, 64, 128, 256, 512],
+    );
   });
 
   it('numbers disks as xen-vbd-interface(7) does', () => {
