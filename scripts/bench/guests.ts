@@ -1,6 +1,9 @@
-import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/support/elf-builder';
-
 // Guests of a few instructions, for timing one thing each. They run for ever; the bench counts.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/support/elf-builder';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (b) => parseInt(b, 16));
 
@@ -10,9 +13,9 @@ const SPACE = 0x4_0000;
 /** XEN_ELFNOTE_VIRT_BASE, elfnote.h */
 const NOTE_VIRT_BASE = 3;
 
-const guest = (code: string): Uint8Array => {
+const guest = (code: Uint8Array): Uint8Array => {
   const data = new Uint8Array(SPACE);
-  data.set(hex(code));
+  data.set(code);
   return pvKernel({
     entry: ENTRY,
     segments: [
@@ -44,17 +47,64 @@ const guest = (code: string): Uint8Array => {
  */
 export const memoryAndBranches = (): Uint8Array =>
   guest(
-    '488d1d000000004881e300f0ffff4881c30000010048b9ffffffffff7f000031f6' +
-      '488b04334801c84889443308a80374064831c248d1ea83c61881e6f87f0000e80500000048ffc975d7c3',
+    hex(
+      '488d1d000000004881e300f0ffff4881c30000010048b9ffffffffff7f000031f6' +
+        '488b04334801c84889443308a80374064831c248d1ea83c61881e6f87f0000e80500000048ffc975d7c3',
+    ),
   );
 
-/*
- * 1:  mov eax, 17         # xen_version
- *     xor edi, edi        # XENVER_version
- *     xor esi, esi
- *     syscall
- *     jmp 1b
- */
-export const nullHypercall = (): Uint8Array => guest('b81100000031ff31f60f05ebf3');
-/** Instructions of one round of nullHypercall. */
-export const NULL_ROUND = 5n;
+/** A loop of loops.S. */
+export interface Loop {
+  readonly name: string;
+  /** What makes it of loops.S. */
+  readonly define: string;
+  /** Instructions of one round, as the machine counts them. */
+  readonly instructions: bigint;
+  /** What one round does so many times. */
+  readonly times: number;
+  readonly goal?: string;
+  /** Whether to measure it with the trace off, too. */
+  readonly traceToo?: true;
+}
+
+const MMU_BATCH = 32;
+export const LOOPS: readonly Loop[] = [
+  { name: 'null hypercall', define: 'NULL', instructions: 5n, times: 1, goal: '≤ 150 ns', traceToo: true },
+  { name: 'IN from a port', define: 'PORTS', instructions: 2n, times: 1 },
+  { name: 'CLI', define: 'CLI', instructions: 2n, times: 1 },
+  { name: 'CPUID (forced emulation)', define: 'CPUID', instructions: 2n, times: 1 },
+  { name: 'RDMSR', define: 'RDMSR', instructions: 3n, times: 1 },
+  { name: 'page fault to the guest and iret', define: 'FAULT', instructions: 12n, times: 1 },
+  { name: 'update_va_mapping', define: 'UPDATE_VA', instructions: 6n, times: 1 },
+  { name: 'mmu_update of one entry', define: 'MMU_UPDATE=1', instructions: 7n, times: 1 },
+  {
+    name: `mmu_update of ${MMU_BATCH.toString()} entries, an entry`,
+    define: `MMU_UPDATE=${MMU_BATCH.toString()}`,
+    instructions: 7n,
+    times: MMU_BATCH,
+  },
+];
+
+/** Why loops cannot be made here, or undefined. */
+export const whyNoLoops = (): string | undefined =>
+  ['gcc', 'objcopy'].every((tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0)
+    ? undefined
+    : 'there is no gcc or no objcopy (Debian packages gcc, binutils)';
+
+export function loopGuest({ define }: Loop): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-loop-'));
+  try {
+    const object = join(folder, 'loop.o');
+    const image = join(folder, 'loop.bin');
+    for (const [tool, ...args] of [
+      ['gcc', '-c', `-D${define}`, '-o', object, join(__dirname, 'loops.S')],
+      ['objcopy', '-O', 'binary', '-j', '.text', object, image],
+    ] as const) {
+      const { status, stderr } = spawnSync(tool, args, { encoding: 'utf8' });
+      if (status !== 0) throw new Error(`${tool}: ${stderr}`);
+    }
+    return guest(readFileSync(image));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,155 @@
+/** Figures of a machine in this process: small guests that do one thing, the adapter's steps, start-up. */
+import { readFileSync } from 'node:fs';
+import { inlineClient } from '../../src/cli/inline-client';
+import { loadImage } from '../../src/guest/image';
+import { adapterHost } from '../../src/host/adapter';
+import { interpreterModule } from '../../src/host/node';
+import { assembleMachine } from '../../src/machine/assemble';
+import type { Machine, SliceEnd } from '../../src/machine/machine';
+import { findGuest } from '../fetch-guests';
+import { LOOPS, loopGuest, memoryAndBranches, whyNoLoops, type Loop } from './guests';
+import { quantile, type Report } from './report';
+
+const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+const machineFor = (kernel: Uint8Array): Promise<Machine> =>
+  assembleMachine(
+    {
+      domains: [
+        {
+          name: 'bench',
+          kernel: { name: 'bench.elf', bytes: kernel },
+          cmdline: '',
+          memory: 32 << 20,
+          vcpus: 1,
+        },
+      ],
+    },
+    { interpreter: interpreterModule(), log: () => undefined },
+  );
+
+const why = (end: SliceEnd): string =>
+  end.kind === 'stop' ? JSON.stringify(end.stop.reason) : `it is ${end.kind}`;
+
+/**
+ * Milliseconds of processor time that `instructions` take: the machine runs in this thread and waits for nothing,
+ * and what else the computer does meanwhile is not its business.
+ */
+function timed(machine: Machine, instructions: bigint): number {
+  const session = machine.run({});
+  const started = process.cpuUsage();
+  const end = session.slice(instructions, true);
+  if (end.kind !== 'slice') throw new Error(`the bench guest ended: ${why(end)}`);
+  const { user, system } = process.cpuUsage(started);
+  return (user + system) / 1000;
+}
+
+export async function interpreterSpeed(report: Report, runs: number): Promise<void> {
+  report.section('A loop of loads, stores, branches and calls');
+  const machine = await machineFor(memoryAndBranches());
+  const n = 20_000_000n;
+  timed(machine, n);
+  report.figure(
+    'memory and branches',
+    'million instr/s',
+    range(runs).map(() => Number(n) / 1e3 / timed(machine, n)),
+  );
+}
+
+async function roundTrips(report: Report, runs: number, loop: Loop): Promise<void> {
+  const machine = await machineFor(loopGuest(loop));
+  const rounds = BigInt(Math.ceil(40_000 / loop.times));
+  const round = (): number =>
+    (timed(machine, rounds * loop.instructions) * 1e6) / Number(rounds) / loop.times;
+  range(4).forEach(round);
+  if (loop.traceToo !== true) {
+    report.figure(loop.name, 'ns', range(3 * runs).map(round), loop.goal);
+    return;
+  }
+  const traced: number[] = [];
+  const untraced: number[] = [];
+  // In turn, so that drift of the computer falls on both.
+  for (const _ of range(5 * runs)) {
+    for (const [enabled, into] of [
+      [true, traced],
+      [false, untraced],
+    ] as const) {
+      machine.trace.enabled = enabled;
+      into.push(round());
+    }
+  }
+  report.figure(loop.name, 'ns', traced, loop.goal);
+  // What one disturbance adds is more than what the trace costs: the least of each is what they have in common.
+  report.figure(
+    `what the trace adds to it`,
+    '%',
+    [(Math.min(...traced) / Math.min(...untraced) - 1) * 100],
+    '≤ 2 %',
+  );
+}
+
+export async function boundary(report: Report, runs: number): Promise<void> {
+  report.section('Crossing the boundary, round trips of processor time, trace on');
+  const obstacle = whyNoLoops();
+  if (obstacle !== undefined) {
+    report.missing(`the loops: ${obstacle}`);
+    return;
+  }
+  for (const loop of LOOPS) await roundTrips(report, runs, loop);
+}
+
+export async function steps(report: Report): Promise<void> {
+  report.section('The debug adapter, its machine in a worker');
+  const client = inlineClient(adapterHost());
+  await client.request('initialize', { adapterID: 'hyperstep', linesStartAt1: true, columnsStartAt1: true });
+  const began = milliseconds();
+  const launched = client.request('launch', { stopOnEntry: true });
+  await client.event('initialized');
+  await client.request('configurationDone');
+  await launched;
+  const { threadId } = await client.event<{ threadId: number }>('stopped');
+  report.figure('launch of the sample to the stop at its entry', 'ms', [milliseconds() - began]);
+  const samples: number[] = [];
+  for (let i = 0; i < 400; i++) {
+    const started = milliseconds();
+    await client.request('stepIn', { threadId, granularity: 'instruction' });
+    await client.event('stopped');
+    if (i >= 100) samples.push(milliseconds() - started);
+  }
+  await client.request('disconnect');
+  await client.close();
+  report.figure('instruction step, request to stopped, p50', 'ms', [quantile(samples, 0.5)], '< 1 ms');
+  report.figure('instruction step, request to stopped, p99', 'ms', [quantile(samples, 0.99)]);
+}
+
+export async function start(report: Report, runs: number): Promise<void> {
+  report.section('Start of a machine, wall time');
+  const kernel = await adapterHost().sampleGuest();
+  const samples: number[] = [];
+  for (const _ of range(runs)) {
+    const started = milliseconds();
+    const machine = await assembleMachine(
+      { domains: [{ name: 'sample', kernel, cmdline: '', memory: 256 << 20, vcpus: 1 }] },
+      { interpreter: interpreterModule(), log: () => undefined },
+    );
+    machine.run({}).slice(1n, true);
+    samples.push(milliseconds() - started);
+  }
+  report.figure('sample image to its first instruction, 256 MiB', 'ms', samples);
+  for (const name of ['linux', 'linux-cloud'] as const) {
+    const path = findGuest(name);
+    if (path === undefined) {
+      report.missing(`unpacking of ${name}: npx tsx scripts/fetch-guests.ts ${name}`);
+      continue;
+    }
+    const bytes = readFileSync(path);
+    const unpacking: number[] = [];
+    for (const _ of range(Math.min(runs, 3))) {
+      const started = milliseconds();
+      await loadImage(bytes, name);
+      unpacking.push(milliseconds() - started);
+    }
+    report.figure(`Debian's ${name} bzImage unpacked and read`, 'ms', unpacking);
+  }
+}

@@ -1,0 +1,142 @@
+// Guests that cross the boundary in one way for ever: `gcc -c -D<NAME>`, the text as it is put at an entry point.
+// On entry: rsi = start_info, rsp = the top of a stack (arch-x86/xen.h). Position-independent; what is written lies
+// behind `data`, in the same writable segment.
+        .text
+        .intel_syntax noprefix
+
+#define VIRT_BASE 0xffffffff80000000
+#define __HYPERVISOR_set_trap_table 0
+#define __HYPERVISOR_mmu_update 1
+#define __HYPERVISOR_update_va_mapping 14
+#define __HYPERVISOR_xen_version 17
+#define __HYPERVISOR_iret 23
+#define __HYPERVISOR_physdev_op 33
+#define PHYSDEVOP_set_iopl 6
+#define START_INFO_PT_BASE 0x58
+#define DOMID_SELF 0x7ff0
+/* machine_to_phys_mapping, xen-x86_64.h HYPERVISOR_VIRT_START */
+#define M2P 0xffff800000000000
+
+        mov     r15, rsi
+        lea     rbx, [rip + data]
+
+#if defined(PORTS) || defined(CLI)
+        mov     eax, __HYPERVISOR_physdev_op
+        mov     edi, PHYSDEVOP_set_iopl
+        mov     dword ptr [rbx], 1
+        mov     rsi, rbx
+        syscall
+#endif
+
+#ifdef FAULT
+        lea     rax, [rip + page_fault]
+        lea     rdi, [rip + traps]
+        mov     [rdi + 8], rax
+        mov     eax, __HYPERVISOR_set_trap_table
+        syscall
+        mov     edx, 0x1000
+#endif
+
+#if defined(MMU_UPDATE) || defined(UPDATE_VA)
+        // The L1 entry of the page at `data`, through the M2P: r12 is its machine address, r13 its value.
+        mov     r10, [r15 + START_INFO_PT_BASE]
+        mov     cl, 39
+        mov     r9, 4
+1:      mov     rax, rbx
+        shr     rax, cl
+        and     eax, 511
+        mov     r13, [r10 + rax * 8]
+        lea     r12, [rax * 8]
+        dec     r9
+        jz      2f
+        movabs  rax, 0x000ffffffffff000
+        and     rax, r13
+        mov     r14, rax
+        shr     rax, 12
+        movabs  r11, M2P
+        mov     r10, [r11 + rax * 8]
+        shl     r10, 12
+        mov     r11, VIRT_BASE
+        add     r10, r11
+        sub     cl, 9
+        jmp     1b
+2:      add     r12, r14
+#endif
+
+#ifdef MMU_UPDATE
+        xor     ecx, ecx
+3:      mov     rax, rcx
+        shl     rax, 4
+        mov     [rbx + rax], r12
+        mov     [rbx + rax + 8], r13
+        inc     ecx
+        cmp     ecx, MMU_UPDATE
+        jne     3b
+#endif
+
+        .p2align 4
+again:
+#ifdef NULL
+        mov     eax, __HYPERVISOR_xen_version
+        xor     edi, edi
+        xor     esi, esi
+        syscall
+#endif
+#ifdef PORTS
+        in      al, 0x61
+#endif
+#ifdef CLI
+        cli
+#endif
+#ifdef CPUID
+        ud2
+        .ascii  "xen"
+        cpuid
+#endif
+#ifdef RDMSR
+        mov     ecx, 0xc0000080
+        rdmsr
+#endif
+#ifdef FAULT
+        mov     al, [rdx]
+#endif
+#ifdef MMU_UPDATE
+        mov     eax, __HYPERVISOR_mmu_update
+        mov     rdi, rbx
+        mov     esi, MMU_UPDATE
+        xor     edx, edx
+        mov     r10d, DOMID_SELF
+        syscall
+#endif
+#ifdef UPDATE_VA
+        mov     eax, __HYPERVISOR_update_va_mapping
+        mov     rdi, rbx
+        mov     rsi, r13
+        xor     edx, edx
+        syscall
+#endif
+        jmp     again
+
+#ifdef FAULT
+page_fault:
+        pop     rcx
+        pop     r11
+        add     rsp, 8
+        // `mov al, [rdx]` has two bytes.
+        add     qword ptr [rsp], 2
+        push    0
+        push    rcx
+        push    r11
+        push    rax
+        mov     eax, __HYPERVISOR_iret
+        syscall
+
+        .p2align 3
+traps:  .byte   14, 0
+        .2byte  0xe033
+        .4byte  0
+        .8byte  0
+        .8byte  0, 0
+#endif
+        .p2align 12
+data:   .fill   1024, 4, 0

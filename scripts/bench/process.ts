@@ -1,0 +1,86 @@
+/** Machines as processes of their own: timed by the marks that the guest prints on its console. */
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+export interface Passing {
+  /** Seconds since the process was started. */
+  readonly wall: number;
+  /** Seconds of processor time of all its threads; undefined where /proc does not say. */
+  readonly cpu: number | undefined;
+}
+
+export interface Watching {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Console texts to wait for, in their order. */
+  readonly marks: readonly string[];
+  /** Seconds after which it is given up. */
+  readonly limit: number;
+  /** Looks at the process when the last mark is passed, before it is ended. */
+  readonly atEnd?: (pid: number) => void;
+  /** Left to end by itself after the last mark. */
+  readonly ownEnd?: boolean;
+}
+
+/** proc(5): utime and stime are the 14th and 15th field of stat, in ticks of 1/100 s. */
+function processorSeconds(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid.toString()}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Resident bytes beside the largest mapping, that mapping's resident bytes, and the peak of all (proc(5) smaps). */
+export function residentBytes(
+  pid: number,
+): { readonly others: number; readonly largest: number; readonly peak: number } | undefined {
+  try {
+    const sizes = [
+      ...readFileSync(`/proc/${pid.toString()}/smaps`, 'latin1').matchAll(/^Rss: +(\d+) kB/gm),
+    ].map((m) => Number(m[1]) * 1024);
+    const largest = Math.max(...sizes);
+    const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid.toString()}/status`, 'latin1'));
+    return { others: sizes.reduce((a, b) => a + b, 0) - largest, largest, peak: Number(peak?.[1]) * 1024 };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs a machine past all marks. Rejects with what its console said when it ends or takes too long before. */
+export function passMarks(watching: Watching): Promise<readonly Passing[]> {
+  const { command, args, marks, limit } = watching;
+  return new Promise((resolve, reject) => {
+    const started = process.hrtime.bigint();
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const passed: Passing[] = [];
+    let seen = '';
+    let from = 0;
+    const timer = setTimeout(() => child.kill('SIGKILL'), limit * 1000);
+    child.stderr.on('data', (data: Buffer) => (seen += data.toString('latin1')));
+    child.stdout.on('data', (data: Buffer) => {
+      seen += data.toString('latin1');
+      for (let next = marks[passed.length]; next !== undefined; next = marks[passed.length]) {
+        const at = seen.indexOf(next, from);
+        if (at < 0) return;
+        from = at + next.length;
+        const wall = Number(process.hrtime.bigint() - started) / 1e9;
+        passed.push({ wall, cpu: child.pid === undefined ? undefined : processorSeconds(child.pid) });
+        if (passed.length < marks.length) continue;
+        if (child.pid !== undefined) watching.atEnd?.(child.pid);
+        if (watching.ownEnd !== true) child.kill('SIGKILL');
+      }
+    });
+    child.on('error', reject);
+    child.on('close', () => {
+      clearTimeout(timer);
+      if (passed.length === marks.length) resolve(passed);
+      else {
+        const missing = marks[passed.length] ?? '';
+        reject(new Error(`${command}: '${missing}' did not come:\n${seen.slice(-2000)}`));
+      }
+    });
+  });
+}
