@@ -197,6 +197,12 @@ export class ByteReader {
 
   /** An unsigned LEB128 that must fit a JavaScript integer; used for counts, indices and lengths. */
   ulebNumber(): number {
+    // Nearly all are of one or two bytes, and reading them is most of what a debug file costs.
+    const first = this.u8();
+    if (first < 0x80) return first;
+    const second = this.u8();
+    if (second < 0x80) return (first & 0x7f) | (second << 7);
+    this.offset -= 2;
     const value = this.uleb();
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) this.view.fail(this.offset, Number.MAX_SAFE_INTEGER);
     return Number(value);

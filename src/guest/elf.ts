@@ -1,6 +1,8 @@
 import type { ByteView } from '../base/bytes';
 import { latin1, startsWith } from '../base/bytes';
 import { ImageError, hex, imageView } from './error';
+import type { GuestFile } from './file';
+import { fileView, memoryFile } from './file';
 
 // ELF-64, little-endian, x86-64 (System V gABI, chapters 4 and 5; AMD64 psABI).
 
@@ -51,14 +53,20 @@ export interface ElfNote {
   readonly place: string;
 }
 
-export interface ElfFile {
+/** What the headers of an ELF file say; contents are read when they are asked for. */
+export interface ElfHeaders {
   readonly name: string;
-  readonly view: ByteView;
+  readonly file: GuestFile;
   /** e_type: 1 relocatable, 2 executable, 3 shared object, 4 core. */
   readonly type: number;
   readonly entry: bigint;
   readonly segments: readonly ElfSegment[];
   readonly sections: readonly ElfSection[];
+}
+
+/** One that is in memory as a whole. */
+export interface ElfFile extends ElfHeaders {
+  readonly view: ByteView;
 }
 
 const MAGIC = [0x7f, 0x45, 0x4c, 0x46];
@@ -140,17 +148,18 @@ function size64(view: ByteView, offset: number, thing: string, field: string): n
   return Number(value);
 }
 
+/** The header table at `offset`; a view of nothing where there is none. */
 function table(
-  view: ByteView,
+  file: GuestFile,
   field: string,
   offset: number,
   count: number,
   entry: number,
   expected: number,
   limit: number,
-): void {
-  const { thing } = view;
-  if (count === 0) return;
+): ByteView {
+  const thing = file.name;
+  if (count === 0) return imageView(new Uint8Array(0), thing);
   if (count > limit)
     throw new ImageError(
       thing,
@@ -159,13 +168,14 @@ function table(
     );
   if (entry !== expected)
     throw new ImageError(thing, `e_${field}entsize`, `is ${entry}; in ELF-64 it is ${expected}`);
-  if (!view.has(offset, count * entry)) {
+  if (count * entry > file.size - offset) {
     throw new ImageError(
       thing,
       `e_${field}off`,
-      `${count} headers at ${hex(offset)} reach beyond the file's ${view.size} bytes: truncated, or a lying header`,
+      `${count} headers at ${hex(offset)} reach beyond the file's ${file.size} bytes: truncated, or a lying header`,
     );
   }
+  return fileView(file, offset, count * entry, thing);
 }
 
 function readSegment(view: ByteView, index: number, at: number): ElfSegment {
@@ -208,66 +218,80 @@ function readSection(view: ByteView, index: number, at: number): RawSection {
  * is refused when it is asked for.
  * @throws ImageError
  */
-export function readElf(bytes: Uint8Array, name: string): ElfFile {
-  const view = imageView(bytes, name);
-  if (bytes.length < EHDR_SIZE) {
-    throw new ImageError(name, 'ELF header', `is truncated: ${bytes.length} of ${EHDR_SIZE} bytes`);
+export function readElfHeaders(file: GuestFile): ElfHeaders {
+  const { name } = file;
+  if (file.size < EHDR_SIZE) {
+    throw new ImageError(name, 'ELF header', `is truncated: ${file.size} of ${EHDR_SIZE} bytes`);
   }
+  const view = fileView(file, 0, EHDR_SIZE, name);
   checkIdentification(view);
 
   const phoff = size64(view, 32, name, 'e_phoff');
   const shoff = size64(view, 40, name, 'e_shoff');
   const phnum = view.u16(56);
   const shnum = shoff === 0 ? 0 : view.u16(60);
-  table(view, 'ph', phoff, phnum, view.u16(54), PHDR_SIZE, MAX_SEGMENTS);
-  table(view, 'sh', shoff, shnum, view.u16(58), SHDR_SIZE, MAX_SECTIONS);
+  const programs = table(file, 'ph', phoff, phnum, view.u16(54), PHDR_SIZE, MAX_SEGMENTS);
+  const headers = table(file, 'sh', shoff, shnum, view.u16(58), SHDR_SIZE, MAX_SECTIONS);
 
   const segments = Array.from({ length: phnum }, (_, index) =>
-    readSegment(view, index, phoff + index * PHDR_SIZE),
+    readSegment(programs, index, index * PHDR_SIZE),
   );
-  const raw = Array.from({ length: shnum }, (_, index) =>
-    readSection(view, index, shoff + index * SHDR_SIZE),
-  );
+  const raw = Array.from({ length: shnum }, (_, index) => readSection(headers, index, index * SHDR_SIZE));
   const names = raw[view.u16(62)];
   const strings =
-    names?.type === SHT_STRTAB && view.has(names.offset, names.size)
-      ? view.view(names.offset, names.size, name)
+    names?.type === SHT_STRTAB && names.offset <= file.size && names.size <= file.size - names.offset
+      ? fileView(file, names.offset, names.size, name)
       : undefined;
   const sections = raw.map(({ nameAt, ...section }): ElfSection => ({
     ...section,
     name: strings !== undefined && nameAt < strings.size ? strings.cString(nameAt, 256) : '',
   }));
-  return { name, view, type: view.u16(16), entry: view.u64(24), segments, sections };
+  return { name, file, type: view.u16(16), entry: view.u64(24), segments, sections };
 }
 
-export const findSection = (elf: ElfFile, name: string): ElfSection | undefined =>
+/** A file that is in memory. @throws ImageError */
+export const readElf = (bytes: Uint8Array, name: string): ElfFile => ({
+  ...readElfHeaders(memoryFile(bytes, name)),
+  view: imageView(bytes, name),
+});
+
+export const findSection = (elf: ElfHeaders, name: string): ElfSection | undefined =>
   elf.sections.find((section) => section.name === name);
 
-/** What a section holds in the file; empty for one without (SHT_NOBITS). */
-export function sectionData(elf: ElfFile, section: ElfSection): ByteView {
+/** Where a section lies in the file. @throws ImageError for one that lies about it */
+export function sectionPlace(
+  elf: ElfHeaders,
+  section: ElfSection,
+): { readonly thing: string; readonly offset: number; readonly size: number } {
   const thing = `${elf.name}, section ${section.name === '' ? String(section.index) : section.name}`;
-  if (section.type === SHT_NOBITS) return imageView(new Uint8Array(0), thing);
-  if (!elf.view.has(section.offset, section.size)) {
+  if (section.type === SHT_NOBITS) return { thing, offset: 0, size: 0 };
+  if (section.offset > elf.file.size || section.size > elf.file.size - section.offset) {
     throw new ImageError(
       thing,
       'sh_offset, sh_size',
-      `${section.size} bytes at ${hex(section.offset)} reach beyond the file's ${elf.view.size}: truncated, or a lying header`,
+      `${section.size} bytes at ${hex(section.offset)} reach beyond the file's ${elf.file.size}: truncated, or a lying header`,
     );
   }
-  return elf.view.view(section.offset, section.size, thing);
+  return { thing, offset: section.offset, size: section.size };
+}
+
+/** What a section holds in the file; empty for one without (SHT_NOBITS). */
+export function sectionData(elf: ElfHeaders, section: ElfSection): ByteView {
+  const { thing, offset, size } = sectionPlace(elf, section);
+  return fileView(elf.file, offset, size, thing);
 }
 
 /** What a segment holds in the file. */
-export function segmentData(elf: ElfFile, segment: ElfSegment): ByteView {
+export function segmentData(elf: ElfHeaders, segment: ElfSegment): ByteView {
   const thing = `${elf.name}, program header ${segment.index}`;
-  if (!elf.view.has(segment.offset, segment.filesz)) {
+  if (segment.offset > elf.file.size || segment.filesz > elf.file.size - segment.offset) {
     throw new ImageError(
       thing,
       'p_offset, p_filesz',
-      `${segment.filesz} bytes at ${hex(segment.offset)} reach beyond the file's ${elf.view.size}: truncated, or a lying header`,
+      `${segment.filesz} bytes at ${hex(segment.offset)} reach beyond the file's ${elf.file.size}: truncated, or a lying header`,
     );
   }
-  return elf.view.view(segment.offset, segment.filesz, thing);
+  return fileView(elf.file, segment.offset, segment.filesz, thing);
 }
 
 const align4 = (value: number): number => Math.ceil(value / 4) * 4;
@@ -297,13 +321,13 @@ function readNotes(view: ByteView): ElfNote[] {
 }
 
 /** Notes of every PT_NOTE segment. Some linkers leave such a segment without a place in the file; it has none. */
-export const segmentNotes = (elf: ElfFile): ElfNote[] =>
+export const segmentNotes = (elf: ElfHeaders): ElfNote[] =>
   elf.segments
     .filter((segment) => segment.type === PT_NOTE && segment.offset !== 0)
     .flatMap((segment) => readNotes(segmentData(elf, segment)));
 
 /** Notes of every SHT_NOTE section. */
-export const sectionNotes = (elf: ElfFile): ElfNote[] =>
+export const sectionNotes = (elf: ElfHeaders): ElfNote[] =>
   elf.sections
     .filter((section) => section.type === SHT_NOTE)
     .flatMap((section) => readNotes(sectionData(elf, section)));
@@ -311,7 +335,7 @@ export const sectionNotes = (elf: ElfFile): ElfNote[] =>
 const NT_GNU_BUILD_ID = 3;
 
 /** GNU build id in lower-case hex; names the separate debug file that belongs to this image. */
-export function buildId(elf: ElfFile): string | undefined {
+export function buildId(elf: ElfHeaders): string | undefined {
   const notes = [...segmentNotes(elf), ...sectionNotes(elf)];
   const note = notes.find(
     ({ owner, type, desc }) => owner === 'GNU' && type === NT_GNU_BUILD_ID && desc.size > 0,

@@ -1,8 +1,8 @@
-import type { ByteReader } from '../../base/bytes';
+import { ByteReader } from '../../base/bytes';
 import { ImageError, hex } from '../error';
 import type { FormContext } from './forms';
-import { offset, readForm } from './forms';
-import type { DwarfSections } from './sections';
+import { offsetNumber, plainString, readForm } from './forms';
+import type { DwarfSection, DwarfSections } from './sections';
 import type { Extent } from './units';
 
 // One line number program of .debug_line (DWARF 5, 6.2; version 4 where it differs).
@@ -28,8 +28,18 @@ interface Header {
   readonly lineRange: number;
   readonly opcodeBase: number;
   readonly operandCounts: readonly number[];
-  readonly fileName: (index: number) => string;
-  readonly addFile: (name: string, directory: number) => void;
+  readonly files: FileTable;
+}
+
+/** The files of one program, by the numbers that its rows use. */
+export interface FileTable {
+  /** How many there are. */
+  readonly count: number;
+  /** Name alone, as the compiler wrote it; it may have directories in it. */
+  name(index: number): string;
+  /** Full path. */
+  path(index: number): string;
+  add(name: string, directory: number): void;
 }
 
 /** Joins, and removes `.` and `..` where that needs no knowledge of the disk. */
@@ -68,9 +78,9 @@ function readEntries(reader: ByteReader, context: FormContext): Entry[] {
   return Array.from({ length: count }, () => {
     const entry: Entry = { path: '', directory: 0 };
     for (const { content, form } of formats) {
-      const value = readForm(form, reader, context);
-      if (content === DW_LNCT_path && typeof value === 'string') entry.path = value;
-      if (content === DW_LNCT_directory_index && typeof value === 'bigint') entry.directory = Number(value);
+      const result = readForm(form, reader, context);
+      if (content === DW_LNCT_path) entry.path = plainString(context.sections, result) ?? '';
+      if (content === DW_LNCT_directory_index) entry.directory = Number(result.value);
     }
     return entry;
   });
@@ -89,11 +99,20 @@ function readOldEntries(reader: ByteReader): { directories: string[]; files: Ent
   return { directories, files };
 }
 
-function readHeader(
+/** The reader of one program, from its version on. */
+export const programReader = (section: DwarfSection, { start, end }: Extent): ByteReader =>
+  new ByteReader(section.view(start, end - start, 'line program'));
+
+/**
+ * The header, whose length ends at the position that the reader is left at.
+ * @throws ImageError
+ */
+export function readHeader(
   sections: DwarfSections,
-  { reader, offsetSize }: Extent,
+  reader: ByteReader,
+  { offsetSize }: Extent,
   directory: string,
-): Header & { start: number } {
+): Header {
   const { thing } = reader.view;
   const fault = (problem: string): never => {
     throw new ImageError(thing, `offset ${hex(reader.offset)}`, problem);
@@ -105,10 +124,9 @@ function readHeader(
     addressSize = reader.u8();
     if (reader.u8() !== 0) fault('segment selectors are not for x86-64');
   }
-  const headerLength = offset(reader, { offsetSize });
-  if (headerLength > BigInt(reader.end - reader.offset))
-    fault(`a header of ${headerLength} bytes does not fit`);
-  const start = reader.offset + Number(headerLength);
+  const headerLength = offsetNumber(reader, { offsetSize });
+  if (headerLength > reader.end - reader.offset) fault(`a header of ${headerLength} bytes does not fit`);
+  const start = reader.offset + headerLength;
   const minimumInstructionLength = reader.u8();
   if (version >= 4 && reader.u8() > 1) fault('several operations per instruction are not for x86-64');
   const defaultIsStatement = reader.u8() !== 0;
@@ -130,19 +148,27 @@ function readHeader(
     files = [{ path: '', directory: 0 }, ...old.files];
   }
   // In version 5 directory 0 repeats the compilation directory, which .debug_info may know better.
-  const base = joinPath(directory, directories[0] ?? '');
+  // Where it is relative (-ffile-prefix-map), it is the same path and not one below it.
+  const first = directories[0] ?? '';
+  const base = first === directory ? joinPath('', first) : joinPath(directory, first);
   const folder = (index: number): string => (index === 0 ? base : joinPath(base, directories[index] ?? ''));
   const paths: string[] = [];
+  reader.offset = start;
   return {
-    start,
     minimumInstructionLength,
     defaultIsStatement,
     lineBase,
     lineRange,
     opcodeBase,
     operandCounts,
-    fileName: (index) => (paths[index] ??= fullPath(files[index])),
-    addFile: (path, index) => files.push({ path, directory: index }),
+    files: {
+      get count() {
+        return files.length;
+      },
+      name: (index) => files[index]?.path ?? '',
+      path: (index) => (paths[index] ??= fullPath(files[index])),
+      add: (path, index) => files.push({ path, directory: index }),
+    },
   };
 
   function fullPath(file: Entry | undefined): string {
@@ -153,11 +179,15 @@ function readHeader(
 const DW_LNS_copy = 1;
 
 /** Runs a program. @throws ImageError */
-export function runLineProgram(sections: DwarfSections, extent: Extent, directory: string): LineRow[] {
-  const header = readHeader(sections, extent, directory);
-  const { minimumInstructionLength, lineBase, lineRange, opcodeBase, operandCounts } = header;
-  const { reader } = extent;
-  reader.offset = header.start;
+export function runLineProgram(
+  sections: DwarfSections,
+  section: DwarfSection,
+  extent: Extent,
+  directory: string,
+): LineRow[] {
+  const reader = programReader(section, extent);
+  const header = readHeader(sections, reader, extent, directory);
+  const { minimumInstructionLength, lineBase, lineRange, opcodeBase, operandCounts, files } = header;
   const rows: LineRow[] = [];
 
   let address = 0n;
@@ -173,7 +203,7 @@ export function runLineProgram(sections: DwarfSections, extent: Extent, director
     isStatement = header.defaultIsStatement;
   };
   const emit = (endSequence: boolean): void => {
-    rows.push({ address, file: header.fileName(file), line, column, isStatement, endSequence });
+    rows.push({ address, file: files.path(file), line, column, isStatement, endSequence });
   };
   const advance = (operations: number | bigint): void => {
     address = BigInt.asUintN(64, address + BigInt(operations) * BigInt(minimumInstructionLength));
@@ -210,7 +240,7 @@ export function runLineProgram(sections: DwarfSections, extent: Extent, director
       emit(true);
       reset();
     } else if (opcode === 2) address = length === 9 ? reader.u64() : BigInt(reader.u32());
-    else if (opcode === 3) header.addFile(reader.cString(), reader.ulebNumber());
+    else if (opcode === 3) files.add(reader.cString(), reader.ulebNumber());
     reader.offset = end;
   };
 

@@ -1,5 +1,5 @@
 import { ImageError } from '../error';
-import type { ElfFile, ElfSection } from '../elf';
+import type { ElfHeaders, ElfSection } from '../elf';
 import { SHT_DYNSYM, SHT_STRTAB, SHT_SYMTAB, sectionData } from '../elf';
 import type { SymbolEntry, SymbolKind } from './table';
 
@@ -17,7 +17,7 @@ const kinds: Readonly<Record<number, SymbolKind>> = {
   10: 'function',
 };
 
-function readTable(elf: ElfFile, section: ElfSection): SymbolEntry[] {
+function readTable(elf: ElfHeaders, section: ElfSection): SymbolEntry[] {
   const view = sectionData(elf, section);
   if (section.entsize !== SYM_SIZE) {
     throw new ImageError(
@@ -53,7 +53,7 @@ function readTable(elf: ElfFile, section: ElfSection): SymbolEntry[] {
  * The symbols of .symtab, or of .dynsym where there is no other; empty for a stripped image.
  * @throws ImageError for a table that lies about its place or shape
  */
-export function elfSymbols(elf: ElfFile): SymbolEntry[] {
+export function elfSymbols(elf: ElfHeaders): SymbolEntry[] {
   const section =
     elf.sections.find(({ type }) => type === SHT_SYMTAB) ??
     elf.sections.find(({ type }) => type === SHT_DYNSYM);

@@ -1,4 +1,4 @@
-import type { ElfFile } from '../elf';
+import type { ElfHeaders } from '../elf';
 import type { KernelImage } from '../image';
 import { elfSymbols } from './elf-symbols';
 import { kallsymsIn } from './kallsyms';
@@ -16,7 +16,7 @@ export interface KernelSymbols {
 }
 
 /** Symbols of an ELF file's own table. @throws ImageError */
-export const symbolsOfElf = (elf: ElfFile): SymbolTable => createSymbolTable(elfSymbols(elf));
+export const symbolsOfElf = (elf: ElfHeaders): SymbolTable => createSymbolTable(elfSymbols(elf));
 
 /**
  * The best symbols that a kernel image carries: its ELF table, or, for a stripped Linux, its kallsyms.
