@@ -42,6 +42,17 @@ export const OPTIONS = {
     multiple: true,
     help: 'a disk as xl.cfg has it (raw or qcow2; ,r: read-only); F is not written unless ,write-through; repeatable',
   },
+  channel: {
+    type: 'string',
+    value: 'NAME',
+    multiple: true,
+    help: 'a further console for the guest, as channel = […] of xl.cfg makes one; repeatable',
+  },
+  console: {
+    type: 'string',
+    value: '[dN:]N',
+    help: 'which console is on the terminal, by number: 0 is the first, 1 the first channel; dN: of domain N',
+  },
   vcpus: { type: 'string', value: 'N', help: 'number of virtual CPUs' },
   config: {
     type: 'string',

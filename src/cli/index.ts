@@ -79,6 +79,9 @@ const text = (line: CommandLine, name: OptionName): string | undefined => {
   return typeof v === 'string' ? v : undefined;
 };
 
+/** Repeatable options, and what a launch calls them. */
+const LISTS = { disk: 'disks', channel: 'channels' } as const;
+
 function machineArguments(line: CommandLine): MachineArguments {
   const given: Record<string, string | number | readonly string[]> = {};
   if (line.image !== undefined) given['kernel'] = line.image;
@@ -88,9 +91,20 @@ function machineArguments(line: CommandLine): MachineArguments {
   }
   const vcpus = text(line, 'vcpus');
   if (vcpus !== undefined) given['vcpus'] = parseCount(vcpus, '--vcpus');
-  const { disk } = line.values;
-  if (Array.isArray(disk)) given['disks'] = disk.map(String);
+  for (const [option, name] of Object.entries(LISTS)) {
+    const list = line.values[option as keyof typeof LISTS];
+    if (Array.isArray(list)) given[name] = list.map(String);
+  }
   return given;
+}
+
+/** The console that the terminal shows. */
+function consoleOf(line: CommandLine): { readonly domain?: number; readonly console: number } {
+  const given = text(line, 'console');
+  const [, domain, console = '0'] = /^(?:d(\d+):)?(\d+)$/.exec(given ?? '0') ?? [];
+  if (given !== undefined && !/^(?:d\d+:)?\d+$/.test(given))
+    throw new UsageError(`--console '${given}' is neither a number nor dN:N`);
+  return { ...(domain === undefined ? {} : { domain: Number(domain) }), console: Number(console) };
 }
 
 function limitsOf(line: CommandLine): RunLimits {
@@ -142,6 +156,7 @@ async function createTarget(host: CliHost, machine: MachineConfig, paced: boolea
 
 async function machineCommand(line: CommandLine, host: CliHost, shows: 'console' | 'trace'): Promise<Status> {
   const limits = limitsOf(line);
+  const shown = consoleOf(line);
   const format = text(line, 'format') ?? 'text';
   if (format !== 'text' && format !== 'ndjson')
     throw new UsageError(`--format is text or ndjson, not '${format}'`);
@@ -169,11 +184,15 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       : undefined;
   let summary: RunSummary;
   try {
-    if (input !== undefined) for (const d of await target.domains()) await target.consoleInput(d.id, input);
+    if (input !== undefined)
+      for (const d of await target.domains())
+        if (shown.domain === undefined || shown.domain === d.id)
+          await target.consoleInput(d.id, input, shown.console);
     summary = await runToEnd({
       target,
       limits,
       terminal,
+      shown,
       clock: () => performance.now(),
       onClosed: standard.onClosed,
       hash: json !== undefined,

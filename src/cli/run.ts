@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly target: Target;
   readonly limits: RunLimits;
   readonly terminal: Terminal;
+  /** Which console the terminal is: of each domain, or of the one named. */
+  readonly shown?: { readonly domain?: number; readonly console: number };
   /** Called after every slice, before the next (trace draining). */
   readonly afterSlice?: () => Promise<void>;
   /** Nobody reads what the guest and the trace say any more. */
@@ -45,6 +47,7 @@ export async function runToEnd({
   target,
   limits,
   terminal,
+  shown = { console: 0 },
   afterSlice,
   onClosed,
   hash,
@@ -62,7 +65,8 @@ export async function runToEnd({
   let tail = '';
   const wanted = limits.until ?? '';
 
-  const offConsole = target.onConsole((_domain, data) => {
+  const offConsole = target.onConsole((domain, data, console) => {
+    if (console !== shown.console || (shown.domain !== undefined && shown.domain !== domain)) return;
     terminal.write(data);
     if (happened.seen) return;
     tail += Buffer.from(data).toString('latin1');
@@ -72,7 +76,7 @@ export async function runToEnd({
     }
     tail = tail.slice(-Math.max(wanted.length * 4, 256));
   });
-  terminal.onInput((data) => void target.consoleInput(1, data));
+  terminal.onInput((data) => void target.consoleInput(shown.domain ?? 1, data, shown.console));
   terminal.onEnd(() => {
     // From now on a guest that waits for input waits for ever.
     happened.inputEnded = true;

@@ -3,10 +3,17 @@ import { event, output } from './context';
 
 /** Collects what domains print, since a guest that moves a cursor prints a character at a time. */
 export interface ConsoleOutput {
-  push(domain: number, data: Uint8Array): void;
+  push(domain: number, data: Uint8Array, console: number): void;
   /** Sends what has been collected; so that a stop is not told before what was printed ahead of it. */
   flush(): void;
   dispose(): void;
+}
+
+interface Terminal {
+  readonly domain: number;
+  readonly console: number;
+  readonly decoder: InstanceType<typeof TextDecoder>;
+  collected: string;
 }
 
 /** Milliseconds that output may wait for more: well below what a person at the console notices. */
@@ -15,28 +22,30 @@ const DELAY = 10;
 const ENOUGH = 16_384;
 
 export function createConsoleOutput(context: Context): ConsoleOutput {
-  const decoders = new Map<number, InstanceType<typeof TextDecoder>>();
-  const collected = new Map<number, string>();
+  const terminals = new Map<string, Terminal>();
   let timer: NodeJS.Timeout | undefined;
 
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    for (const [domain, data] of collected) {
-      context.send(event('hyperstep/console', { domain, data }));
-      output(context, 'stdout', data.replaceAll('\r\n', '\n'));
+    for (const terminal of terminals.values()) {
+      const { domain, console, collected: data } = terminal;
+      if (data === '') continue;
+      terminal.collected = '';
+      context.send(event('hyperstep/console', { domain, console, data }));
+      // What the other consoles carry need not be text.
+      if (console === 0) output(context, 'stdout', data.replaceAll('\r\n', '\n'));
     }
-    collected.clear();
   };
   return {
-    push: (domain, data) => {
-      const decoder = decoders.get(domain) ?? new TextDecoder();
-      decoders.set(domain, decoder);
+    push: (domain, data, console) => {
+      const key = `${domain}:${console}`;
+      const terminal = terminals.get(key) ?? { domain, console, decoder: new TextDecoder(), collected: '' };
+      terminals.set(key, terminal);
       // A character may be split between two pieces of output.
-      const text = (collected.get(domain) ?? '') + decoder.decode(data, { stream: true });
-      if (text === '') return;
-      collected.set(domain, text);
-      if (text.length >= ENOUGH) flush();
+      terminal.collected += terminal.decoder.decode(data, { stream: true });
+      if (terminal.collected === '') return;
+      if (terminal.collected.length >= ENOUGH) flush();
       else timer ??= setTimeout(flush, DELAY);
     },
     flush,

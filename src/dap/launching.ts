@@ -113,7 +113,7 @@ async function assemble(
   });
   const printed = createConsoleOutput(context);
   const listeners = [
-    target.onConsole((domain, data) => printed.push(domain, data)),
+    target.onConsole((domain, data, console) => printed.push(domain, data, console)),
     target.onLog((text) => {
       printed.flush();
       output(context, 'console', text);
@@ -168,7 +168,7 @@ function sameLaunch(a: Launch, b: Launch): boolean {
         one.cmdline === other.cmdline &&
         one.memory === other.memory &&
         one.vcpus === other.vcpus &&
-        JSON.stringify(one.disks) === JSON.stringify(other.disks) &&
+        JSON.stringify([one.disks, one.channels]) === JSON.stringify([other.disks, other.channels]) &&
         sameBytes(one.kernel.bytes, other.kernel.bytes) &&
         sameBytes(one.ramdisk?.bytes, other.ramdisk?.bytes)
       );

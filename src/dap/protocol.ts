@@ -34,6 +34,8 @@ export interface LaunchArguments {
   readonly config?: string;
   /** Disks as xl-disk-configuration(5) has them: "disk.img", "root.qcow2,qcow2,xvda,r". */
   readonly disks?: readonly string[];
+  /** Names of the consoles that the domain has beside its first. */
+  readonly channels?: readonly string[];
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Run without breakpoints, as clients mean it. */
@@ -67,9 +69,9 @@ export interface HyperstepRequests {
     body: { readonly first: number; readonly next: number; readonly records: readonly Wire<TraceRecord>[] };
   };
   'hyperstep/traceSummary': { arguments: Nothing; body: Wire<TraceSummary> };
-  /** What was typed at a domain's console. */
+  /** What was typed at a console of a domain: its first, where none is named. */
   'hyperstep/consoleInput': {
-    arguments: { readonly domain: number; readonly data: string };
+    arguments: { readonly domain: number; readonly console?: number; readonly data: string };
     body: Nothing;
   };
 }
@@ -78,5 +80,5 @@ export type HyperstepRequest = keyof HyperstepRequests;
 /** Custom events. */
 export interface HyperstepEvents {
   /** Output of a domain's console, with its control sequences: for a terminal. */
-  'hyperstep/console': { readonly domain: number; readonly data: string };
+  'hyperstep/console': { readonly domain: number; readonly console: number; readonly data: string };
 }

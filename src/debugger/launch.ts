@@ -16,6 +16,8 @@ export interface MachineArguments {
    * gone with the machine, unless `write-through` is among the words. The next free xvdX where no vdev is named.
    */
   readonly disks?: readonly string[];
+  /** Names of the consoles that the domain has beside its first, after those of the configuration file. */
+  readonly channels?: readonly string[];
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -108,7 +110,13 @@ function parseDisks(
 async function readConfig(
   files: LaunchFiles,
   path: string,
-): Promise<{ args: MachineArguments; disks: XlDisk[]; name?: string; warnings: string[] }> {
+): Promise<{
+  args: MachineArguments;
+  disks: XlDisk[];
+  channels: string[];
+  name?: string;
+  warnings: string[];
+}> {
   const source = new TextDecoder().decode(await read(files, 'config', path));
   const xl = parseXlConfig(source, path);
   const beside = (other: string): string => (isAbsolute(other) ? other : folderOf(path) + other);
@@ -122,6 +130,7 @@ async function readConfig(
       ...(xl.vcpus === undefined ? {} : { vcpus: xl.vcpus }),
     },
     ...(xl.name === undefined ? {} : { name: xl.name }),
+    channels: xl.channels.map(({ name }) => name),
     disks: xl.disks.map((d) => ({ ...d, target: d.target === '' ? '' : beside(d.target) })),
     warnings: xl.warnings.map(({ line, column, message }) => `${path}:${line}:${column}: ${message}`),
   };
@@ -145,6 +154,7 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
       : { name: baseName(args.kernel), bytes: await read(files, 'kernel', args.kernel) };
   const warnings = [...(fromFile?.warnings ?? [])];
   const disks = parseDisks(args.disks ?? [], fromFile?.disks ?? [], (message) => warnings.push(message));
+  const channels = [...(fromFile?.channels ?? []), ...(args.channels ?? [])];
   const domain: DomainConfig = {
     name: fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
     kernel,
@@ -152,6 +162,7 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     memory,
     vcpus,
     ...(disks.length === 0 ? {} : { disks: disks.map(diskConfig) }),
+    ...(channels.length === 0 ? {} : { channels }),
     ...(args.ramdisk === undefined
       ? {}
       : { ramdisk: { name: baseName(args.ramdisk), bytes: await read(files, 'ramdisk', args.ramdisk) } }),

@@ -2,9 +2,10 @@
 import type { Log } from '../base/log';
 import type { BackendContext, DomainConnections } from '../hypervisor/backend';
 import { createBlock, type Disk, type DiskState, type DiskView } from './block';
-import { createConsole, type ConsoleBackend, type ConsoleState } from './console';
+import { createConsole, type ConsoleBackend, type ConsoleState, type ConsoleView } from './console';
 import { createEcho, type EchoState } from './echo';
 import { createXenstore, type XenstoreState } from './xenstore';
+import type { NetworkInput } from './net/host';
 import type { SplitView } from './xenbus';
 import type { XenstoreServer } from './xenstore/server';
 
@@ -13,28 +14,44 @@ export { deviceNumber } from './block/vdev';
 export { isQcow2, qcow2Store } from './block/qcow2';
 export { emptyStore, memoryFile, rawStore, type BlockFile, type BlockStore } from './block/store';
 export type { ConsoleBackend } from './console';
+export type { NetworkInput, NetworkOutput } from './net/host';
 export type { XenstoreEntry, XenstoreServer } from './xenstore/server';
 
 export interface DevicesState {
-  readonly console: ConsoleState;
+  readonly console: readonly ConsoleState[];
   readonly xenstore: XenstoreState;
   readonly echo: readonly EchoState[];
   readonly block: readonly DiskState[];
 }
 
 export interface DevicesView {
+  readonly console: readonly ConsoleView[];
   readonly echo: readonly SplitView[];
   readonly block: readonly DiskView[];
 }
 
+/** What reaches the machine from outside. */
+export type DeviceInput =
+  | {
+      readonly kind: 'console';
+      readonly domain: number;
+      /** Which of the domain's consoles. */
+      readonly console: number;
+      readonly data: Uint8Array;
+    }
+  | ({ readonly kind: 'network' } & NetworkInput);
+
 export interface DeviceOptions {
   /** The disks that a new domain comes with. */
   readonly disks?: (connections: DomainConnections) => readonly Disk[];
+  /** Names of the consoles that it has beside the first. */
+  readonly channels?: (connections: DomainConnections) => readonly string[];
 }
 
 export interface BackendSet {
   readonly console: ConsoleBackend;
   readonly xenstore: XenstoreServer;
+  input(input: DeviceInput): void;
   /** The split devices as they stand, for people. */
   inspect(): DevicesView;
   /** Plain data under names. What is in it does not change any more. */
@@ -46,10 +63,10 @@ export interface BackendSet {
 export function createDevices(
   context: BackendContext,
   log: Log,
-  { disks = () => [] }: DeviceOptions = {},
+  { disks = () => [], channels = () => [] }: DeviceOptions = {},
 ): BackendSet {
-  const console = createConsole(context, log.child('console'));
   const xenstore = createXenstore(context, log.child('xenstore'));
+  const console = createConsole(context, xenstore.server, channels, log.child('console'));
   const echo = createEcho(context, xenstore.server, log.child('echo'));
   const block = createBlock(context, xenstore.server, disks, log.child('block'));
   context.xenstore = xenstore.server;
@@ -72,7 +89,10 @@ export function createDevices(
   return {
     console,
     xenstore: xenstore.server,
-    inspect: () => ({ echo: echo.inspect(), block: block.inspect() }),
+    input(input) {
+      if (input.kind === 'console') console.input(input.domain, input.data, input.console);
+    },
+    inspect: () => ({ console: console.inspect(), echo: echo.inspect(), block: block.inspect() }),
     save: () => ({
       console: console.save(),
       xenstore: xenstore.save(),

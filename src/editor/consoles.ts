@@ -8,10 +8,11 @@ export interface GuestConsoles extends Owned {
   show(): void;
 }
 
-/** One domain's console over the sessions of one name. */
+/** One of a domain's consoles over the sessions of one name. */
 interface Console {
   readonly name: string;
   readonly domain: number;
+  readonly number: number;
   readonly text: Scrollback;
   session: vscode.DebugSession | undefined;
   /** None when the user closed it. */
@@ -45,14 +46,16 @@ export function guestConsoles(sessions: Sessions): GuestConsoles {
         output.dispose();
       },
       handleInput: (data) => {
-        console.session?.customRequest('hyperstep/consoleInput', { domain: console.domain, data }).then(
-          () => undefined,
-          (error: unknown) => {
-            output.fire(
-              dim(`the guest did not get this: ${error instanceof Error ? error.message : String(error)}`),
-            );
-          },
-        );
+        console.session
+          ?.customRequest('hyperstep/consoleInput', { domain: console.domain, console: console.number, data })
+          .then(
+            () => undefined,
+            (error: unknown) => {
+              output.fire(
+                dim(`the guest did not get this: ${error instanceof Error ? error.message : String(error)}`),
+              );
+            },
+          );
       },
     };
     console.terminal = vscode.window.createTerminal({
@@ -70,15 +73,16 @@ export function guestConsoles(sessions: Sessions): GuestConsoles {
   };
 
   /** The console that this output belongs to; a session that writes to it for the first time takes it over. */
-  const consoleOf = ({ session, domain }: ConsoleOutput): Console => {
-    const shared = `${session.name}:${domain}`;
+  const consoleOf = ({ session, domain, console: number }: ConsoleOutput): Console => {
+    const shared = `${session.name}:${domain}:${number}`;
     const owner = consoles.get(shared)?.session;
     // Two at once of the same name do not share one.
     const key = owner === undefined || owner === session ? shared : `${shared}:${session.id}`;
-    const name = `${session.name} · d${domain} console`;
+    const name = `${session.name} · d${domain} console${number === 0 ? '' : ` ${number}`}`;
     const found: Console = consoles.get(key) ?? {
       name,
       domain,
+      number,
       text: scrollback(),
       session: undefined,
       terminal: undefined,

@@ -13,8 +13,16 @@ export interface BackendSide {
   readonly context: BackendContext;
   /** Calls the listeners of the ports that were notified, until there are none. */
   drain(): void;
+  /** When the first timer of a back end is due. */
+  nextDeadline(): bigint | undefined;
+  expireTimers(): void;
   domainMade(domain: Domain): void;
   domainGone(domain: Domain): void;
+}
+
+interface Timer {
+  at: bigint | undefined;
+  readonly due: () => void;
 }
 
 /** Back ends that answer each other for ever would hang the machine. */
@@ -81,6 +89,14 @@ export function createBackendSide(core: Core): BackendSide {
     }
   }
 
+  const timers = new Set<Timer>();
+  /** Asked for several times an exit. */
+  let first: bigint | undefined;
+  const findFirst = (): void => {
+    first = undefined;
+    for (const { at } of timers) if (at !== undefined && (first === undefined || at < first)) first = at;
+  };
+
   const subscribe = <T>(set: Set<T>, listener: T): { dispose(): void } => {
     set.add(listener);
     return { dispose: () => set.delete(listener) };
@@ -130,6 +146,20 @@ export function createBackendSide(core: Core): BackendSide {
       return subscribe(set, listener);
     },
     now: () => core.now(),
+    timer: (due) => {
+      const timer: Timer = { at: undefined, due };
+      timers.add(timer);
+      return {
+        set: (at) => {
+          timer.at = at;
+          findFirst();
+        },
+        dispose: () => {
+          timers.delete(timer);
+          findFirst();
+        },
+      };
+    },
     get xenstore() {
       return xenstore;
     },
@@ -151,6 +181,16 @@ export function createBackendSide(core: Core): BackendSide {
           for (const listener of [...(listeners.get(port) ?? [])]) call(`an event on port ${port}`, listener);
         }
       }
+    },
+    nextDeadline: () => first,
+    expireTimers: () => {
+      const now = core.now();
+      for (const timer of [...timers]) {
+        if (timer.at === undefined || timer.at > now) continue;
+        timer.at = undefined;
+        call('a timer', timer.due);
+      }
+      findFirst();
     },
     domainMade: (domain) => {
       for (const listener of [...made]) listener(connectionsOf(domain));

@@ -51,6 +51,12 @@ export interface XenstoreAccess {
   watch(path: string, changed: (path: string) => void): { dispose(): void };
 }
 
+export interface BackendTimer {
+  /** Calls back once, when virtual time has come to `at` ns; undefined: not at all. */
+  set(at: bigint | undefined): void;
+  dispose(): void;
+}
+
 export interface BackendContext {
   /** Live domains, in order of creation. */
   connections(): readonly DomainConnections[];
@@ -83,6 +89,8 @@ export interface BackendContext {
 
   /** Absolute virtual time in ns. */
   now(): bigint;
+  /** A timer that is not set. As with events: which time it is set to is the back end's state to save and restore. */
+  timer(due: () => void): BackendTimer;
   /** Set by the xenstore server when it exists. */
   xenstore: XenstoreAccess | undefined;
 }

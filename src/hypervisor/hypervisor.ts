@@ -131,10 +131,15 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
         setRunState(core, v, 'runnable');
       }
     },
-    nextDeadline: () => nextDeadline(core),
+    nextDeadline: () => {
+      const guests = nextDeadline(core);
+      const backends = backend.nextDeadline();
+      return guests === undefined || (backends !== undefined && backends < guests) ? backends : guests;
+    },
     expireTimers: () => {
       const alive = [...core.domains.values()].filter((d) => d.state.shutdown === undefined);
       expireTimers(core);
+      backend.expireTimers();
       // A watchdog ends a domain while none of its vCPUs runs.
       for (const domain of alive) if (domain.state.shutdown !== undefined) backend.domainGone(domain);
     },

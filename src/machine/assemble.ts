@@ -108,6 +108,7 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
   let building: DomainConfig | undefined;
   const devices = createDevices(hypervisor.backend, log.child('devices'), {
     disks: () => disks.open(building?.disks ?? []),
+    channels: () => building?.channels ?? [],
   });
 
   const build = (d: DomainConfig, i: number): void => {

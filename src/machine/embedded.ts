@@ -1,3 +1,4 @@
+import type { NetworkOutput } from '../devices/index';
 import type { GuestVcpu } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
 import { frameInfo, readMemory, tableEntries, walk, writeMemory } from './inspect';
@@ -6,6 +7,7 @@ import { readRegisters, writeRegister } from './registers';
 import type { StopAt } from './session';
 import type {
   AddressSpace,
+  ConsoleListener,
   DomainView,
   Mark,
   MachineConfig,
@@ -38,7 +40,8 @@ const SLICE_EXITS = 2000;
 
 /** A machine in this thread as a `Target`. */
 export async function createEmbeddedTarget(config: MachineConfig, host: MachineHost): Promise<Target> {
-  const consoleListeners = new Set<(domain: number, data: Uint8Array) => void>();
+  const consoleListeners = new Set<ConsoleListener>();
+  const networkListeners = new Set<(output: NetworkOutput) => void>();
   const logListeners = new Set<(text: string) => void>();
   const marks = new Map<Mark, MachineSnapshot>();
   let nextMark = 1;
@@ -52,8 +55,8 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     const machine = await host.assemble(config, (text) => {
       for (const l of logListeners) l(text);
     });
-    machine.devices.console.onOutput((domain, data) => {
-      for (const l of consoleListeners) l(domain, data);
+    machine.devices.console.onOutput((domain, data, console) => {
+      for (const l of consoleListeners) l(domain, data, console);
     });
     machine.stops.set(points);
     return machine;
@@ -115,7 +118,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
           name: d.name,
           frames: d.state.totalPages,
           vcpus: d.vcpus.map(vcpuView),
-          consolePorts: 1,
+          consolePorts: machine.devices.inspect().console.filter((c) => c.domain === d.id).length,
           ...(d.state.shutdown === undefined ? {} : { shutdown: d.state.shutdown }),
         })),
       ),
@@ -221,12 +224,21 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     },
     traceSummary: () => Promise.resolve(machine.trace.summary()),
 
-    consoleInput: async (domain, data) => {
+    consoleInput: async (domain, data, console = 0) => {
       if (!machine.hypervisor.domains.has(domain))
         throw new RangeError(`there is no domain ${domain.toString()}`);
-      machine.input(domain, data);
+      machine.input({ kind: 'console', domain, console, data });
       rouse();
       return Promise.resolve();
+    },
+    networkInput: async (input) => {
+      machine.input({ kind: 'network', ...input });
+      rouse();
+      return Promise.resolve();
+    },
+    onNetwork: (listener) => {
+      networkListeners.add(listener);
+      return () => networkListeners.delete(listener);
     },
     onConsole: (listener) => {
       consoleListeners.add(listener);
@@ -241,6 +253,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       machine.pause();
       rouse();
       consoleListeners.clear();
+      networkListeners.clear();
       logListeners.clear();
       marks.clear();
       machine.disks.dispose();

@@ -1,7 +1,7 @@
 import type { Disposable } from '../base/disposable';
 import type { Log } from '../base/log';
 import type { Cpu } from '../cpu/types';
-import type { BackendSet } from '../devices/index';
+import type { BackendSet, DeviceInput } from '../devices/index';
 import type { GuestVcpu, Hypervisor, HypervisorSnapshot } from '../hypervisor/types';
 import type { ClockState, MachineClock } from './clock';
 import type { FrameMark, Marks } from './marks';
@@ -42,8 +42,8 @@ export interface Machine extends MachineParts {
   run(until: RunUntil): RunSession;
   /** The slice under way, or the next, ends with reason `pause` before the next guest instruction it can. */
   pause(): void;
-  /** Console input takes effect now, and again at this moment in every replay. */
-  input(domain: number, data: Uint8Array): void;
+  /** Input takes effect now, and again at this moment in every replay. */
+  input(input: DeviceInput): void;
   readonly inputLog: readonly InputEntry[];
   save(): MachineSnapshot;
   restore(snapshot: MachineSnapshot): void;
@@ -76,8 +76,8 @@ export function createMachine(parts: MachineParts): Machine {
     pause() {
       pause.asked = true;
     },
-    input: (domain, data) => {
-      schedule.input(domain, data);
+    input: (input) => {
+      schedule.input(input);
     },
     inputLog: schedule.inputLog,
     save: () => ({

@@ -1,4 +1,5 @@
-import type { MachineConfig, Target } from './target';
+import type { NetworkOutput } from '../devices/index';
+import type { ConsoleListener, MachineConfig, Target } from './target';
 
 /** Either end of a message channel between the adapter and the machine's worker. */
 export interface Port {
@@ -7,15 +8,16 @@ export interface Port {
   close(): void;
 }
 
-type Method = Exclude<keyof Target, 'onConsole' | 'onLog'>;
+type Method = Exclude<keyof Target, 'onConsole' | 'onNetwork' | 'onLog'>;
 
 interface Call { readonly kind: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] } // prettier-ignore
 interface Create { readonly kind: 'create'; readonly id: number; readonly config: MachineConfig } // prettier-ignore
 interface Reply { readonly kind: 'reply'; readonly id: number; readonly value?: unknown; readonly error?: { name: string; message: string } } // prettier-ignore
-interface Console { readonly kind: 'console'; readonly domain: number; readonly data: Uint8Array } // prettier-ignore
+interface Console { readonly kind: 'console'; readonly domain: number; readonly data: Uint8Array; readonly console: number } // prettier-ignore
+interface Network { readonly kind: 'network'; readonly output: NetworkOutput } // prettier-ignore
 interface Log { readonly kind: 'log'; readonly text: string } // prettier-ignore
 type ToMachine = Call | Create;
-type FromMachine = Reply | Console | Log;
+type FromMachine = Reply | Console | Network | Log;
 
 /** Every method of `Target` that crosses the channel; `pause` expects no answer. */
 const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
@@ -42,6 +44,7 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   trace: 'answer',
   traceSummary: 'answer',
   consoleInput: 'answer',
+  networkInput: 'answer',
   dispose: 'answer',
 };
 
@@ -75,8 +78,11 @@ export function serveTarget(port: Port, create: (config: MachineConfig) => Promi
     if (message.kind === 'create') {
       answer(message.id, async () => {
         target = await create(message.config);
-        target.onConsole((domain, data) => {
-          port.post({ kind: 'console', domain, data } satisfies Console);
+        target.onConsole((domain, data, console) => {
+          port.post({ kind: 'console', domain, data, console } satisfies Console);
+        });
+        target.onNetwork((output) => {
+          port.post({ kind: 'network', output } satisfies Network);
         });
         target.onLog((text) => {
           port.post({ kind: 'log', text } satisfies Log);
@@ -108,7 +114,8 @@ export async function connectTarget(
   failed: Promise<Error>,
 ): Promise<Target> {
   const waiting = new Map<number, { resolve(value: unknown): void; reject(e: Error): void }>();
-  const consoleListeners = new Set<(domain: number, data: Uint8Array) => void>();
+  const consoleListeners = new Set<ConsoleListener>();
+  const networkListeners = new Set<(output: NetworkOutput) => void>();
   const logListeners = new Set<(text: string) => void>();
   let nextId = 1;
   let dead: Error | undefined;
@@ -121,7 +128,9 @@ export async function connectTarget(
 
   port.onMessage((raw) => {
     const message = raw as FromMachine;
-    if (message.kind === 'console') for (const l of consoleListeners) l(message.domain, message.data);
+    if (message.kind === 'console')
+      for (const l of consoleListeners) l(message.domain, message.data, message.console);
+    else if (message.kind === 'network') for (const l of networkListeners) l(message.output);
     else if (message.kind === 'log') for (const l of logListeners) l(message.text);
     else {
       const w = waiting.get(message.id);
@@ -148,7 +157,8 @@ export async function connectTarget(
   };
 
   const remote: Record<string, unknown> = {
-    onConsole: (l: (domain: number, data: Uint8Array) => void) => listen(consoleListeners, l),
+    onConsole: (l: ConsoleListener) => listen(consoleListeners, l),
+    onNetwork: (l: (output: NetworkOutput) => void) => listen(networkListeners, l),
     onLog: (l: (text: string) => void) => listen(logListeners, l),
   };
   for (const method of Object.keys(METHODS) as Method[]) {

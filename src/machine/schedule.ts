@@ -1,4 +1,4 @@
-import type { BackendSet } from '../devices/index';
+import type { BackendSet, DeviceInput } from '../devices/index';
 import type { GuestVcpu, Hypervisor, Outcome } from '../hypervisor/types';
 import type { MachineClock } from './clock';
 
@@ -10,15 +10,13 @@ import type { MachineClock } from './clock';
 /** Instructions a vCPU may run before the next runnable one has its turn. */
 const QUANTUM = 50_000n;
 
-/** One piece of console input, and the moment it takes effect. */
-export interface InputEntry {
+/** One piece of input, and the moment it takes effect. */
+export type InputEntry = DeviceInput & {
   readonly retired: bigint;
   readonly time: bigint;
   /** Turns of the hypervisor by then: tells moments apart between which no instruction retires. */
   readonly turns: number;
-  readonly domain: number;
-  readonly data: Uint8Array;
-}
+};
 
 export interface ScheduleState {
   readonly current: number;
@@ -51,8 +49,11 @@ export interface Schedule {
   /** What was due has been delivered. */
   delivered(): void;
 
-  /** Console input takes effect now, and again at this moment in every replay. */
-  input(domain: number, data: Uint8Array): void;
+  /**
+   * Input takes effect now, and again at this moment in every replay. What a person types changes the future that a
+   * replay was on its way to; what comes by the network waits until the replay has arrived there.
+   */
+  input(input: DeviceInput): void;
   readonly inputLog: readonly InputEntry[];
   nextInput(): InputEntry | undefined;
   /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
@@ -75,6 +76,8 @@ export interface Schedule {
 
 export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, clock: MachineClock): Schedule {
   const inputLog: InputEntry[] = [];
+  /** Of the network: came while the log was ahead. */
+  const waiting: DeviceInput[] = [];
   let inputsTaken = 0;
   let currentIndex = 0;
   let quantumLeft = QUANTUM;
@@ -131,9 +134,23 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
 
   function take(e: InputEntry): void {
     inputsTaken++;
-    devices.console.input(e.domain, e.data);
+    devices.input(e);
     hypervisor.drainBackend();
     deliveryDue = true;
+  }
+
+  function log(input: DeviceInput): void {
+    // A hypercall or fault under way ends first.
+    const held = current().state.held === undefined ? 0 : 1;
+    const moment = { retired: clock.retired(), time: clock.now(), turns: turns + held };
+    // What was logged beyond this moment belonged to a future that is no longer replayed. What came at this very
+    // moment and has not been taken yet stays: a person types faster than an idle machine looks.
+    const isDue = (e: InputEntry | undefined): boolean =>
+      e !== undefined && e.retired <= moment.retired && e.time <= moment.time && e.turns <= moment.turns;
+    let kept = inputsTaken;
+    while (isDue(inputLog[kept])) kept++;
+    inputLog.length = kept;
+    inputLog.push({ ...moment, ...input });
   }
 
   function expire(): void {
@@ -158,28 +175,23 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       turns++;
     },
 
-    input(domain, data) {
-      // A hypercall or fault under way ends first.
-      const held = current().state.held === undefined ? 0 : 1;
-      const moment = { retired: clock.retired(), time: clock.now(), turns: turns + held };
-      // What was logged beyond this moment belonged to a future that is no longer replayed. What came at this very
-      // moment and has not been taken yet stays: a person types faster than an idle machine looks.
-      const isDue = (e: InputEntry | undefined): boolean =>
-        e !== undefined && e.retired <= moment.retired && e.time <= moment.time && e.turns <= moment.turns;
-      let kept = inputsTaken;
-      while (isDue(inputLog[kept])) kept++;
-      inputLog.length = kept;
-      inputLog.push({ ...moment, domain, data });
+    input(input) {
+      if (input.kind === 'network' && nextInput() !== undefined) waiting.push(input);
+      else log(input);
     },
     inputLog,
     nextInput,
     takeDueInput() {
-      for (
-        let e = nextInput();
-        e !== undefined && e.retired <= clock.retired() && e.time <= clock.now() && e.turns <= turns;
-        e = nextInput()
-      )
-        take(e);
+      for (;;) {
+        for (
+          let e = nextInput();
+          e !== undefined && e.retired <= clock.retired() && e.time <= clock.now() && e.turns <= turns;
+          e = nextInput()
+        )
+          take(e);
+        if (waiting.length === 0 || nextInput() !== undefined) return;
+        for (const input of waiting.splice(0)) log(input);
+      }
     },
     take,
 

@@ -4,6 +4,8 @@
  * (bigint and Uint8Array allowed, no functions). Nothing here knows DAP.
  */
 
+import type { NetworkInput, NetworkOutput } from '../devices/index';
+
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
   | { readonly kind: 'virtual'; readonly vcpu: VcpuRef }
@@ -236,6 +238,8 @@ export interface DomainConfig {
   readonly memory: number;
   readonly vcpus: number;
   readonly disks?: readonly DiskConfig[];
+  /** Names of the consoles beside the first. */
+  readonly channels?: readonly string[];
 }
 
 export interface DiskConfig {
@@ -252,6 +256,8 @@ export interface DiskConfig {
   readonly access: 'read-only' | 'overlay' | 'write-through';
   readonly cdrom: boolean;
 }
+
+export type ConsoleListener = (domain: number, data: Uint8Array, console: number) => void;
 
 /** An opaque snapshot handle. */
 export type Mark = number;
@@ -300,9 +306,13 @@ export interface Target {
   ): Promise<{ readonly first: number; readonly next: number; readonly records: readonly TraceRecord[] }>;
   traceSummary(): Promise<TraceSummary>;
 
-  /** Bytes typed at a domain's console: logged with the moment they were taken (input log). */
-  consoleInput(domain: number, data: Uint8Array): Promise<void>;
-  onConsole(listener: (domain: number, data: Uint8Array) => void): () => void;
+  /** Bytes typed at one of a domain's consoles, the first where none is named: logged with the moment they were
+   *  taken (input log). */
+  consoleInput(domain: number, data: Uint8Array, console?: number): Promise<void>;
+  onConsole(listener: ConsoleListener): () => void;
+  /** What the host's end of a connection into a domain says: logged like console input. */
+  networkInput(input: NetworkInput): Promise<void>;
+  onNetwork(listener: (output: NetworkOutput) => void): () => void;
   /** Hypervisor messages: unimplemented calls, guest crashes, warnings. */
   onLog(listener: (text: string) => void): () => void;
 

@@ -36,6 +36,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   vcpus: 'in launch.json',
   config: 'in launch.json',
   disks: 'in launch.json',
+  channels: 'in launch.json',
   stopOnEntry: 'in launch.json',
   noDebug: 'set by the client',
 };

@@ -41,6 +41,7 @@ extra   = "console=hvc0 " 'x'
       ramdisk: '/boot/initrd',
       cmdline: 'root=/dev/xvda1 ro console=hvc0 ',
       disks: [],
+      channels: [],
       vifs: [],
       warnings: [],
     });

@@ -6,7 +6,7 @@ import { eventPort, mfn, type DomainId, type EventPort, type Mfn } from '../../s
 import { domainId } from '../../src/base/branded';
 import { GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from '../../src/abi/grant';
 import { createLog, type Log } from '../../src/base/log';
-import { createDevices, type BackendSet } from '../../src/devices';
+import { createDevices, type BackendSet, type DeviceOptions } from '../../src/devices';
 import { xencons_interface } from '../../src/devices/console';
 import { ringPut, ringTake, type ByteRing } from '../../src/devices/byte-ring';
 import { requestRing, responseRing, XS } from '../../src/devices/xenstore/wire';
@@ -38,6 +38,14 @@ export interface FakeBackend extends BackendContext {
   /** The guest notifies: domain 0's listener runs. */
   kick(domain: number, remotePort: number): void;
   ends(): ReadonlyMap<number, End>;
+  time: bigint;
+  /** Virtual time passes, and timers that come due in it run. */
+  pass(nanoseconds: bigint): void;
+}
+
+interface FakeTimer {
+  at: bigint | undefined;
+  readonly due: () => void;
 }
 
 export function createFakeBackend(): FakeBackend {
@@ -50,6 +58,7 @@ export function createFakeBackend(): FakeBackend {
   const ended: ((d: DomainId) => void)[] = [];
   const ends = new Map<number, End>();
   const listeners = new Map<number, Set<() => void>>();
+  const timers: FakeTimer[] = [];
   let nextPort = 1;
 
   const bind = (domain: number, remotePort: number): BackendPort => {
@@ -156,7 +165,29 @@ export function createFakeBackend(): FakeBackend {
       set.add(own);
       return { dispose: () => void set.delete(own) };
     },
-    now: () => 0n,
+    now: () => self.time,
+    timer(due) {
+      const timer: FakeTimer = { at: undefined, due };
+      timers.push(timer);
+      return {
+        set: (at) => (timer.at = at),
+        dispose: () => void timers.splice(timers.indexOf(timer), 1),
+      };
+    },
+    time: 0n,
+    pass(nanoseconds) {
+      const end = self.time + nanoseconds;
+      for (;;) {
+        const [next] = timers
+          .filter((t) => t.at !== undefined && t.at <= end)
+          .sort((a, b) => Number((a.at ?? 0n) - (b.at ?? 0n)));
+        if (next?.at === undefined) break;
+        if (next.at > self.time) self.time = next.at;
+        next.at = undefined;
+        next.due();
+      }
+      self.time = end;
+    },
     xenstore: undefined,
   };
   return self;
@@ -181,10 +212,10 @@ export interface Bench {
   readonly lines: string[];
 }
 
-export function createBench(): Bench {
+export function createBench(options: DeviceOptions = {}): Bench {
   const backend = createFakeBackend();
   const { log, lines } = collectLog();
-  return { backend, devices: createDevices(backend, log), lines };
+  return { backend, devices: createDevices(backend, log, options), lines };
 }
 
 const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes);

@@ -4,6 +4,7 @@ import type {
   DecodedValue,
   HypercallInfo,
   HypercallView,
+  ConsoleListener,
   MachineConfig,
   Register,
   RunUntil,
@@ -123,7 +124,7 @@ export interface FakeTarget extends Target {
 
 export function createFakeTarget(config: MachineConfig, options: FakeOptions = {}): FakeTarget {
   const name = config.domains[0]?.name ?? 'fake';
-  const consoleListeners = new Set<(domain: number, data: Uint8Array) => void>();
+  const consoleListeners = new Set<ConsoleListener>();
   const logListeners = new Set<(text: string) => void>();
   let stops: readonly StopPoint[] = [];
   let pauseAsked = false;
@@ -237,7 +238,7 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       depth: 0,
     });
     if (call.nr === NR.console_io)
-      for (const listener of consoleListeners) listener(1, new TextEncoder().encode('hello, wörld\r\n'));
+      for (const listener of consoleListeners) listener(1, new TextEncoder().encode('hello, wörld\r\n'), 0);
     if (call.nr === NR.sched_op) {
       state.ended = { kind: 'shutdown', reason: 'poweroff', text: `domain ${name} powered off` };
       return state.ended;
@@ -491,6 +492,8 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       typed += new TextDecoder().decode(data);
       return Promise.resolve();
     },
+    networkInput: () => Promise.resolve(),
+    onNetwork: () => () => undefined,
     onConsole: (listener) => {
       consoleListeners.add(listener);
       return () => consoleListeners.delete(listener);

@@ -67,10 +67,10 @@ export const hyperstep: readonly Handler[] = [
   ),
   custom(
     'hyperstep/consoleInput',
-    object({ domain: count, data: text }),
-    async ({ target }, { domain, data }) => {
+    object({ domain: count, console: optional(count), data: text }),
+    async ({ target }, { domain, console, data }) => {
       // The one call that a running machine takes: it logs the moment at which the guest gets the bytes.
-      await target.consoleInput(domain, new TextEncoder().encode(data));
+      await target.consoleInput(domain, new TextEncoder().encode(data), console);
       return {};
     },
     { urgent: true },

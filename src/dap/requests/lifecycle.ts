@@ -85,6 +85,7 @@ const launchShape = maybe({
   vcpus: optional(integer),
   config: optional(text),
   disks: optional(listOf(text)),
+  channels: optional(listOf(text)),
   stopOnEntry: optional(boolean),
   noDebug: optional(boolean),
 });

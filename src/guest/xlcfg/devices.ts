@@ -191,3 +191,35 @@ export function parseVif(atom: XlAtom, file: string, warn: Warn): XlVif {
   }
   return vif;
 }
+
+/** One entry of `channel = […]` (xl.cfg(5), "Channels"): a console beside the first. */
+export interface XlChannel {
+  readonly name: string;
+}
+
+export function parseChannel(atom: XlAtom, file: string, warn: Warn): XlChannel {
+  const given: Record<string, string> = {};
+  for (const item of atom.text.split(',').map((part) => part.trim())) {
+    if (item === '') continue;
+    const [, key, value] = /^([a-z-]+)\s*=\s*(.*)$/.exec(item) ?? [];
+    if (key === undefined || value === undefined)
+      throw new ConfigError(file, atom, `channel "${atom.text}": ${item} is not key=value`);
+    if (!['name', 'connection', 'path', 'backend'].includes(key))
+      throw new ConfigError(file, atom, `channel "${atom.text}": unknown parameter ${key}`);
+    given[key] = value;
+  }
+  const { name, connection = 'pty', path, backend } = given;
+  if (name === undefined || name === '')
+    throw new ConfigError(file, atom, `channel "${atom.text}" has no name`);
+  if (connection !== 'pty' && connection !== 'socket')
+    throw new ConfigError(
+      file,
+      atom,
+      `channel "${atom.text}": connection ${connection} is neither pty nor socket`,
+    );
+  // No file of the host is made: each is a terminal of its own here.
+  if (connection === 'socket') warn('channel connection socket is the same as pty here');
+  if (path !== undefined) warn('channel parameter path has no effect here');
+  if (backend !== undefined) warn('channel parameter backend has no effect here');
+  return { name };
+}

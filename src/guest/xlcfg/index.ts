@@ -1,9 +1,9 @@
-import type { XlDisk, XlVif } from './devices';
-import { parseDisk, parseVif } from './devices';
+import type { XlChannel, XlDisk, XlVif } from './devices';
+import { parseChannel, parseDisk, parseVif } from './devices';
 import type { Position, XlAssignment, XlAtom, XlValue } from './syntax';
 import { ConfigError, parseXlSyntax } from './syntax';
 
-export type { XlDisk, XlVif } from './devices';
+export type { XlChannel, XlDisk, XlVif } from './devices';
 export { parseDisk } from './devices';
 export { ConfigError } from './syntax';
 
@@ -43,13 +43,14 @@ export interface XlConfig {
   readonly onSoftReset?: EventAction;
   readonly disks: readonly XlDisk[];
   readonly vifs: readonly XlVif[];
+  readonly channels: readonly XlChannel[];
   readonly warnings: readonly XlWarning[];
 }
 
 /** Keys of xl.cfg(5) that concern what this machine does not have or decides itself. */
 const unsupportedKeys = `
   acpi acpi_firmware acpi_laptop_slate acpi_s3 acpi_s4 altp2m apic argo bios bios_path_override blkdev_start boot
-  bootloader bootloader_args builder cap channel claim_mode console cpu_weight cpuid cpus cpus_soft device_model_args
+  bootloader bootloader_args builder cap claim_mode console cpu_weight cpuid cpus cpus_soft device_model_args
   device_model_args_hvm device_model_args_pv device_model_override device_model_stubdomain_override
   device_model_stubdomain_seclabel device_model_user device_model_version device_tree dm_restrict driver_domain dtdev
   e820_host event_channels firmware firmware_override gfx_passthru gic_version hap hdtype hpet init_seclabel iomem
@@ -145,6 +146,7 @@ const readers = {
   on_soft_reset: action,
   disk: listOf((item, file, warn) => parseDisk(item, file, warn)),
   vif: listOf(parseVif),
+  channel: listOf(parseChannel),
 } as const satisfies Record<string, Reader<unknown>>;
 
 type Read = { -readonly [K in keyof typeof readers]?: ReturnType<(typeof readers)[K]> };
@@ -255,6 +257,7 @@ export function parseXlConfig(source: string, file: string): XlConfig {
     onSoftReset: read.on_soft_reset,
     disks: read.disk ?? [],
     vifs: read.vif ?? [],
+    channels: read.channel ?? [],
     warnings,
   });
 }
