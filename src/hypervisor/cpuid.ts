@@ -1,6 +1,6 @@
 /** CPUID of a PV guest: the processor's own answer with Xen's leaves, less what cannot work here (arch-x86/cpuid.h). */
 import type { Core } from './core';
-import type { CpuidResult, GuestVcpu } from './types';
+import type { CpuidResult } from './types';
 import { TIME_INFO, TSC_FREQUENCY } from './vcpu';
 
 export const XEN_CPUID_FIRST_LEAF = 0x4000_0000;
@@ -10,6 +10,13 @@ export const XEN_VERSION = (4 << 16) | 17;
 const HYPERVISOR_BIT = 0x8000_0000;
 /** Leaf 1 EDX: features that need ring 0 or are not virtualized for PV: VME, PSE, MTRR, PGE, PSE-36. */
 const PV_HIDDEN_EDX = (1 << 1) | (1 << 3) | (1 << 12) | (1 << 13) | (1 << 17);
+
+/**
+ * EDX of leaves 1 and 8000_0001h. Xen shows PV guests the processor's APIC bit (cpufeatureset.h: `!A`), though there
+ * is nothing behind it: without the bit Linux gives up the APIC driver that Xen guests have, and then distrusts the
+ * number of every further processor.
+ */
+const APIC = 1 << 9;
 
 const leaf = (eax: number, ebx = 0, ecx = 0, edx = 0): CpuidResult => ({ eax, ebx, ecx, edx });
 const mul = TIME_INFO.tsc_to_system_mul;
@@ -30,18 +37,20 @@ const XEN_LEAVES: Readonly<Record<number, (subleaf: number) => CpuidResult>> = {
 };
 
 /** The processor's answer, cleaned for PV. */
-const ADJUST: Readonly<Record<number, (r: CpuidResult, v: GuestVcpu) => CpuidResult>> = {
-  1: (r, v) => ({
+const ADJUST: Readonly<Record<number, (r: CpuidResult) => CpuidResult>> = {
+  1: (r) => ({
     eax: r.eax,
-    ebx: (r.ebx & 0x00ff_ffff) | ((v.id * 2) << 24),
+    // The initial APIC id is 0 on every vCPU of a PV guest.
+    ebx: r.ebx & 0x00ff_ffff,
     ecx: r.ecx | HYPERVISOR_BIT,
-    edx: r.edx & ~PV_HIDDEN_EDX,
+    edx: (r.edx & ~PV_HIDDEN_EDX) | APIC,
   }),
+  0x8000_0001: (r) => ({ ...r, edx: r.edx | APIC }),
 };
 
-export function guestCpuid(core: Core, v: GuestVcpu, number: number, subleaf: number): CpuidResult {
+export function guestCpuid(core: Core, number: number, subleaf: number): CpuidResult {
   const own = number - XEN_CPUID_FIRST_LEAF;
   if (own >= 0 && own < 0x100) return XEN_LEAVES[own]?.(subleaf) ?? leaf(0);
   const native = core.options.cpuid(number, subleaf);
-  return ADJUST[number]?.(native, v) ?? native;
+  return ADJUST[number]?.(native) ?? native;
 }

@@ -40,7 +40,9 @@ export function allocatePort(core: Core, domain: Domain, channel: Channel): Even
   for (let n = 0; n < channels; n++) {
     const port = ports[n];
     if (port !== undefined && (port.channel.kind !== 'free' || isBusy(core, domain, n))) continue;
-    ports[n] = newPort(channel);
+    // It keeps in mind which FIFO queue it was linked to last, since it may still be that queue's tail.
+    const { lastVcpu, lastPriority } = port ?? newPort(channel);
+    ports[n] = { ...newPort(channel), lastVcpu, lastPriority };
     return n as EventPort;
   }
   return fail('ENOSPC', `all ${channels} event channels of d${domain.id} are in use`);

@@ -145,7 +145,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     },
     cpuid: (cpu, leaf, subleaf) => {
       const v = vcpuFor(core, cpu);
-      return v === undefined ? options.cpuid(leaf, subleaf) : guestCpuid(core, v, leaf, subleaf);
+      return v === undefined ? options.cpuid(leaf, subleaf) : guestCpuid(core, leaf, subleaf);
     },
     tsc: () => core.now(),
     view: (v, call) => {

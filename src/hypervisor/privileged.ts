@@ -354,7 +354,7 @@ export function emulateInvalid(core: Core, v: GuestVcpu): Outcome | undefined {
   const { cpu } = v;
   const leaf = Number(cpu.get('rax') & 0xffff_ffffn);
   const subleaf = Number(cpu.get('rcx') & 0xffff_ffffn);
-  const r = guestCpuid(core, v, leaf, subleaf);
+  const r = guestCpuid(core, leaf, subleaf);
   cpu.set('rax', BigInt(r.eax >>> 0));
   cpu.set('rbx', BigInt(r.ebx >>> 0));
   cpu.set('rcx', BigInt(r.ecx >>> 0));

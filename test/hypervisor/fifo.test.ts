@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   EVTCHNOP,
   evtchn_bind_ipi,
+  evtchn_close,
   evtchn_expand_array,
   evtchn_fifo_control_block,
   evtchn_init_control,
@@ -98,6 +99,25 @@ describe('FIFO event channels', () => {
     assert.deepEqual([control(m).head[0], control(m).head[7]], [4, 3]);
     const bad = op(m, EVTCHNOP.EVTCHNOP_set_priority, evtchn_set_priority, { port: 4, priority: 16 });
     assert.match(bad.reason ?? '', /priority 16: the lowest is 15/);
+  });
+
+  it('knows the last of a queue again when its port was closed and is bound anew', () => {
+    // As Linux does when it takes a CPU offline and back: the port comes back with its queue.
+    const m = fifo();
+    const urgent = (): void => {
+      op(m, EVTCHNOP.EVTCHNOP_set_priority, evtchn_set_priority, { port: 4, priority: 0 });
+      send(m, 4);
+      assert.equal(control(m).head[0], 4);
+      assert.equal(control(m).ready, 1);
+      assert.equal(word(m, 4) >>> 0, (PENDING | LINKED) >>> 0, 'linked to nothing, least of all to itself');
+    };
+    urgent();
+    m.put(u32, 0, ARRAY + 16n);
+    m.put(u32, 0, CONTROL + 64n);
+    assert.equal(op(m, EVTCHNOP.EVTCHNOP_close, evtchn_close, { port: 4 }).result, 0n);
+    op(m, EVTCHNOP.EVTCHNOP_bind_ipi, evtchn_bind_ipi, { vcpu: 0, port: 0 });
+    assert.equal(m.fetch(evtchn_bind_ipi, SCRATCH).port, 4);
+    urgent();
   });
 
   it('takes over what was pending, when the word for it comes', () => {
