@@ -48,7 +48,7 @@ export function cpio(entries: readonly Entry[]): Buffer {
 }
 
 /** In the order in which they are loaded. */
-const MODULES = [
+const DISK_MODULES = [
   'drivers/block/xen-blkfront',
   'crypto/crc32c_generic',
   'lib/crc16',
@@ -76,20 +76,33 @@ function moduleBytes(folder: string, path: string): Uint8Array {
   throw new Error(`there is no module ${path}`);
 }
 
-/** Loads the modules, mounts /dev/xvda, runs `commands` and ends the machine. */
-const initScript = (commands: string): string => `#!/bin/busybox sh
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** Loads the modules, mounts what every Linux has, runs `commands` and ends the machine. */
+const initScript = (commands: string, modules: readonly string[]): string => `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev
 echo 1 > /proc/sys/kernel/printk
-for m in ${MODULES.map((m) => m.slice(m.lastIndexOf('/') + 1)).join(' ')}; do insmod /lib/$m.ko || echo "FAILED insmod $m"; done
+for m in ${modules.map(nameOf).join(' ')}; do insmod /lib/$m.ko || echo "FAILED insmod $m"; done
 i=0; while [ ! -b /dev/xvda ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
 ${commands}
 poweroff -f
 `;
 
+export interface InitramfsOptions {
+  /** Kernel modules beyond the disk's and ext4, as paths below kernel/, in the order in which they are loaded. */
+  readonly modules?: readonly string[];
+  /** Programs for /bin, by name. */
+  readonly programs?: Readonly<Record<string, Uint8Array>>;
+}
+
 /** @param commands shell lines that /init runs once the disks are there */
-export function makeInitramfs(commands: string): Buffer {
+export function makeInitramfs(
+  commands: string,
+  { modules: more = [], programs = {} }: InitramfsOptions = {},
+): Buffer {
+  const modules = [...DISK_MODULES, ...more];
   const busybox = findGuest('busybox');
   if (busybox === undefined || findGuest('linux') === undefined)
     throw new Error('fetch the guests first: npx tsx scripts/fetch-guests.ts linux busybox');
@@ -102,8 +115,9 @@ export function makeInitramfs(commands: string): Buffer {
       ...['bin', 'dev', 'lib', 'mnt', 'proc', 'sys', 'tmp'].map(directory),
       node('dev/console', 5, 1),
       program('bin/busybox', readFileSync(busybox)),
-      program('init', Buffer.from(initScript(commands))),
-      ...MODULES.map((m) => program(`lib/${m.slice(m.lastIndexOf('/') + 1)}.ko`, moduleBytes(folder, m))),
+      program('init', Buffer.from(initScript(commands, modules))),
+      ...Object.entries(programs).map(([name, bytes]) => program(`bin/${name}`, bytes)),
+      ...modules.map((m) => program(`lib/${nameOf(m)}.ko`, moduleBytes(folder, m))),
     ]),
   );
 }

@@ -1,6 +1,8 @@
 /**
- * Debian's own kernel with its own block front end on our disks: an ext4 file system written through to its image,
- * a raw disk whose writes are to be forgotten, and a read-only qcow2 image. One boot, about 3.5 × 10⁹ instructions.
+ * Debian's own kernel with its own block front end on five disks of ours: an ext4 file system written through to
+ * its image, a raw disk whose writes are to be forgotten, a read-only qcow2 image, and a root file system of stock
+ * packages twice: as a squashfs CD and as an ext4 disk on an overlay. Bash is process 1 there, and a program that
+ * strains processes, memory, signals, files and floating point must say what it says on the host. One boot.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -15,18 +17,14 @@ import {
   sampleBytes,
   whyNoDisk,
 } from '../../scripts/make-initramfs';
+import { makeRootfs, whyNoRootfs, type Rootfs } from '../../scripts/make-rootfs';
 import { guestPath } from '../support/guests';
 import { domain, plain, watch } from '../support/machines';
+import type { DiskConfig } from '../../src/machine/target';
 import { skipBecause } from '../support/skip';
+import { buildStress, runStress, whyNoStress } from '../support/stress';
 
 const MIB = 2 ** 20;
-
-/** The lines of `text` that begin with `word`, without it. */
-const said = (text: string, word: string): string[] =>
-  text
-    .split('\n')
-    .filter((line) => line.startsWith(`${word} `))
-    .map((line) => line.slice(word.length + 1).trim());
 
 /** A qcow2 image (version 2) of one cluster: enough to see that it is read as such. */
 function qcow2(cluster: Uint8Array): Uint8Array {
@@ -44,28 +42,8 @@ function qcow2(cluster: Uint8Array): Uint8Array {
   return bytes;
 }
 
-describe('Debian’s kernel on PV disks', function () {
-  // A minute on two idle cores; other work beside it makes that several.
-  this.timeout(900_000);
-  let folder = '';
-  before(() => (folder = mkdtempSync(join(tmpdir(), 'linux-disk-'))));
-  after(() => rmSync(folder, { recursive: true, force: true }));
-
-  it('mounts, reads, writes, flushes and discards; the images hold afterwards what they should', async function () {
-    const kernel = guestPath('linux', this);
-    guestPath('busybox', this);
-    const why = whyNoDisk();
-    if (why !== undefined) skipBecause(this, why);
-
-    const sample = sampleBytes(1_000_000);
-    const through = join(folder, 'through.ext4');
-    const forgotten = join(folder, 'forgotten.raw');
-    const given = join(folder, 'given.qcow2');
-    makeDisk(through, { sample }, 16);
-    writeFileSync(forgotten, new Uint8Array(2 * MIB).fill(0x41));
-    writeFileSync(given, qcow2(new Uint8Array(65536).fill(0x42)));
-
-    const commands = `
+/** With nothing but what /init has. */
+const DISKS = `
 dmesg | grep 'blkfront: xvda' | sed 's/.*blkfront/BLKFRONT/'
 ${DISK_CHECK}
 dd if=/dev/zero of=/dev/xvdb bs=64k count=4 conv=fsync 2>/dev/null
@@ -75,52 +53,185 @@ echo "RO $(cat /sys/block/xvdc/ro) $(cat /sys/block/xvdc/size)"
 echo "QCOW2 $(md5sum < /dev/xvdc)"
 blkdiscard /dev/xvdb && echo "DISCARDED $(md5sum < /dev/xvdb)"
 `;
-    const file = (path: string): { name: string; path: string } => ({ name: path, path });
+
+/** What bash does in the read-only image: it has no place to write to but /run. */
+const READ_ONLY = `
+echo "RO-VERSION $(cat /etc/debian_version) $BASH_VERSION"
+echo "RO-TOUCH $(touch /here 2>&1)"
+echo "RO-SUM $(cd /usr/bin; sha256sum [a-c]* | sha256sum)"
+`;
+
+/** What bash does as process 1 on the ext4 image. */
+const READ_WRITE = `
+export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root
+mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mount -t tmpfs none /tmp
+echo "PID $$ $(readlink /proc/1/exe)"
+echo "ROOT $(findmnt -no SOURCE,FSTYPE /)"
+echo "SUM $(cd /usr/bin; sha256sum [a-c]* | sha256sum)"
+echo "PACKAGES $(dpkg --list 2>/dev/null | grep -c '^iU')"
+echo "PI $(echo 'scale=40; 4*a(1)' | bc -l)"
+echo "PERL $(perl -e 'my %h; $h{$_ % 97} += $_ for 1..2000; print join " ", map { $h{$_} } 0..3')"
+echo "AWK $(seq 100 | awk '{ s += $1 * $1 } END { print s }')"
+sqlite3 /root/test.db 'create table t(a integer primary key, b text);
+  with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000)
+  insert into t select i, hex(i) from n;'
+mkdir /root/tree /root/stress
+tar -C /usr/lib/x86_64-linux-gnu -cf - perl-base/File | gzip -1 > /root/tree.tgz
+sync; echo 3 > /proc/sys/vm/drop_caches
+echo "SQLITE $(sqlite3 /root/test.db 'select count(*), sum(a) from t; pragma integrity_check' | tr '\\n' ' ')"
+tar -C /root/tree -xzmf /root/tree.tgz
+diff -r /usr/lib/x86_64-linux-gnu/perl-base/File /root/tree/perl-base/File && echo "TAR same"
+echo "STRESS BEGIN"
+/run/stress /root/stress 1
+sync; echo 3 > /proc/sys/vm/drop_caches
+/run/stress verify /root/stress
+echo "STRESS END"
+echo "PROBLEMS $(dmesg | grep -ciE 'ext4-fs error|I/O error|squashfs error|oops|BUG:|WARNING:')"
+/run/busybox poweroff -f
+`;
+
+/** Runs one in the CD's image, and becomes the other in the disk's. */
+const USERLAND = `
+mkdir /ro /new
+mount -t squashfs -o ro /dev/xvde /ro || echo "FAILED squashfs"
+mount -t tmpfs none /ro/run && cat > /ro/run/script <<'SCRIPT'
+${READ_ONLY}
+SCRIPT
+chroot /ro /bin/bash /run/script
+umount /ro/run; umount /ro || echo "FAILED umount"
+mount -t ext4 /dev/xvdd /new || echo "FAILED ext4"
+mount -t tmpfs none /new/run
+cp /bin/busybox /bin/stress /new/run
+cat > /new/run/script <<'SCRIPT'
+${READ_WRITE}
+SCRIPT
+umount /sys /dev /proc
+exec switch_root /new /bin/bash /run/script
+`;
+
+describe('Debian’s kernel on PV disks', function () {
+  // A minute on two idle cores; other work beside it makes that several.
+  this.timeout(900_000);
+  let folder = '';
+  let seen = '';
+  let onHost = '';
+  let images: Rootfs = { ext4: '', squashfs: '' };
+  let imagesBefore: readonly string[] = [];
+  const file = (name: string): string => join(folder, name);
+  const sample = sampleBytes(1_000_000);
+
+  before(async function () {
+    const kernel = guestPath('linux', this);
+    guestPath('busybox', this);
+    const why = whyNoDisk() ?? whyNoRootfs() ?? whyNoStress();
+    if (why !== undefined) skipBecause(this, why);
+
+    folder = mkdtempSync(join(tmpdir(), 'linux-disk-'));
+    images = makeRootfs();
+    imagesBefore = [images.ext4, images.squashfs].map((path) => md5(readFileSync(path)));
+    const stress = buildStress(folder);
+    onHost = runStress(stress, folder, 1);
+    makeDisk(file('through.ext4'), { sample }, 16);
+    writeFileSync(file('forgotten.raw'), new Uint8Array(2 * MIB).fill(0x41));
+    writeFileSync(file('given.qcow2'), qcow2(new Uint8Array(65536).fill(0x42)));
+
+    const disk = (
+      vdev: string,
+      path: string,
+      access: DiskConfig['access'],
+      more: Partial<DiskConfig> = {},
+    ): DiskConfig => ({ vdev, image: { name: path, path }, format: 'raw', access, cdrom: false, ...more });
     const { target, console: text } = await watch(
       domain(kernel, {
-        ramdisk: { name: 'initrd', bytes: makeInitramfs(commands) },
+        ramdisk: {
+          name: 'initrd',
+          bytes: makeInitramfs(DISKS + USERLAND, {
+            modules: ['fs/squashfs/squashfs'],
+            programs: { stress: readFileSync(stress) },
+          }),
+        },
         cmdline: 'console=hvc0 quiet',
         memory: 256 * MIB,
         disks: [
-          { vdev: 'xvda', image: file(through), format: 'raw', access: 'write-through', cdrom: false },
-          { vdev: 'xvdb', image: file(forgotten), format: 'raw', access: 'overlay', cdrom: false },
-          { vdev: 'xvdc', image: file(given), format: 'qcow2', access: 'read-only', cdrom: false },
+          disk('xvda', file('through.ext4'), 'write-through'),
+          disk('xvdb', file('forgotten.raw'), 'overlay'),
+          disk('xvdc', file('given.qcow2'), 'read-only', { format: 'qcow2' }),
+          disk('xvdd', images.ext4, 'overlay'),
+          disk('xvde', images.squashfs, 'read-only', { cdrom: true }),
         ],
       }),
     );
     const stop = await target.run({});
     await target.dispose();
-    const seen = plain(text());
+    seen = plain(text());
     assert.ok(stop.reason.kind === 'shutdown' && stop.reason.reason === 'poweroff', seen);
+    assert.ok(!/^FAILED/m.test(seen), seen);
+  });
+  after(() => {
+    if (folder !== '') rmSync(folder, { recursive: true, force: true });
+  });
 
-    const sum = (word: string): string | undefined => said(seen, word)[0]?.split(' ')[0];
+  /** The rest of the line that begins with `word`. */
+  const said = (word: string): string =>
+    new RegExp(`^${word} (.*)$`, 'm').exec(seen)?.[1]?.trim() ?? assert.fail(`no ${word} in:\n${seen}`);
+  const sum = (word: string): string => said(word).split(' ')[0] ?? '';
+
+  it('mounts, reads, writes, flushes and discards', () => {
     const twice = md5(Buffer.concat([sample, sample]));
     assert.match(
-      said(seen, 'BLKFRONT:').join(),
+      said('BLKFRONT:'),
       /xvda: flush diskcache: enabled; persistent grants: enabled; indirect descriptors: enabled/,
-      seen,
     );
-    assert.equal(sum('SECTORS'), '32768', seen);
-    assert.equal(sum('READ'), md5(sample), seen);
-    assert.equal(sum('WROTE'), twice, seen);
-    assert.equal(sum('AGAIN'), twice, seen);
+    assert.equal(said('SECTORS'), '32768');
+    assert.equal(sum('READ'), md5(sample));
+    assert.equal(sum('WROTE'), twice);
+    assert.equal(sum('AGAIN'), twice);
     assert.match(seen, /^UNMOUNTED$/m);
     const overlaid = new Uint8Array(2 * MIB).fill(0x41).fill(0, 0, 4 * 65536);
-    assert.equal(sum('OVERLAY'), md5(overlaid), seen);
-    assert.deepEqual(said(seen, 'RO'), [`1 ${MIB / 512}`], seen);
-    const cluster = new Uint8Array(MIB).fill(0x42, 0, 65536);
-    assert.equal(sum('QCOW2'), md5(cluster), seen);
-    assert.equal(sum('DISCARDED'), md5(new Uint8Array(2 * MIB)), seen);
+    assert.equal(sum('OVERLAY'), md5(overlaid));
+    assert.equal(said('RO'), `1 ${MIB / 512}`);
+    assert.equal(sum('QCOW2'), md5(new Uint8Array(MIB).fill(0x42, 0, 65536)));
+    assert.equal(sum('DISCARDED'), md5(new Uint8Array(2 * MIB)));
+  });
 
-    // What is on the host: one image as the guest left it, the others as they were.
+  it('leaves one image as the guest left it, and the others as they were', () => {
+    const through = file('through.ext4');
     const checked = spawnSync('e2fsck', ['-fn', through], { encoding: 'utf8' });
     assert.equal(checked.status, 0, checked.stdout);
     const copy = execFileSync('debugfs', ['-R', 'cat /copy', through], {
       maxBuffer: 2 ** 24,
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    assert.equal(md5(copy), twice);
-    assert.ok(readFileSync(forgotten).every((byte) => byte === 0x41));
-    assert.equal(md5(readFileSync(given)), md5(qcow2(new Uint8Array(65536).fill(0x42))));
+    assert.equal(md5(copy), md5(Buffer.concat([sample, sample])));
+    assert.ok(readFileSync(file('forgotten.raw')).every((byte) => byte === 0x41));
+    assert.equal(md5(readFileSync(file('given.qcow2'))), md5(qcow2(new Uint8Array(65536).fill(0x42))));
+    const now = [images.ext4, images.squashfs].map((path) => md5(readFileSync(path)));
+    assert.deepEqual(now, imagesBefore);
+  });
+
+  it('runs Debian’s userland from a squashfs CD', () => {
+    assert.match(said('RO-VERSION'), /^\d+\.\d+ 5\./);
+    assert.match(said('RO-TOUCH'), /Read-only file system/);
+    assert.match(sum('RO-SUM'), /^[0-9a-f]{64}$/);
+  });
+
+  it('runs Debian’s userland from an ext4 disk, with bash as process 1', () => {
+    assert.equal(said('PID'), '1 /usr/bin/bash');
+    assert.equal(said('ROOT'), '/dev/xvdd ext4');
+    assert.equal(sum('SUM'), sum('RO-SUM'));
+    assert.ok(Number(said('PACKAGES')) > 40, seen);
+    assert.equal(said('PI'), '3.1415926535897932384626433832795028841968');
+    const those = (rest: number): number =>
+      Array.from({ length: 2000 }, (_, i) => i + 1).reduce((s, n) => (n % 97 === rest ? s + n : s), 0);
+    assert.equal(said('PERL'), [0, 1, 2, 3].map(those).join(' '));
+    assert.equal(said('AWK'), String((100 * 101 * 201) / 6));
+    assert.equal(said('SQLITE'), '1000|500500 ok');
+    assert.equal(said('TAR'), 'same');
+    assert.equal(said('PROBLEMS'), '0', seen);
+  });
+
+  it('strains processes, memory, signals, files and floating point as the host does', () => {
+    assert.match(onHost, /^stress done$/m);
+    assert.equal(/^STRESS BEGIN\n([^]*)^STRESS END$/m.exec(seen)?.[1], onHost);
   });
 });
