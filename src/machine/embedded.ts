@@ -1,23 +1,11 @@
 import type { NetworkOutput } from '../devices/index';
-import type { GuestVcpu } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
-import { frameInfo, readMemory, tableEntries, walk, writeMemory } from './inspect';
+import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
-import { readRegisters, writeRegister } from './registers';
+import { asynchronous, createReads, findVcpu, momentOf, placeOf, refOf } from './reads';
+import { writeRegister } from './registers';
 import type { StopAt } from './session';
-import type {
-  AddressSpace,
-  ConsoleListener,
-  DomainView,
-  Mark,
-  MachineConfig,
-  Moment,
-  Stop,
-  StopPoint,
-  Target,
-  VcpuRef,
-  VcpuView,
-} from './target';
+import type { ConsoleListener, Mark, MachineConfig, Stop, StopPoint, Target } from './target';
 import { PAGE_SIZE } from '../cpu/types';
 
 /** What the embedded machine needs of the place it runs in. */
@@ -66,27 +54,12 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   const rouse = (): void => {
     wake();
   };
-  const moment = (): Moment => ({ retired: machine.clock.retired(), time: machine.clock.now() });
-  const refOf = (v: GuestVcpu): VcpuRef => ({ domain: v.domain.id, vcpu: v.id });
-  const describe = (stop: StopAt): Stop => ({ reason: stop.reason, at: moment(), vcpu: refOf(stop.vcpu) });
-  const find = (ref: VcpuRef): GuestVcpu => {
-    const v = machine.hypervisor.domains.get(ref.domain)?.vcpus[ref.vcpu];
-    if (v === undefined)
-      throw new RangeError(`there is no vCPU d${ref.domain.toString()}v${ref.vcpu.toString()}`);
-    return v;
-  };
-  const place = (
-    space: AddressSpace,
-  ): { vcpu: GuestVcpu | undefined; domain: GuestVcpu['domain'] | undefined } => {
-    if (space.kind === 'virtual') {
-      const vcpu = find(space.vcpu);
-      return { vcpu, domain: vcpu.domain };
-    }
-    if (space.kind === 'machine') return { vcpu: undefined, domain: undefined };
-    const domain = machine.hypervisor.domains.get(space.domain);
-    if (domain === undefined) throw new RangeError(`there is no domain ${space.domain.toString()}`);
-    return { vcpu: undefined, domain };
-  };
+  const describe = (stop: StopAt): Stop => ({
+    reason: stop.reason,
+    at: momentOf(machine),
+    vcpu: refOf(stop.vcpu),
+  });
+  const reads = createReads(() => machine);
 
   const idle = async (until: bigint | undefined): Promise<void> => {
     const woke = new Promise<void>((resolve) => (wake = resolve));
@@ -101,27 +74,8 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     machine.passTo(until - asked + (slept < asked ? slept : asked));
   };
 
-  const vcpuView = (v: GuestVcpu): VcpuView => ({
-    ref: refOf(v),
-    state: v.domain.state.shutdown !== undefined ? 'dead' : v.state.online ? v.state.run : 'offline',
-    rip: v.cpu.get('rip'),
-    mode: v.state.kernelMode ? 'kernel' : 'user',
-    icount: v.cpu.get('icount'),
-  });
-
   return {
-    now: () => Promise.resolve(moment()),
-    domains: () =>
-      Promise.resolve(
-        [...machine.hypervisor.domains.values()].map((d): DomainView => ({
-          id: d.id,
-          name: d.name,
-          frames: d.state.totalPages,
-          vcpus: d.vcpus.map(vcpuView),
-          consolePorts: machine.devices.inspect().console.filter((c) => c.domain === d.id).length,
-          ...(d.state.shutdown === undefined ? {} : { shutdown: d.state.shutdown }),
-        })),
-      ),
+    ...asynchronous(reads),
 
     setStops: async (given) => {
       machine.stops.set(given);
@@ -163,7 +117,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       const snapshot = marks.get(mark);
       if (snapshot === undefined) throw new RangeError(`there is no mark ${mark.toString()}`);
       machine.restore(snapshot);
-      return Promise.resolve(moment());
+      return Promise.resolve(momentOf(machine));
     },
     dropMark: async (mark) => {
       const snapshot = marks.get(mark);
@@ -180,50 +134,14 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     },
     stateHash: () => Promise.resolve(hashOf(machine)),
 
-    registers: async (ref) => Promise.resolve(readRegisters(find(ref).cpu)),
     setRegister: async (ref, name, bytes) => {
-      writeRegister(find(ref).cpu, name, bytes);
+      writeRegister(findVcpu(machine, ref).cpu, name, bytes);
       return Promise.resolve();
     },
-    readMemory: async (space, address, length) => {
-      const { vcpu, domain } = place(space);
-      return Promise.resolve(readMemory(machine.hypervisor, vcpu, domain, space.kind, address, length));
-    },
     writeMemory: async (space, address, data) => {
-      const { vcpu, domain } = place(space);
+      const { vcpu, domain } = placeOf(machine, space);
       return Promise.resolve(writeMemory(machine.hypervisor, vcpu, domain, space.kind, address, data));
     },
-    walk: async (ref, address) => Promise.resolve(walk(machine.hypervisor, find(ref), address)),
-    tableEntries: async (ref, path) => Promise.resolve(tableEntries(machine.hypervisor, find(ref), path)),
-    frame: async (mfn) => Promise.resolve(frameInfo(machine.hypervisor, mfn)),
-
-    hypercalls: () =>
-      Promise.resolve(
-        machine.hypervisor.hypercalls.map((d) => ({
-          name: d.name,
-          nr: d.nr,
-          status: d.status,
-          doc: d.doc,
-          ops: d.ops.map(({ name, cmd, status }) => ({ name, cmd, status })),
-          args: d.args.map((a) => a.name),
-        })),
-      ),
-    currentHypercall: async (ref) => {
-      const v = find(ref);
-      const call = machine.hypervisor.currentCall(v);
-      return Promise.resolve(call === undefined ? undefined : machine.hypervisor.view(v, call));
-    },
-    hypervisorState: async (ref) => Promise.resolve(machine.hypervisor.inspect(find(ref))),
-    trace: (from, count) => {
-      const { trace, hypervisor } = machine;
-      const first = Math.max(from, trace.first());
-      const next = Math.min(first + count, trace.next());
-      const records = [];
-      for (let seq = first; seq < next; seq++) records.push(trace.read(hypervisor, seq));
-      return Promise.resolve({ first, next: Math.max(first, next), records });
-    },
-    traceSummary: () => Promise.resolve(machine.trace.summary()),
-
     consoleInput: async (domain, data, console = 0) => {
       if (!machine.hypervisor.domains.has(domain))
         throw new RangeError(`there is no domain ${domain.toString()}`);

@@ -1,0 +1,130 @@
+import type { GuestVcpu } from '../hypervisor/types';
+import { frameInfo, readMemory, tableEntries, walk } from './inspect';
+import type { Machine } from './machine';
+import { readRegisters } from './registers';
+import type { AddressSpace, DomainView, Moment, Target, VcpuRef, VcpuView } from './target';
+
+/**
+ * Everything `Target` can be asked without changing the machine, answered at once: what it looks like between two
+ * guest instructions, and in the middle of the hypervisor, where nothing asynchronous could be waited for.
+ */
+
+export const READS = [
+  'now',
+  'domains',
+  'registers',
+  'readMemory',
+  'walk',
+  'tableEntries',
+  'frame',
+  'hypercalls',
+  'currentHypercall',
+  'hypervisorState',
+  'trace',
+  'traceSummary',
+] as const satisfies readonly (keyof Target)[];
+
+export type ReadName = (typeof READS)[number];
+
+export type Reads = {
+  readonly [K in ReadName]: (...args: Parameters<Target[K]>) => Awaited<ReturnType<Target[K]>>;
+};
+
+export const refOf = (v: GuestVcpu): VcpuRef => ({ domain: v.domain.id, vcpu: v.id });
+
+export const momentOf = ({ clock }: Machine): Moment => ({ retired: clock.retired(), time: clock.now() });
+
+/** Throws RangeError for a vCPU that is not there. */
+export function findVcpu(machine: Machine, ref: VcpuRef): GuestVcpu {
+  const v = machine.hypervisor.domains.get(ref.domain)?.vcpus[ref.vcpu];
+  if (v === undefined)
+    throw new RangeError(`there is no vCPU d${ref.domain.toString()}v${ref.vcpu.toString()}`);
+  return v;
+}
+
+/** Whose memory a space is. Throws RangeError for a domain or vCPU that is not there. */
+export function placeOf(
+  machine: Machine,
+  space: AddressSpace,
+): { vcpu: GuestVcpu | undefined; domain: GuestVcpu['domain'] | undefined } {
+  if (space.kind === 'virtual') {
+    const vcpu = findVcpu(machine, space.vcpu);
+    return { vcpu, domain: vcpu.domain };
+  }
+  if (space.kind === 'machine') return { vcpu: undefined, domain: undefined };
+  const domain = machine.hypervisor.domains.get(space.domain);
+  if (domain === undefined) throw new RangeError(`there is no domain ${space.domain.toString()}`);
+  return { vcpu: undefined, domain };
+}
+
+const vcpuView = (v: GuestVcpu): VcpuView => ({
+  ref: refOf(v),
+  state: v.domain.state.shutdown !== undefined ? 'dead' : v.state.online ? v.state.run : 'offline',
+  rip: v.cpu.get('rip'),
+  mode: v.state.kernelMode ? 'kernel' : 'user',
+  icount: v.cpu.get('icount'),
+});
+
+/** `machine` answers with the one there is now: a restart makes another. */
+export function createReads(machine: () => Machine): Reads {
+  const find = (ref: VcpuRef): GuestVcpu => findVcpu(machine(), ref);
+  return {
+    now: () => momentOf(machine()),
+    domains: () => {
+      const { hypervisor, devices } = machine();
+      return [...hypervisor.domains.values()].map((d): DomainView => ({
+        id: d.id,
+        name: d.name,
+        frames: d.state.totalPages,
+        vcpus: d.vcpus.map(vcpuView),
+        consolePorts: devices.inspect().console.filter((c) => c.domain === d.id).length,
+        ...(d.state.shutdown === undefined ? {} : { shutdown: d.state.shutdown }),
+      }));
+    },
+    registers: (ref) => readRegisters(find(ref).cpu),
+    readMemory: (space, address, length) => {
+      const { vcpu, domain } = placeOf(machine(), space);
+      return readMemory(machine().hypervisor, vcpu, domain, space.kind, address, length);
+    },
+    walk: (ref, address) => walk(machine().hypervisor, find(ref), address),
+    tableEntries: (ref, path) => tableEntries(machine().hypervisor, find(ref), path),
+    frame: (mfn) => frameInfo(machine().hypervisor, mfn),
+    hypercalls: () =>
+      machine().hypervisor.hypercalls.map((d) => ({
+        name: d.name,
+        nr: d.nr,
+        status: d.status,
+        doc: d.doc,
+        ops: d.ops.map(({ name, cmd, status }) => ({ name, cmd, status })),
+        args: d.args.map((a) => a.name),
+      })),
+    currentHypercall: (ref) => {
+      const v = find(ref);
+      const { hypervisor } = machine();
+      const call = hypervisor.currentCall(v);
+      return call === undefined ? undefined : hypervisor.view(v, call);
+    },
+    hypervisorState: (ref) => machine().hypervisor.inspect(find(ref)),
+    trace: (from, count) => {
+      const { trace, hypervisor } = machine();
+      const first = Math.max(from, trace.first());
+      const next = Math.min(first + count, trace.next());
+      const records = [];
+      for (let seq = first; seq < next; seq++) records.push(trace.read(hypervisor, seq));
+      return { first, next: Math.max(first, next), records };
+    },
+    traceSummary: () => machine().trace.summary(),
+  };
+}
+
+/** The same as promises; what is thrown rejects. */
+export function asynchronous(reads: Reads): Pick<Target, ReadName> {
+  const later = (name: ReadName): ((...args: readonly unknown[]) => Promise<unknown>) => {
+    const read = reads[name] as (...args: readonly unknown[]) => unknown;
+    return (...args) =>
+      new Promise((resolve) => {
+        resolve(read(...args));
+      });
+  };
+  return Object.fromEntries(READS.map((name) => [name, later(name)])) as unknown as Pick<Target, ReadName>;
+}
