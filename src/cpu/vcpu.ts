@@ -25,9 +25,20 @@ const U64 = (1n << 64n) - 1n;
 export const isCanonical = (linear: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
 
-const STATE_VERSION = 1;
+/** The word that begins the bytes of `saveState`. */
+export const STATE_VERSION = 1;
 const ARCHITECTURAL = STATE_FIELDS.filter((f) => f.architectural);
 const SAVED = ARCHITECTURAL.filter((f) => !(FLAG_SLOTS as readonly string[]).includes(f.name));
+/** Where in the bytes of `saveState` each field stands. */
+export const SAVED_FIELDS: readonly {
+  readonly name: string;
+  readonly offset: number;
+  readonly size: number;
+}[] = SAVED.map((f, i) => ({
+  name: f.name,
+  offset: SAVED.slice(0, i).reduce((at, before) => at + before.size, 8),
+  size: f.size,
+}));
 /** Bytes of `saveState`: a version word, RFLAGS in `rflags`' place, the other architectural fields in order. */
 export const SAVED_SIZE = 8 + SAVED.reduce((n, f) => n + f.size, 0);
 

@@ -54,6 +54,11 @@ export interface BackendSet {
   input(input: DeviceInput): void;
   /** The split devices as they stand, for people. */
   inspect(): DevicesView;
+  /**
+   * The domains that are there, at which back ends are at work already: `restore` says with what.
+   * @param next is told the place of each before it is begun with
+   */
+  adopt(next: (place: number) => void): void;
   /** Plain data under names. What is in it does not change any more. */
   save(): DevicesState;
   /** `state` is what {@link save} gave, with the same domains. */
@@ -71,11 +76,14 @@ export function createDevices(
   const block = createBlock(context, xenstore.server, disks, log.child('block'));
   context.xenstore = xenstore.server;
 
+  const attachSplit = (connections: DomainConnections): void => {
+    echo.attach(connections);
+    block.attach(connections);
+  };
   const attach = (connections: DomainConnections): void => {
     xenstore.attach(connections);
     console.attach(connections);
-    echo.attach(connections);
-    block.attach(connections);
+    attachSplit(connections);
   };
   context.connections().forEach(attach);
   context.onDomain(attach);
@@ -93,6 +101,15 @@ export function createDevices(
       if (input.kind === 'console') console.input(input.domain, input.data, input.console);
     },
     inspect: () => ({ console: console.inspect(), echo: echo.inspect(), block: block.inspect() }),
+    adopt(next) {
+      context.connections().forEach((connections, place) => {
+        next(place);
+        xenstore.adopt(connections.domain);
+        console.adopt(connections);
+        // All that they do before a front end comes is to write into the store, which `restore` replaces.
+        attachSplit(connections);
+      });
+    },
     save: () => ({
       console: console.save(),
       xenstore: xenstore.save(),

@@ -33,6 +33,10 @@ export function openDiskFile(path: string, writable: boolean): BlockFile {
   }
   return {
     size: what.size,
+    stamp: () => {
+      const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
+      return [dev, ino, size, mtimeNs, ctimeNs].map((n) => n.toString(16)).join('-');
+    },
     read(at, into) {
       let done = 0;
       while (done < into.length) {

@@ -8,6 +8,7 @@ import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
+import { savedCompression, savingHost } from './saved-file';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
@@ -22,7 +23,13 @@ export const interpreterModule = (): WebAssembly.Module =>
 export function machineHost({ paced }: { readonly paced: boolean }): MachineHost {
   return {
     assemble: (config, log) =>
-      assembleMachine(config, { interpreter: interpreterModule(), log, openFile: openDiskFile }),
+      assembleMachine(config, {
+        interpreter: interpreterModule(),
+        log,
+        openFile: openDiskFile,
+        saved: savedCompression,
+      }),
+    saving: savingHost(`Hyperstep ${version()}`),
     turn: () => new Promise((resolve) => setImmediate(resolve)),
     ...(paced ? { sleep } : {}),
   };

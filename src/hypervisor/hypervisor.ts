@@ -20,7 +20,7 @@ import { createPageTypes } from './pagetypes';
 import { forgetPhysical } from './physmap';
 import { performPrivileged } from './privileged';
 import { publishRunstate } from './runstate';
-import { restoreState, saveState } from './snapshot';
+import { adoptDomains, restoreState, saveState } from './snapshot';
 import type { Held } from './state';
 import { expireTimers, nextDeadline } from './timers';
 import { deliverFault, handleException, handleInterrupt, inject, VECTOR } from './traps';
@@ -173,6 +173,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     },
     save: () => saveState(core),
     restore: (snapshot) => restoreState(core, snapshot),
+    adopt: (snapshot) => adoptDomains(core, snapshot),
   };
 }
 

@@ -1,8 +1,10 @@
 /** Saving and restoring everything the hypervisor knows; guest frames are the machine's to save. */
+import type { DomainId, VcpuId } from '../base/branded';
 import type { BackendState } from './backend-ports';
 import type { Core } from './core';
-import type { FrameSnapshot } from './frames';
-import type { HypervisorSnapshot } from './types';
+import { type FrameSnapshot } from './frames';
+import { createGuestMemory } from './guest-memory';
+import type { Domain, GuestVcpu, HypervisorSnapshot } from './types';
 import type { XenSlots } from './xenslots';
 
 /** A deep copy of plain data: records, arrays, typed arrays and primitives are all there is in the state. */
@@ -30,10 +32,33 @@ export function saveState(core: Core): HypervisorSnapshot {
     backend: copyData(core.backend),
     domains: [...core.domains.values()].map((d) => ({
       id: d.id,
+      name: d.name,
       state: copyData(d.state),
       vcpus: d.vcpus.map((v) => copyData(v.state)),
     })),
   };
+}
+
+/** Throws words for people when the snapshot is none of a machine like this one. */
+export function adoptDomains(core: Core, snapshot: HypervisorSnapshot): void {
+  const { frames } = snapshot.frames as MachineSide;
+  for (const [name, { length }] of Object.entries(frames)) {
+    if (name !== 'free' && length !== core.frames.count)
+      throw new Error(`${name} is of ${length} frames, the machine has ${core.frames.count}`);
+  }
+  const processors = [...core.cpu.vcpus];
+  for (const { id, name, state, vcpus: saved } of snapshot.domains) {
+    const vcpus: GuestVcpu[] = [];
+    const domain: Domain = { id: id as DomainId, name, vcpus, state: copyData(state) };
+    for (const one of saved) {
+      const cpu = processors.shift();
+      if (cpu === undefined) throw new Error(`domain ${id} has more vCPUs than there are processors`);
+      const guest = createGuestMemory(cpu, core.memory);
+      vcpus.push({ domain, id: vcpus.length as VcpuId, cpu, guest, state: copyData(one) });
+    }
+    core.domains.set(id, domain);
+  }
+  restoreState(core, snapshot);
 }
 
 /** Puts the saved values into the objects that everybody holds. */

@@ -123,6 +123,11 @@ export interface Hypervisor {
   /** All state under names; plain data and typed arrays, safe to clone. Guest frames are the machine's to save. */
   save(): HypervisorSnapshot;
   restore(snapshot: HypervisorSnapshot): void;
+  /**
+   * Makes the domains of a snapshot that was taken on another machine of as many frames and processors, which has
+   * none yet. Guest frames are loaded by then; back ends are not told.
+   */
+  adopt(snapshot: HypervisorSnapshot): void;
 }
 
 export interface HypervisorSnapshot {
@@ -130,6 +135,7 @@ export interface HypervisorSnapshot {
   readonly backend: unknown;
   readonly domains: readonly {
     readonly id: number;
+    readonly name: string;
     readonly state: DomainState;
     readonly vcpus: readonly VcpuState[];
   }[];

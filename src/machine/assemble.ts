@@ -9,9 +9,13 @@ import { machineFramesFor } from '../hypervisor/builder/sizing';
 import { createHypervisor } from '../hypervisor/hypervisor';
 import type { Hypervisor } from '../hypervisor/types';
 import { createClock } from './clock';
-import { openDisks, type OpenFile } from './disks';
+import { openDisks, type BlockFile, type ImageMark, type OpenFile } from './disks';
 import { createMachine, type Machine } from './machine';
 import { createMarks } from './marks';
+import { SavedFileError, type Compression } from './saved/container';
+import type { SavedDomain } from './saved/contents';
+import { openSaved } from './saved/load';
+import { configsOf, originOf } from './saved/origin';
 import { createStops } from './stops';
 import { createTlbs } from './tlbs';
 import type { DomainConfig, MachineConfig } from './target';
@@ -25,6 +29,8 @@ export interface AssembleOptions {
   readonly traceRecords?: number;
   /** For disks whose images are files. */
   readonly openFile?: OpenFile;
+  /** For machines that go on from a file. */
+  readonly saved?: Compression;
 }
 
 const DEFAULT_TRACE_RECORDS = 65_536;
@@ -40,14 +46,74 @@ function retiredOf({ u64, layout }: MachineMemory): () => bigint {
 }
 
 /**
- * Builds the machine that `config` describes, its domains at their first instruction.
- * @throws ImageError, BuildError or RangeError, naming what cannot be had and why
+ * Builds the machine that `config` describes, its domains at their first instruction, or as it was saved.
+ * @throws ImageError, BuildError, SavedFileError or RangeError, naming what cannot be had and why
  */
 export async function assembleMachine(config: MachineConfig, options: AssembleOptions): Promise<Machine> {
+  if (config.saved !== undefined) return restoreMachine(config.saved.path, options);
   const images = await Promise.all(config.domains.map((d) => loadImage(d.kernel.bytes, d.kernel.name)));
-  const memory = createMemory({
+  const size = {
     frames: machineFramesFor(config.domains.map((d) => d.memory)),
-    vcpus: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
+    processors: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
+  };
+  return emptyMachine(config.domains, size, options, [], ({ hypervisor }, next) => {
+    config.domains.forEach((d, i) => {
+      const image = images[i];
+      if (image === undefined) throw new Error('an image for each domain');
+      next(i);
+      hypervisor.buildDomain(
+        {
+          name: d.name,
+          cmdline: d.cmdline,
+          memory: d.memory,
+          vcpus: d.vcpus,
+          ...(d.ramdisk === undefined ? {} : { ramdisk: d.ramdisk.bytes }),
+        },
+        image,
+      );
+    });
+    hypervisor.drainBackend();
+  });
+}
+
+/** The machine of a file. Nothing of it was ever used when this throws. */
+function restoreMachine(path: string, options: AssembleOptions): Machine {
+  const { saved, openFile } = options;
+  if (saved === undefined || openFile === undefined) throw new Error('there are no files here');
+  const source = openNamed(openFile, path);
+  try {
+    const file = openSaved(source, path, saved);
+    const { about } = file;
+    return emptyMachine(configsOf(about, file.images()), about, options, about.domains, (machine, next) => {
+      file.load(machine, next);
+    });
+  } finally {
+    source.close();
+  }
+}
+
+function openNamed(openFile: OpenFile, path: string): BlockFile {
+  try {
+    return openFile(path, false);
+  } catch (error) {
+    throw new SavedFileError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/**
+ * @param known what a file says of the domains; none for a machine that is built
+ * @param populate makes the domains; it calls `next` before the one whose disks are then opened
+ */
+function emptyMachine(
+  domains: readonly DomainConfig[],
+  size: { readonly frames: number; readonly processors: number },
+  options: AssembleOptions,
+  known: readonly SavedDomain[],
+  populate: (machine: Machine, next: (domain: number) => void) => void,
+): Machine {
+  const memory = createMemory({
+    frames: size.frames,
+    vcpus: size.processors,
     reserve: (options.traceRecords ?? DEFAULT_TRACE_RECORDS) * TRACE_RECORD_SIZE,
   });
 
@@ -105,35 +171,12 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
   });
   hv.value = hypervisor;
   const disks = openDisks(options.openFile, log.child('disks'));
-  let building: DomainConfig | undefined;
+  let next = 0;
   const devices = createDevices(hypervisor.backend, log.child('devices'), {
-    disks: () => disks.open(building?.disks ?? []),
-    channels: () => building?.channels ?? [],
+    disks: () => disks.open(next, domains[next]?.disks ?? [], marksOf(known[next])),
+    channels: () => domains[next]?.channels ?? [],
   });
-
-  const build = (d: DomainConfig, i: number): void => {
-    const image = images[i];
-    if (image === undefined) throw new Error('an image for each domain');
-    building = d;
-    hypervisor.buildDomain(
-      {
-        name: d.name,
-        cmdline: d.cmdline,
-        memory: d.memory,
-        vcpus: d.vcpus,
-        ...(d.ramdisk === undefined ? {} : { ramdisk: d.ramdisk.bytes }),
-      },
-      image,
-    );
-  };
-  try {
-    config.domains.forEach(build);
-  } catch (error) {
-    disks.dispose();
-    throw error;
-  }
-  hypervisor.drainBackend();
-  return createMachine({
+  const machine = createMachine({
     cpu,
     hypervisor,
     devices,
@@ -144,5 +187,20 @@ export async function assembleMachine(config: MachineConfig, options: AssembleOp
     trace,
     stops,
     log,
+    origin: originOf(domains, disks, known),
   });
+  try {
+    populate(machine, (domain) => (next = domain));
+  } catch (error) {
+    disks.dispose();
+    throw error;
+  }
+  return machine;
 }
+
+const marksOf = (domain: SavedDomain | undefined): ReadonlyMap<string, ImageMark> =>
+  new Map(
+    (domain?.disks ?? []).flatMap(({ vdev, image }) =>
+      image.mark === undefined ? [] : [[vdev, image.mark]],
+    ),
+  );

@@ -3,6 +3,7 @@ import { createHasher, canonicalText } from './hash';
 import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
 import { asynchronous, createReads, findVcpu, momentOf, placeOf, refOf } from './reads';
+import { createSaving, type SavingHost } from './saved/saving';
 import { writeRegister } from './registers';
 import type { StopAt } from './session';
 import type { ConsoleListener, Mark, MachineConfig, Stop, StopPoint, Target } from './target';
@@ -19,6 +20,8 @@ export interface MachineHost {
    * time is skipped at once, as fast as the host goes.
    */
   sleep?(nanoseconds: bigint, wake: Promise<void>): Promise<bigint>;
+  /** For saving machines; absent where there are no files. */
+  readonly saving?: SavingHost;
 }
 
 /** Guest instructions between two looks at messages: some 10 ms of the interpreter. */
@@ -50,6 +53,12 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     return machine;
   };
   let machine = await start();
+  const saving = createSaving(
+    () => machine,
+    () => running,
+    () => host.turn(),
+    host.saving,
+  );
 
   const rouse = (): void => {
     wake();
@@ -84,6 +93,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     },
     run: async (until) => {
       if (running) throw new Error('the machine is running already');
+      saving.keepStill();
       running = true;
       try {
         const session = machine.run(until);
@@ -116,6 +126,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     seek: async (mark) => {
       const snapshot = marks.get(mark);
       if (snapshot === undefined) throw new RangeError(`there is no mark ${mark.toString()}`);
+      saving.keepStill();
       machine.restore(snapshot);
       return Promise.resolve(momentOf(machine));
     },
@@ -125,8 +136,14 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       marks.delete(mark);
       return Promise.resolve();
     },
+    save: (path, options = {}) => saving.save(path, options),
+    cancelSave: () => {
+      saving.cancel();
+    },
+    onSaving: (listener) => saving.onProgress(listener),
     restart: async () => {
       if (running) throw new Error('pause the machine before restarting it');
+      saving.keepStill();
       marks.clear();
       const old = machine;
       machine = await start();
@@ -135,10 +152,12 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     stateHash: () => Promise.resolve(hashOf(machine)),
 
     setRegister: async (ref, name, bytes) => {
+      saving.keepStill();
       writeRegister(findVcpu(machine, ref).cpu, name, bytes);
       return Promise.resolve();
     },
     writeMemory: async (space, address, data) => {
+      saving.keepStill();
       const { vcpu, domain } = placeOf(machine, space);
       return Promise.resolve(writeMemory(machine.hypervisor, vcpu, domain, space.kind, address, data));
     },
@@ -168,6 +187,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     },
     dispose: async () => {
       disposed = true;
+      saving.cancel();
       machine.pause();
       rouse();
       consoleListeners.clear();

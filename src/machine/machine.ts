@@ -7,6 +7,7 @@ import type { ClockState, MachineClock } from './clock';
 import type { FrameMark, Marks } from './marks';
 import { createSchedule, type InputEntry, type ScheduleState } from './schedule';
 import { createRunSession, type PauseRequest, type RunSession } from './session';
+import type { Origin } from './saved/origin';
 import type { Stops } from './stops';
 import type { RunUntil } from './target';
 import type { Tlbs } from './tlbs';
@@ -29,6 +30,8 @@ export interface MachineParts {
   readonly trace: Trace;
   readonly stops: Stops;
   readonly log: Log;
+  /** What it was made from. */
+  readonly origin: Origin;
 }
 
 export interface Machine extends MachineParts {
@@ -47,6 +50,9 @@ export interface Machine extends MachineParts {
   readonly inputLog: readonly InputEntry[];
   save(): MachineSnapshot;
   restore(snapshot: MachineSnapshot): void;
+  /** Whose turn it is, for a file (saved/); and that of a file, with its input log. */
+  turn(): ScheduleState;
+  takeTurn(state: ScheduleState, log: readonly InputEntry[]): void;
 }
 
 export interface MachineSnapshot {
@@ -80,6 +86,10 @@ export function createMachine(parts: MachineParts): Machine {
       schedule.input(input);
     },
     inputLog: schedule.inputLog,
+    turn: () => schedule.save(),
+    takeTurn: (state, log) => {
+      schedule.load(state, log);
+    },
     save: () => ({
       frames: marks.take(),
       vcpus: cpu.vcpus.map((v) => v.saveState()),

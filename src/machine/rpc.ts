@@ -8,7 +8,7 @@ export interface Port {
   close(): void;
 }
 
-type Method = Exclude<keyof Target, 'onConsole' | 'onNetwork' | 'onLog'>;
+type Method = Exclude<keyof Target, 'onConsole' | 'onNetwork' | 'onLog' | 'onSaving'>;
 
 interface Call { readonly kind: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] } // prettier-ignore
 interface Create { readonly kind: 'create'; readonly id: number; readonly config: MachineConfig } // prettier-ignore
@@ -16,16 +16,19 @@ interface Reply { readonly kind: 'reply'; readonly id: number; readonly value?: 
 interface Console { readonly kind: 'console'; readonly domain: number; readonly data: Uint8Array; readonly console: number } // prettier-ignore
 interface Network { readonly kind: 'network'; readonly output: NetworkOutput } // prettier-ignore
 interface Log { readonly kind: 'log'; readonly text: string } // prettier-ignore
+interface Saving { readonly kind: 'saving'; readonly done: number } // prettier-ignore
 type ToMachine = Call | Create;
-type FromMachine = Reply | Console | Network | Log;
+type FromMachine = Reply | Console | Network | Log | Saving;
 
-/** Every method of `Target` that crosses the channel; `pause` expects no answer. */
+/** Every method of `Target` that crosses the channel; some expect no answer. */
 const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   now: 'answer',
   domains: 'answer',
   setStops: 'answer',
   run: 'answer',
   pause: 'no answer',
+  save: 'answer',
+  cancelSave: 'no answer',
   mark: 'answer',
   seek: 'answer',
   dropMark: 'answer',
@@ -87,19 +90,22 @@ export function serveTarget(port: Port, create: (config: MachineConfig) => Promi
         target.onLog((text) => {
           port.post({ kind: 'log', text } satisfies Log);
         });
+        target.onSaving((done) => {
+          port.post({ kind: 'saving', done } satisfies Saving);
+        });
       });
       return;
     }
     const machine = target;
+    const methods = machine as unknown as Readonly<
+      Record<Method, (...args: readonly unknown[]) => Promise<unknown>>
+    >;
     if (METHODS[message.method] === 'no answer') {
-      machine?.pause();
+      if (machine !== undefined) void methods[message.method]();
       return;
     }
     answer(message.id, async () => {
       if (machine === undefined) throw new Error(`${message.method}: there is no machine yet`);
-      const methods = machine as unknown as Readonly<
-        Record<Method, (...args: readonly unknown[]) => Promise<unknown>>
-      >;
       const value = await methods[message.method](...message.args);
       if (message.method === 'dispose') target = undefined;
       return value;
@@ -117,6 +123,7 @@ export async function connectTarget(
   const consoleListeners = new Set<ConsoleListener>();
   const networkListeners = new Set<(output: NetworkOutput) => void>();
   const logListeners = new Set<(text: string) => void>();
+  const savingListeners = new Set<(done: number) => void>();
   let nextId = 1;
   let dead: Error | undefined;
 
@@ -132,6 +139,7 @@ export async function connectTarget(
       for (const l of consoleListeners) l(message.domain, message.data, message.console);
     else if (message.kind === 'network') for (const l of networkListeners) l(message.output);
     else if (message.kind === 'log') for (const l of logListeners) l(message.text);
+    else if (message.kind === 'saving') for (const l of savingListeners) l(message.done);
     else {
       const w = waiting.get(message.id);
       waiting.delete(message.id);
@@ -160,6 +168,7 @@ export async function connectTarget(
     onConsole: (l: ConsoleListener) => listen(consoleListeners, l),
     onNetwork: (l: (output: NetworkOutput) => void) => listen(networkListeners, l),
     onLog: (l: (text: string) => void) => listen(logListeners, l),
+    onSaving: (l: (done: number) => void) => listen(savingListeners, l),
   };
   for (const method of Object.keys(METHODS) as Method[]) {
     remote[method] =

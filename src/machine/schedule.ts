@@ -72,6 +72,8 @@ export interface Schedule {
 
   save(): ScheduleState;
   restore(state: ScheduleState): void;
+  /** Another machine's, and its log in place of this one's. */
+  load(state: ScheduleState, log: readonly InputEntry[]): void;
 }
 
 export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, clock: MachineClock): Schedule {
@@ -160,6 +162,11 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     deliveryDue = true;
   }
 
+  function restore(state: ScheduleState): void {
+    currentIndex = state.current;
+    ({ quantumLeft, deliveryDue, turns, inputsTaken } = state);
+  }
+
   return {
     vcpus,
     current,
@@ -217,9 +224,14 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     },
 
     save: () => ({ current: currentIndex, quantumLeft, deliveryDue, turns, inputsTaken }),
-    restore(state) {
-      currentIndex = state.current;
-      ({ quantumLeft, deliveryDue, turns, inputsTaken } = state);
+    restore,
+    load(state, log) {
+      if (state.current >= Math.max(1, vcpus().length)) throw new Error(`there is no vCPU ${state.current}`);
+      if (state.inputsTaken > log.length)
+        throw new Error(`${state.inputsTaken} inputs were taken, of ${log.length}`);
+      inputLog.length = 0;
+      for (const entry of log) inputLog.push(entry);
+      restore(state);
     },
   };
 }

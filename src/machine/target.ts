@@ -228,11 +228,26 @@ export interface DomainView {
 /** The machine's description, as launch arguments give it. */
 export interface MachineConfig {
   readonly domains: readonly DomainConfig[];
+  /**
+   * A file that the machine goes on from, instead of being built: `domains` is what the file says about itself.
+   * Kernels and ramdisks are not needed for that.
+   */
+  readonly saved?: SavedSourceConfig;
+}
+/** A file of the host. */
+export interface SavedSourceConfig {
+  readonly path: string;
+}
+/** A file that somebody named; `path` where it can be found again. */
+export interface GivenFile {
+  readonly name: string;
+  readonly path?: string;
+  readonly bytes: Uint8Array;
 }
 export interface DomainConfig {
   readonly name: string;
-  readonly kernel: { readonly name: string; readonly bytes: Uint8Array };
-  readonly ramdisk?: { readonly name: string; readonly bytes: Uint8Array };
+  readonly kernel: GivenFile;
+  readonly ramdisk?: GivenFile;
   readonly cmdline: string;
   /** Bytes. */
   readonly memory: number;
@@ -259,6 +274,19 @@ export interface DiskConfig {
 
 export type ConsoleListener = (domain: number, data: Uint8Array, console: number) => void;
 
+export interface SaveOptions {
+  /** With the hypercall trace; default true. */
+  readonly trace?: boolean;
+}
+export interface SaveReport {
+  /** Bytes of the file. */
+  readonly bytes: number;
+  /** Bytes before compression. */
+  readonly raw: number;
+  /** Frames that are in it: those that are not all zeroes. */
+  readonly frames: number;
+}
+
 /** An opaque snapshot handle. */
 export type Mark = number;
 
@@ -278,7 +306,16 @@ export interface Target {
   /** Go back (or forward) to a mark. */
   seek(mark: Mark): Promise<Moment>;
   dropMark(mark: Mark): Promise<void>;
-  /** Back to the first instruction. */
+  /**
+   * Writes the machine, which stands still, into a file that a `MachineConfig.saved` may name. The file is there
+   * when all of it is on disk, and otherwise what was there before still is. Rejects with words for people.
+   */
+  save(path: string, options?: SaveOptions): Promise<SaveReport>;
+  /** The save under way ends; its promise rejects. */
+  cancelSave(): void;
+  /** How much of a save is done, of 1. */
+  onSaving(listener: (done: number) => void): () => void;
+  /** Back to the first instruction, or to where the machine was saved. */
   restart(): Promise<void>;
   /** Canonical hash of all architectural and hypervisor state, for determinism tests. */
   stateHash(): Promise<string>;

@@ -29,14 +29,30 @@ export interface Trace extends TraceSink {
   summary(): TraceSummary;
   save(): TraceState;
   restore(state: TraceState): void;
+  /** The records too, for a file; what is in it is only good until the next record. */
+  content(): TraceContent;
+  /** As much of it as the ring holds. */
+  load(content: TraceContent): void;
 }
 
-interface Refusal {
+/** Records a part of a saved ring has. */
+const PART = 1024;
+
+export interface TraceContent {
+  readonly state: TraceState;
+  /** Number of the first record, and the records from there, in parts. */
+  readonly first: number;
+  readonly records: readonly Uint8Array[];
+  /** By record number. */
+  readonly refusals: ReadonlyMap<number, Refusal>;
+}
+
+export interface Refusal {
   readonly errno: string | undefined;
   readonly reason: string | undefined;
 }
 
-interface Count {
+export interface Count {
   count: number;
   refused: number;
 }
@@ -108,6 +124,8 @@ export function createTrace(
   let next = 0;
   /** One past the highest record ever written: what a seek went back over has still overwritten older ones. */
   let highest = 0;
+  /** No record before it was ever here. */
+  let origin = 0;
   let calls = new Map<string, Count>();
   let ops = new Map<string, Count>();
   let traps = new Map<string, number>();
@@ -154,7 +172,7 @@ export function createTrace(
     return found;
   }
 
-  const first = (): number => Math.min(next, Math.max(0, highest - capacity));
+  const first = (): number => Math.min(next, Math.max(origin, highest - capacity));
 
   const readCall = (at: number, refusal: Refusal | undefined): Call => {
     const captured: CapturedRange[] = [];
@@ -272,6 +290,36 @@ export function createTrace(
       calls = structuredCopy(state.calls);
       ops = structuredCopy(state.ops);
       traps = new Map(state.traps);
+    },
+    content() {
+      const records: Uint8Array[] = [];
+      const kept = new Map<number, Refusal>();
+      for (let seq = first(); seq < next;) {
+        const slot = seq % capacity;
+        const many = Math.min(next - seq, capacity - slot, PART);
+        records.push(memory.subarray(slot * TRACE_RECORD_SIZE, (slot + many) * TRACE_RECORD_SIZE));
+        for (let i = 0; i < many; i++) {
+          const refusal = refusals[slot + i];
+          if (refusal !== undefined) kept.set(seq + i, refusal);
+        }
+        seq += many;
+      }
+      return { state: sink.save(), first: first(), records, refusals: kept };
+    },
+    load(content) {
+      sink.restore(content.state);
+      let seq = content.first;
+      for (const part of content.records) {
+        for (let at = 0; at + TRACE_RECORD_SIZE <= part.length; at += TRACE_RECORD_SIZE, seq++) {
+          const slot = seq % capacity;
+          memory.set(part.subarray(at, at + TRACE_RECORD_SIZE), slot * TRACE_RECORD_SIZE);
+          refusals[slot] = content.refusals.get(seq);
+        }
+      }
+      if (seq !== next) throw new Error(`the trace has records up to ${seq}, and says up to ${next}`);
+      // What is before the first was never there.
+      origin = content.first;
+      highest = next;
     },
   };
   return sink;

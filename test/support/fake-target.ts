@@ -410,6 +410,9 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     mark: () => Promise.resolve(1),
     seek: () => Promise.resolve(moment()),
     dropMark: () => Promise.resolve(),
+    save: (path) => Promise.reject(new Error(`cannot write '${path}': this machine is a fake`)),
+    cancelSave: () => undefined,
+    onSaving: () => () => undefined,
     restart: () => {
       if (running) throw new Error('restart() while running');
       state = boot();

@@ -19,6 +19,8 @@ export interface BlockStore {
 export interface BlockFile {
   /** Bytes. */
   readonly size: number;
+  /** Text that is another whenever the contents may be; absent where nothing tells. */
+  readonly stamp?: () => string;
   /** Fills `into` from `at`; what lies beyond the end reads as zero. */
   read(at: number, into: Uint8Array): void;
   /** Absent when the file was not offered for writing. */

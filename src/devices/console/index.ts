@@ -2,7 +2,7 @@
  * The PV console's back end: the part that xenconsoled plays. The guest writes bytes into `out` and reads them
  * from `in` (io/console.h); either side notifies after it moved an index.
  */
-import type { DomainId } from '../../base/branded';
+import type { DomainId, Mfn } from '../../base/branded';
 import type { Log } from '../../base/log';
 import { Emitter, type Disposable } from '../../base/disposable';
 import { GNTTAB_RESERVED_CONSOLE } from '../../abi/grant';
@@ -52,12 +52,16 @@ export interface ConsoleState {
   readonly console: number;
   /** Bytes typed that found no room in the ring yet. */
   readonly waiting: Uint8Array;
+  /** Of the first: its ring, and our end of its channel. */
+  readonly wire: { readonly frame: Mfn; readonly port: BackendPort } | undefined;
   /** Of a console beyond the first, which is connected over xenstore. */
   readonly link: Link | undefined;
 }
 
 export interface ConsoleDevice extends ConsoleBackend {
   attach(connections: DomainConnections): void;
+  /** A domain that is there already: its state comes with `restore`. */
+  adopt(connections: DomainConnections): void;
   /** The domain ended; what it wrote last comes out, notified or not. */
   detach(domain: DomainId): void;
   save(): readonly ConsoleState[];
@@ -89,7 +93,9 @@ interface Terminal {
   readonly console: number;
   readonly name: string;
   wire(): Wire | undefined;
-  /** Absent for the first, which the domain builder connects for good. */
+  /** Of the first, which the domain builder connects: another ring and channel, or none. */
+  use?(wire: Wire | undefined): void;
+  /** Of the others. */
   readonly backend?: SplitBackend<Wire>;
   waiting: Uint8Array;
   /** A guest that forges its indices is told of once. */
@@ -97,6 +103,9 @@ interface Terminal {
 }
 
 const NOTHING = new Uint8Array(0);
+
+const wireState = (wire: Wire | undefined): ConsoleState['wire'] =>
+  wire && { frame: wire.page.frame, port: wire.port };
 
 /** @param channelsOf names of the consoles that a new domain has beside its first (xl.cfg's `channel`) */
 export function createConsole(
@@ -140,18 +149,28 @@ export function createConsole(
     if (moved) context.notify(port);
   }
 
-  function addFirst({ domain, consolePort }: DomainConnections): void {
-    const wire = { page: mapRing(context, domain, GNTTAB_RESERVED_CONSOLE), port: consolePort };
+  /** @param beginning absent until it is restored */
+  function addFirst(domain: DomainId, beginning: Wire | undefined): void {
+    let wire: Wire | undefined;
+    let listener: Disposable | undefined;
+    const use = (next: Wire | undefined): void => {
+      if (next?.port !== wire?.port) {
+        listener?.dispose();
+        listener = next && context.onEvent(next.port, () => service(first));
+      }
+      wire = next;
+    };
     const first: Terminal = {
       domain,
       console: 0,
       name: 'console',
       wire: () => wire,
+      use,
       waiting: NOTHING,
       complained: false,
     };
     terminals.push(first);
-    context.onEvent(consolePort, () => service(first));
+    use(beginning);
   }
 
   /** What libxl writes for a channel: a console like any other, with a name. */
@@ -190,6 +209,10 @@ export function createConsole(
     terminals.push(terminal);
   }
 
+  const addChannels = (connections: DomainConnections): void => {
+    channelsOf(connections).forEach((name, i) => addChannel(connections.domain, i + 1, name));
+  };
+
   const used = (terminal: Terminal, ring: ByteRing): number | undefined => {
     const wire = terminal.wire();
     const bytes = wire === undefined ? 'frame' : ringUsed(wire.page, ring);
@@ -198,8 +221,13 @@ export function createConsole(
 
   return {
     attach(connections) {
-      addFirst(connections);
-      channelsOf(connections).forEach((name, i) => addChannel(connections.domain, i + 1, name));
+      const { domain, consolePort } = connections;
+      addFirst(domain, { page: mapRing(context, domain, GNTTAB_RESERVED_CONSOLE), port: consolePort });
+      addChannels(connections);
+    },
+    adopt(connections) {
+      addFirst(connections.domain, undefined);
+      addChannels(connections);
     },
     detach(domain) {
       for (const terminal of terminals) {
@@ -230,16 +258,19 @@ export function createConsole(
       for (const terminal of terminals) service(terminal);
     },
     save: () =>
-      terminals.map(({ domain, console, waiting, backend }) => ({
+      terminals.map(({ domain, console, waiting, backend, ...terminal }) => ({
         domain,
         console,
         waiting,
+        wire: backend === undefined ? wireState(terminal.wire()) : undefined,
         link: backend?.link(),
       })),
     restore(states) {
       for (const terminal of terminals) {
         const saved = states.find((s) => s.domain === terminal.domain && s.console === terminal.console);
         terminal.waiting = saved?.waiting ?? NOTHING;
+        const wire = saved?.wire;
+        terminal.use?.(wire && { page: { context, frame: wire.frame }, port: wire.port });
         const { backend } = terminal;
         const link = saved?.link;
         const [page] = link?.pages ?? [];

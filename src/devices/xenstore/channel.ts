@@ -3,10 +3,11 @@
  * make requests, messages make bytes out; nothing the guest writes there can do more than end its connection.
  */
 import { GNTTAB_RESERVED_XENSTORE } from '../../abi/grant';
+import { eventPort, type DomainId, type Mfn } from '../../base/branded';
 import { latin1 } from '../../base/bytes';
 import type { Log } from '../../base/log';
-import type { BackendContext, DomainConnections } from '../../hypervisor/backend';
-import { mapRing, ringPut, ringTake, type RingFault } from '../byte-ring';
+import type { BackendContext, BackendPort, DomainConnections } from '../../hypervisor/backend';
+import { mapRing, ringPut, ringTake, type RingFault, type RingPage } from '../byte-ring';
 import type { Client, Message, XenstoreCore } from './server';
 import {
   quota,
@@ -26,6 +27,9 @@ const HEADER = xsd_sockmsg.size;
 
 export interface ChannelState {
   readonly domain: number;
+  /** Its ring, and our end of its channel. */
+  readonly frame: Mfn;
+  readonly port: BackendPort;
   /** Bytes of a request that is not whole yet. */
   readonly partial: Uint8Array;
   /** Bytes of the first message in the queue that are in the ring already. */
@@ -60,29 +64,46 @@ function join(a: Uint8Array, b: Uint8Array): Uint8Array {
 }
 
 const NOTHING = new Uint8Array(0);
+/** No frame of any machine: nothing there until a ring is. */
+const NO_FRAME = -1 as Mfn;
 
+/** @param connections absent for a domain that is there already: ring and channel come with `restore` */
 export function createChannel(
   context: BackendContext,
   server: XenstoreCore,
-  connections: DomainConnections,
+  domain: DomainId,
+  connections: Pick<DomainConnections, 'storePort'> | undefined,
   log: Log,
 ): Channel {
-  const { domain, storePort } = connections;
-  const page = mapRing(context, domain, GNTTAB_RESERVED_XENSTORE);
-  const storeFrame = page.frame;
+  let page: RingPage = { context, frame: NO_FRAME };
+  let storePort: BackendPort = eventPort(0);
+  let listener: { dispose(): void } | undefined;
   const client = server.introduce(domain);
   let partial: Uint8Array = NOTHING;
   let sent = 0;
   /** After an error: the connection is dead until the guest asks for another. */
   let ignored = false;
 
-  context.writeU32(
-    storeFrame,
-    offset.server_features,
-    XENSTORE_SERVER_FEATURE.RECONNECTION | XENSTORE_SERVER_FEATURE.ERROR,
-  );
-  context.writeU32(storeFrame, offset.connection, XENSTORE_CONNECTION.CONNECTED);
-  context.writeU32(storeFrame, offset.error, XENSTORE_ERROR.NONE);
+  function use(frame: Mfn, port: BackendPort): void {
+    page = { context, frame };
+    if (port === storePort) return;
+    storePort = port;
+    listener?.dispose();
+    listener = context.onEvent(port, service);
+  }
+
+  /** A new ring: what the server can do is written into it. */
+  function open(port: BackendPort): void {
+    const { frame } = mapRing(context, domain, GNTTAB_RESERVED_XENSTORE);
+    use(frame, port);
+    context.writeU32(
+      frame,
+      offset.server_features,
+      XENSTORE_SERVER_FEATURE.RECONNECTION | XENSTORE_SERVER_FEATURE.ERROR,
+    );
+    context.writeU32(frame, offset.connection, XENSTORE_CONNECTION.CONNECTED);
+    context.writeU32(frame, offset.error, XENSTORE_ERROR.NONE);
+  }
 
   function forget(): void {
     server.reset(client);
@@ -94,7 +115,7 @@ export function createChannel(
     log.warn(`d${domain}: ${why}; its connection to xenstore ends`);
     forget();
     ignored = true;
-    if (context.frame(storeFrame) !== undefined) context.writeU32(storeFrame, offset.error, code);
+    if (context.frame(page.frame) !== undefined) context.writeU32(page.frame, offset.error, code);
   }
 
   function failRing(ring: string, fault: RingFault): void {
@@ -103,7 +124,7 @@ export function createChannel(
   }
 
   const alive = (): boolean => !ignored;
-  const consumed = (): number | undefined => context.frame(storeFrame)?.view.getUint32(offset.req_cons, true);
+  const consumed = (): number | undefined => context.frame(page.frame)?.view.getUint32(offset.req_cons, true);
 
   /** @returns whether bytes went out */
   function drain(): boolean {
@@ -154,15 +175,16 @@ export function createChannel(
   }
 
   function service(): void {
-    const view = context.frame(storeFrame)?.view;
+    const { frame } = page;
+    const view = context.frame(frame)?.view;
     if (view?.getUint32(offset.connection, true) === XENSTORE_CONNECTION.RECONNECT) {
       forget();
       ignored = false;
       for (const index of [offset.req_cons, offset.req_prod, offset.rsp_cons, offset.rsp_prod]) {
-        context.writeU32(storeFrame, index, 0);
+        context.writeU32(frame, index, 0);
       }
-      context.writeU32(storeFrame, offset.error, XENSTORE_ERROR.NONE);
-      context.writeU32(storeFrame, offset.connection, XENSTORE_CONNECTION.CONNECTED);
+      context.writeU32(frame, offset.error, XENSTORE_ERROR.NONE);
+      context.writeU32(frame, offset.connection, XENSTORE_CONNECTION.CONNECTED);
       context.notify(storePort);
       return;
     }
@@ -178,15 +200,16 @@ export function createChannel(
     if (alive() && drain()) context.notify(storePort);
   }
 
-  context.onEvent(storePort, service);
+  if (connections !== undefined) open(connections.storePort);
 
   return {
     domain,
     client,
     service,
     flush,
-    save: () => ({ domain, partial, sent, ignored }),
+    save: () => ({ domain, frame: page.frame, port: storePort, partial, sent, ignored }),
     restore(state) {
+      use(state.frame, state.port);
       ({ partial, sent, ignored } = state);
     },
   };

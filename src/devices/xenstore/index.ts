@@ -14,6 +14,8 @@ export interface XenstoreState {
 export interface XenstoreDevice {
   readonly server: XenstoreCore;
   attach(connections: DomainConnections): void;
+  /** A domain that is there already: its state comes with `restore`. */
+  adopt(domain: DomainId): void;
   detach(domain: DomainId): void;
   save(): XenstoreState;
   restore(state: XenstoreState): void;
@@ -30,7 +32,10 @@ export function createXenstore(context: BackendContext, log: Log): XenstoreDevic
     server,
     attach(connections) {
       writeDomainTree(server, connections);
-      channels.push(createChannel(context, server, connections, log));
+      channels.push(createChannel(context, server, connections.domain, connections, log));
+    },
+    adopt(domain) {
+      channels.push(createChannel(context, server, domain, undefined, log));
     },
     detach: () => server.released(),
     save: () => ({ server: server.save(), channels: channels.map((c) => c.save()) }),
