@@ -3,7 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { guestCache } from '../fetch-guests';
 import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/support/elf-builder';
+
+/** From the bundle as from the sources: the cache lies in the checkout. */
+const LOOPS_SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'loops.S');
 
 const hex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (b) => parseInt(b, 16));
 
@@ -97,7 +101,7 @@ export function loopGuest({ define }: Loop): Uint8Array {
     const object = join(folder, 'loop.o');
     const image = join(folder, 'loop.bin');
     for (const [tool, ...args] of [
-      ['gcc', '-c', `-D${define}`, '-o', object, join(__dirname, 'loops.S')],
+      ['gcc', '-c', `-D${define}`, '-o', object, LOOPS_SOURCE],
       ['objcopy', '-O', 'binary', '-j', '.text', object, image],
     ] as const) {
       const { status, stderr } = spawnSync(tool, args, { encoding: 'utf8' });

@@ -29,7 +29,7 @@ export interface Peers {
   dispose(): void;
 }
 
-const CLI = join(__dirname, '..', '..', 'dist', 'cli.js');
+const CLI = join(guestCache, '..', '..', 'dist', 'cli.js');
 
 export const ours = (...more: readonly string[]): Peer => ({
   name: 'Hyperstep',
