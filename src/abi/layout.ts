@@ -277,14 +277,23 @@ export interface Struct<F extends Fields> extends Type<Values<F>> {
 
 const roundUp = (value: number, align: number): number => Math.ceil(value / align) * align;
 
-function collect<F extends Fields>(
+/** Makes the reader of a record: what hypercalls take and give passes through it. */
+function recordReader<F extends Fields>(
   fields: F,
-  valueOf: (key: string, type: Type<unknown>) => unknown,
-): Values<F> {
-  // The one place where a record is filled key by key; the mapped type says what comes out.
-  return Object.fromEntries(
-    Object.entries(fields).map(([key, type]) => [key, valueOf(key, type)]),
-  ) as Values<F>;
+  offsets: Readonly<Record<string, number>>,
+): (view: DataView, base: number) => Values<F> {
+  const keys = Object.keys(fields);
+  const types = Object.values(fields);
+  const places = keys.map((key) => offsets[key] ?? 0);
+  // Copying an object that has all keys keeps one shape for all of them.
+  const empty: Readonly<Record<string, unknown>> = Object.fromEntries(keys.map((key) => [key, undefined]));
+  return (view, base) => {
+    const values = { ...empty };
+    for (let i = 0; i < keys.length; i++)
+      values[keys[i] ?? ''] = types[i]?.read(view, base + (places[i] ?? 0));
+    // The one place where a record is filled key by key; the mapped type says what comes out.
+    return values as Values<F>;
+  };
 }
 
 function composite<F extends Fields>(
@@ -300,8 +309,7 @@ function composite<F extends Fields>(
 ): Struct<F> {
   const entries = Object.entries(fields);
   const at = (key: string): number => offsets[key] ?? 0;
-  const read = (view: DataView, base: number): Values<F> =>
-    collect(fields, (key, type) => type.read(view, base + at(key)));
+  const read = recordReader(fields, offsets);
   return {
     name,
     size,

@@ -89,6 +89,7 @@ export function viewMemory(memory: WebAssembly.Memory, layout: MemoryLayout): Ma
     bytes: new Uint8Array(buffer),
     view: new DataView(buffer),
     u64: new BigUint64Array(buffer),
+    u32: new Uint32Array(buffer),
     framesBase: layout.frames,
     frameCount: layout.frameCount,
     attention: new Uint8Array(buffer, layout.attention, layout.frameCount),

@@ -133,6 +133,14 @@ export const FIELD = Object.fromEntries(STATE_FIELDS.map((f) => [f.name, f])) as
 >;
 /** Byte offset of a field from the start of the vCPU state. */
 export const offsetOf = (name: FieldName): number => FIELD[name].offset;
+/** Index of an eight-byte field among the state's 64-bit words (Vcpu.words); the name of another throws. */
+export const wordOf = (name: FieldName): number => {
+  const { offset, size } = FIELD[name];
+  if (size !== 8) throw new RangeError(`${name} has ${size} bytes`);
+  return offset >> 3;
+};
+/** Index of a field, or of its low half, among the state's 32-bit words (Vcpu.halves). */
+export const halfOf = (name: FieldName): number => offsetOf(name) >> 2;
 
 /** RFLAGS bits, SDM Vol. 1 §3.4.3. */
 export const RFLAGS = {

@@ -13,6 +13,7 @@ export interface PhysicalMemory {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly u64: BigUint64Array;
+  readonly u32: Uint32Array;
   readonly framesBase: number;
   readonly frameCount: number;
   /** One byte a frame; non-zero bars the frame from the write TLB, so every store takes the slow path. */
@@ -67,6 +68,14 @@ export interface Vcpu {
   setInt(field: FieldName, value: number): void;
   /** RFLAGS composed from the lazy slots; setting writes all bits as given (no privilege filter). */
   rflags: bigint;
+  /** The low 32 bits of `rflags`, as a number; setting clears the others. */
+  flags: number;
+  /**
+   * The state itself in words of 64 and of 32 bits, indexed by wordOf and halfOf of state.ts: for what runs at every
+   * exit, where a bigint for each register would cost more than the rest.
+   */
+  readonly words: BigUint64Array;
+  readonly halves: Uint32Array;
   /** Raw little-endian bytes of a 16-byte field (xmm, fpr). */
   bytes(field: FieldName): Uint8Array;
 
@@ -88,6 +97,12 @@ export interface Vcpu {
   /** Copy between guest linear memory and a buffer; returns bytes done before the first fault. A/D bits are
    *  set and attention honoured as the CPU's own accesses do. Access rights as `cpl`. */
   readLinear(linear: bigint, into: Uint8Array, cpl: number): number;
+  /**
+   * Where, in the memory's bytes, an access at a linear address (its halves, unsigned or not) goes, if it stays in one
+   * page, at the vCPU's own level, and its soft TLB serves it without a look at the tables or at attention; else 0:
+   * then readLinear and writeLinear do the same.
+   */
+  reach(low: number, high: number, bytes: number, write: boolean): number;
   writeLinear(linear: bigint, from: Uint8Array, cpl: number): number;
 }
 

@@ -1,12 +1,12 @@
 import { EXIT, type Exit } from './exits';
-import { composeRflags, splitRflags } from './flags';
+import { composeFlags, composeRflags, splitFlags, splitRflags } from './flags';
 import type { MachineMemory } from './memory';
 import { UNIMPLEMENTED } from './ops';
 import { PTE, WALK } from './paging';
-import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, type FieldName } from './state';
+import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, halfOf, wordOf, type FieldName } from './state';
 import { PAGE_SIZE, type Access, type Translation, type Untranslated, type Vcpu } from './types';
 import {
-  ACCESS, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
+  ACCESS, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
 } from './wasm/abi'; // prettier-ignore
 
 /** What a vCPU needs of the generated module, bound to its state. */
@@ -24,6 +24,36 @@ const U64 = (1n << 64n) - 1n;
 
 export const isCanonical = (linear: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
+
+const PAGE_SHIFT = 12;
+/** Bytes that are copied one by one rather than by making views of them. */
+const SHORT = 256;
+/** A linear address and its halves. */
+const address64 = new BigUint64Array(1);
+const address32 = new Uint32Array(address64.buffer);
+
+/** Index among the 32-bit words of a state, for fields of 4 bytes; among the 64-bit words, for others of 8, plus this. */
+const WIDE = 1 << 16;
+const PLACES: ReadonlyMap<FieldName, number> = new Map(
+  STATE_FIELDS.filter((f) => f.size <= 8).map((f) => [
+    f.name as FieldName,
+    f.size === 8 ? WIDE | (f.offset >> 3) : f.offset >> 2,
+  ]),
+);
+
+function placeOf(field: FieldName): number {
+  const place = PLACES.get(field);
+  if (place === undefined) throw new RangeError(`${field} has 16 bytes`);
+  return place;
+}
+
+const [ILIMIT, CR3] = [wordOf('ilimit'), wordOf('cr3')];
+const [PENDING, SKIP_BREAK, EXIT_REASON, EXIT_VECTOR, CPL, ACTIVE_TLB, RFLAGS_HIGH] = [
+  halfOf('pending'), halfOf('skip_break'), halfOf('exit_reason'), halfOf('exit_vector'), halfOf('cpl'), halfOf('tlb'),
+  halfOf('rflags') + 1,
+]; // prettier-ignore
+/** Offsets in a TLB entry, in 32-bit words. */
+const TAG = { read: TLB.tagRead >> 2, write: TLB.tagWrite >> 2, addend: TLB.addend >> 2 } as const;
 
 /** The word that begins the bytes of `saveState`. */
 export const STATE_VERSION = 1;
@@ -54,22 +84,23 @@ export interface StatefulVcpu extends Vcpu {
 }
 
 export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): StatefulVcpu {
-  const { view, bytes, layout } = mem;
+  const { view, bytes, u32, layout } = mem;
   const address = layout.vcpus[index];
   const tlb = layout.tlbs[index];
   if (address === undefined || tlb === undefined) throw new RangeError(`no vCPU ${index}`);
 
+  const words = new BigUint64Array(view.buffer, address, STATE_SIZE >> 3);
+  const halves = new Uint32Array(view.buffer, address, STATE_SIZE >> 2);
+
   const get = (field: FieldName): bigint => {
-    const f = FIELD[field];
-    if (f.size === 8) return view.getBigUint64(address + f.offset, true);
-    if (f.size === 4) return BigInt(view.getUint32(address + f.offset, true));
-    throw new RangeError(`${field} has 16 bytes`);
+    const place = placeOf(field);
+    return place >= WIDE ? (words[place - WIDE] ?? 0n) : BigInt(halves[place] ?? 0);
   };
+  // The arrays keep the low bits.
   const set = (field: FieldName, value: bigint): void => {
-    const f = FIELD[field];
-    if (f.size === 8) view.setBigUint64(address + f.offset, value & U64, true);
-    else if (f.size === 4) view.setUint32(address + f.offset, Number(value & 0xffffffffn), true);
-    else throw new RangeError(`${field} has 16 bytes`);
+    const place = placeOf(field);
+    if (place >= WIDE) words[place - WIDE] = value;
+    else halves[place] = Number(value & 0xffffffffn);
   };
   const slots = { get, set };
 
@@ -79,7 +110,7 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
     while (done < size) {
       const here = (linear + BigInt(done)) & U64;
       if (!isCanonical(here)) break;
-      const r = BigInt.asUintN(64, engine.walk(here, access, cpl === 3, get('cr3'), false));
+      const r = BigInt.asUintN(64, engine.walk(here, access, cpl === 3, words[CR3] ?? 0n, false));
       if ((r & WALK.FAULT) !== 0n) break;
       const offset = Number(here & 0xfffn);
       const n = Math.min(size - done, PAGE_SIZE - offset);
@@ -96,7 +127,17 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
     address,
     get,
     set,
+    words,
+    halves,
+    get flags() {
+      return composeFlags(halves);
+    },
+    set flags(v) {
+      splitFlags(halves, v);
+    },
     getInt(field) {
+      const place = placeOf(field);
+      if (place < WIDE) return halves[place] ?? 0;
       const v = get(field);
       if (v > BigInt(Number.MAX_SAFE_INTEGER))
         throw new RangeError(`${field} = 0x${v.toString(16)} does not fit a number`);
@@ -104,7 +145,7 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
     },
     setInt: (field, value) => set(field, BigInt(value)),
     get rflags() {
-      return composeRflags(slots);
+      return halves[RFLAGS_HIGH] === 0 ? BigInt(composeFlags(halves)) : composeRflags(slots);
     },
     set rflags(v) {
       splitRflags(slots, v);
@@ -114,15 +155,17 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       return bytes.subarray(address + f.offset, address + f.offset + f.size);
     },
     run(limit) {
-      set('ilimit', limit);
-      set('pending', 0n);
+      words[ILIMIT] = limit;
+      halves[PENDING] = 0;
       const reason = engine.run();
-      set('skip_break', 0n);
-      if (reason !== EXIT.EXCEPTION || get('exit_vector') !== BigInt(UNIMPLEMENTED)) return reason;
-      set('exit_reason', BigInt(EXIT.UNIMPLEMENTED));
+      halves[SKIP_BREAK] = 0;
+      if (reason !== EXIT.EXCEPTION || halves[EXIT_VECTOR] !== UNIMPLEMENTED) return reason;
+      halves[EXIT_REASON] = EXIT.UNIMPLEMENTED;
       return EXIT.UNIMPLEMENTED;
     },
-    selectTlb: (which) => set('tlb', BigInt(tlb + which * TLB_SET_BYTES)),
+    selectTlb(which) {
+      halves[ACTIVE_TLB] = tlb + which * TLB_SET_BYTES;
+    },
     unlink(generation) {
       set('generation', BigInt(generation));
       set('link_from', 0n);
@@ -154,7 +197,24 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
         executable: (r & WALK.EXECUTABLE) !== 0n,
       };
     },
+    reach(low, high, size, write) {
+      const offset = low & (PAGE_SIZE - 1);
+      if (offset + size > PAGE_SIZE) return 0;
+      const entry =
+        ((halves[ACTIVE_TLB] ?? 0) + (((low >>> PAGE_SHIFT) % TLB_ENTRIES) << TLB_ENTRY_SHIFT)) >>> 2;
+      const tag = entry + (write ? TAG.write : TAG.read);
+      if (u32[tag] !== (low - offset) >>> 0 || u32[tag + 1] !== high >>> 0) return 0;
+      return (low + (u32[entry + TAG.addend] ?? 0)) >>> 0;
+    },
     readLinear(linear, into, cpl) {
+      if (cpl === halves[CPL] && into.length <= SHORT) {
+        address64[0] = linear;
+        const from = vcpu.reach(address32[0] ?? 0, address32[1] ?? 0, into.length, false);
+        if (from !== 0) {
+          for (let i = 0; i < into.length; i++) into[i] = bytes[from + i] ?? 0;
+          return into.length;
+        }
+      }
       return pieces(linear, into.length, ACCESS.READ, cpl, (machine, at, n) => {
         const from = mem.framesBase + machine;
         if (inside(machine)) into.set(bytes.subarray(from, from + n), at);
@@ -162,6 +222,14 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       });
     },
     writeLinear(linear, from, cpl) {
+      if (cpl === halves[CPL] && from.length <= SHORT) {
+        address64[0] = linear;
+        const to = vcpu.reach(address32[0] ?? 0, address32[1] ?? 0, from.length, true);
+        if (to !== 0) {
+          for (let i = 0; i < from.length; i++) bytes[to + i] = from[i] ?? 0;
+          return from.length;
+        }
+      }
       return pieces(linear, from.length, ACCESS.WRITE, cpl, (machine, at, n) => {
         if (!inside(machine)) return;
         engine.attend(machine, n);

@@ -6,6 +6,7 @@
 import { hex } from '../abi/decoded';
 import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, VMASST_TYPE } from '../abi/mmu';
 import { guestVa, isCanonical } from '../base/branded';
+import { halfOf, wordOf } from '../cpu/state';
 import type { Core } from './core';
 import { assists, crash } from './domain';
 import { explainFault } from './guest-memory';
@@ -23,83 +24,96 @@ export const EFLAGS = {
   VM: 1n << 17n,
 } as const;
 
-export interface Bounce {
-  /** What is being delivered, for the message when it cannot be. */
-  readonly what: string;
+/** EFLAGS, of a number. */
+const [TF, IF, IOPL, NT, RF, VM] = [EFLAGS.TF, EFLAGS.IF, EFLAGS.IOPL, EFLAGS.NT, EFLAGS.RF, EFLAGS.VM].map(
+  Number,
+) as [number, number, number, number, number, number];
+
+/** Where to. */
+export interface Handler {
   readonly address: bigint;
   readonly maskEvents: boolean;
+}
+export interface Extra {
   readonly error?: number | undefined;
   readonly failsafe?: boolean;
 }
 
-/** @returns false when the guest cannot take it: its domain has crashed then */
-export function bounce(core: Core, v: GuestVcpu, to: Bounce): boolean {
+const [RIP, RSP, RCX, R11] = [wordOf('rip'), wordOf('rsp'), wordOf('rcx'), wordOf('r11')];
+const [CS, SS] = [halfOf('cs'), halfOf('ss')];
+const KERNEL_CS = Number(FLAT_KERNEL_CS);
+const KERNEL_SS = Number(FLAT_KERNEL_SS);
+
+/** The frame under construction: eleven words at most, of the lowest address first; and its bytes by number. */
+const words = new BigUint64Array(11);
+const halves = new Uint32Array(words.buffer);
+const frames = Array.from({ length: words.length + 1 }, (_, n) => new Uint8Array(words.buffer, 0, n * 8));
+
+/**
+ * @param what is being delivered, for the message when it cannot be
+ * @returns false when the guest cannot take it: its domain has crashed then
+ */
+export function bounce(
+  core: Core,
+  v: GuestVcpu,
+  what: string | (() => string),
+  to: Handler,
+  extra?: Extra,
+): boolean {
   const { cpu, state, domain } = v;
-  const rip = cpu.get('rip');
-  if (to.address === 0n) {
-    crash(core, domain, `vCPU ${v.id} at rip ${hex(rip)}: ${to.what}, and the guest has no handler for it`);
+  const rip = cpu.words[RIP] ?? 0n;
+  const lost = (why: string): false => {
+    const said = typeof what === 'string' ? what : what();
+    crash(core, domain, `vCPU ${v.id} at rip ${hex(rip)}: ${why.replace('%', () => said)}`);
     return false;
-  }
+  };
+  if (to.address === 0n) return lost('%, and the guest has no handler for it');
   const fromKernel = state.kernelMode;
-  const rflags = cpu.rflags;
-  const cs = cpu.get('cs');
-  const ss = cpu.get('ss');
-  const rsp = cpu.get('rsp');
+  const flags = cpu.flags;
+  const cs = cpu.halves[CS] ?? 0;
+  const ss = cpu.halves[SS] ?? 0;
+  const rsp = cpu.words[RSP] ?? 0n;
   if (!fromKernel) toggleMode(v);
 
   // The stack is aligned first, so a frame never straddles oddly whatever the guest's rsp was.
   const top = (fromKernel ? rsp : state.kernelSp) & ~0xfn;
   const masked = upcallMasked(core, v);
-  const iopl = assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl) ? BigInt(state.iopl) << 12n : 0n;
-  const words = [
-    cpu.get('rcx'),
-    cpu.get('r11'),
-    ...(to.failsafe === true ? [cpu.get('ds'), cpu.get('es'), cpu.get('fs'), cpu.get('gs')] : []),
-    ...(to.error === undefined ? [] : [BigInt(to.error >>> 0)]),
-    rip,
-    // The guest's kernel sees itself at privilege level 0.
-    (fromKernel ? cs & ~3n : cs) | (masked ? 1n << 32n : 0n),
-    (rflags & ~(EFLAGS.IF | EFLAGS.IOPL)) | (masked ? 0n : EFLAGS.IF) | iopl,
-    rsp,
-    fromKernel ? ss & ~3n : ss,
-  ];
-  const frame = new Uint8Array(words.length * 8);
-  const view = new DataView(frame.buffer);
-  words.forEach((word, i) => view.setBigUint64(i * 8, word, true));
-  const sp = BigInt.asUintN(64, top - BigInt(frame.length));
+  const iopl = assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl) ? state.iopl << 12 : 0;
+  let n = 0;
+  words[n++] = cpu.words[RCX] ?? 0n;
+  words[n++] = cpu.words[R11] ?? 0n;
+  if (extra?.failsafe === true)
+    for (const name of ['ds', 'es', 'fs', 'gs'] as const) words[n++] = cpu.get(name);
+  const small = (low: number, high = 0): void => {
+    halves[2 * n] = low;
+    halves[2 * n + 1] = high;
+    n++;
+  };
+  if (extra?.error !== undefined) small(extra.error);
+  words[n++] = rip;
+  // The guest's kernel sees itself at privilege level 0.
+  small(fromKernel ? cs & ~3 : cs, masked ? 1 : 0);
+  small((flags & ~(IF | IOPL)) | (masked ? 0 : IF) | iopl);
+  words[n++] = rsp;
+  small(fromKernel ? ss & ~3 : ss);
+  const frame = frames[n] ?? new Uint8Array(0);
+  const sp = BigInt.asUintN(64, top - BigInt(n * 8));
 
-  const stack = `its kernel stack at ${hex(top)}`;
-  if (sp < HYPERVISOR_VIRT_END && top > HYPERVISOR_VIRT_START) {
-    crash(
-      core,
-      domain,
-      `vCPU ${v.id} at rip ${hex(rip)}: ${to.what} cannot be delivered: ${stack} lies in Xen's part of the address space`,
-    );
-    return false;
-  }
-  if (!isCanonical(guestVa(to.address))) {
-    crash(
-      core,
-      domain,
-      `vCPU ${v.id} at rip ${hex(rip)}: the handler of ${to.what}, ${hex(to.address)}, is not canonical`,
-    );
-    return false;
-  }
+  const stack = (): string => `its kernel stack at ${hex(top)}`;
+  if (sp < HYPERVISOR_VIRT_END && top > HYPERVISOR_VIRT_START)
+    return lost(`% cannot be delivered: ${stack()} lies in Xen's part of the address space`);
+  if (!isCanonical(guestVa(to.address)))
+    return lost(`the handler of %, ${hex(to.address)}, is not canonical`);
   const done = cpu.writeLinear(sp, frame, 3);
   if (done < frame.length) {
     const why = explainFault(core.memory, cpu.get('cr3'), sp + BigInt(done), true);
-    crash(
-      core,
-      domain,
-      `vCPU ${v.id} at rip ${hex(rip)}: ${to.what} cannot be delivered, ${stack} faults: ${why}`,
-    );
-    return false;
+    return lost(`% cannot be delivered, ${stack()} faults: ${why}`);
   }
   if (to.maskEvents) setUpcallMask(core, v, true);
-  cpu.set('rsp', sp);
-  cpu.set('rip', to.address);
-  cpu.set('cs', FLAT_KERNEL_CS);
-  cpu.set('ss', FLAT_KERNEL_SS);
-  cpu.rflags = rflags & ~(EFLAGS.VM | EFLAGS.RF | EFLAGS.NT | EFLAGS.TF);
+  cpu.words[RSP] = sp;
+  cpu.words[RIP] = to.address;
+  cpu.halves[CS] = KERNEL_CS;
+  cpu.halves[SS] = KERNEL_SS;
+  cpu.flags = flags & ~(VM | RF | NT | TF);
   return true;
 }

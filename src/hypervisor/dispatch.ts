@@ -7,7 +7,8 @@ import type { MemoryReader } from '../abi/decoded';
 import { hex } from '../abi/decoded';
 import { multicall_entry } from '../abi/mmu';
 import { BUDGET, COST } from './budget';
-import type { CallContext } from './context';
+import { halfOf, wordOf } from '../cpu/state';
+import type { CallContext, GuestMemory } from './context';
 import type { Core } from './core';
 import {
   ARGUMENT_REGISTERS,
@@ -19,21 +20,99 @@ import {
 } from './hypercall';
 import { HYPERCALLS, declarationOf } from './hypercalls/table';
 import type { Call, CapturedRange, Multicall } from './state';
-import type { CallView, GuestVcpu, Outcome } from './types';
+import type { CallView, Domain, GuestVcpu, Outcome } from './types';
 
 const MULTICALL = 13;
 const IRET = 23;
 
+const [RIP, RAX, RCX] = [wordOf('rip'), wordOf('rax'), wordOf('rcx')];
+const [A0, A1, A2, A3, A4, A5] = ARGUMENT_REGISTERS.map(wordOf) as [
+  number, number, number, number, number, number,
+]; // prettier-ignore
+const [RAX_LOW, R11_LOW] = [halfOf('rax'), halfOf('r11')];
+
+/** SDM vol. 2 SYSCALL: the processor leaves the return address and flags in these; Xen returns them so. */
+export function returnByRegisters({ cpu }: GuestVcpu): void {
+  const { words, halves } = cpu;
+  words[RCX] = words[RIP] ?? 0n;
+  halves[R11_LOW] = cpu.flags;
+  halves[R11_LOW + 1] = 0;
+}
+
 /** The guest's kernel executed `syscall`. */
 export function enterHypercall(core: Core, v: GuestVcpu): Outcome {
-  const { cpu } = v;
-  const rip = cpu.get('rip');
-  // SDM vol. 2 SYSCALL: the processor leaves the return address and flags in these; Xen returns them so.
-  cpu.set('rcx', rip);
-  cpu.set('r11', cpu.rflags);
-  const nr = Number(cpu.get('rax') & 0xffff_ffffn);
-  const args = ARGUMENT_REGISTERS.map((name) => cpu.get(name));
-  return enter(core, v, { nr, args, rip, depth: 0, captured: [] }) ?? runEntries(core, v);
+  returnByRegisters(v);
+  const { words: w, halves } = v.cpu;
+  const args = [w[A0] ?? 0n, w[A1] ?? 0n, w[A2] ?? 0n, w[A3] ?? 0n, w[A4] ?? 0n, w[A5] ?? 0n];
+  const call = newCall(halves[RAX_LOW] ?? 0, args, w[RIP] ?? 0n, 0);
+  return enter(core, v, call) ?? runEntries(core, v);
+}
+
+const NOTHING: CapturedRange[] = [];
+
+/** All calls have their fields in one order: the engine knows one shape. */
+const newCall = (nr: number, args: readonly bigint[], rip: bigint, depth: number): Call => ({
+  nr,
+  args,
+  rip,
+  depth,
+  result: undefined,
+  errno: undefined,
+  reason: undefined,
+  captured: NOTHING,
+  spent: undefined,
+});
+
+/** What a handler gets: one for each vCPU, since a vCPU runs one call at a time. */
+class VcpuContext implements CallContext {
+  readonly domain: Domain;
+  readonly guest: GuestMemory;
+  private call: Call;
+  /** The multicall that the call is an entry of, or itself. */
+  private whole: Call;
+  private before = 0;
+  /** Given to goOnWith. */
+  rest: readonly bigint[] | undefined;
+  constructor(
+    readonly core: Core,
+    readonly vcpu: GuestVcpu,
+    call: Call,
+  ) {
+    this.domain = vcpu.domain;
+    this.guest = vcpu.guest;
+    this.call = this.whole = call;
+  }
+  begin(call: Call, whole: Call): void {
+    this.call = call;
+    this.whole = whole;
+    this.before = this.core.work.spent;
+    this.rest = undefined;
+  }
+  /** Work since the call began. */
+  spent(): number {
+    return this.core.work.spent - this.before;
+  }
+  note(reason: string): void {
+    this.call.reason ??= reason;
+  }
+  spend(units: number): boolean {
+    this.core.work.spent += units;
+    return (this.whole.spent ?? 0) + this.spent() >= BUDGET;
+  }
+  goOnWith(first: readonly bigint[]): void {
+    this.rest = first;
+  }
+}
+
+const contexts = new WeakMap<GuestVcpu, VcpuContext>();
+/** The one asked for last: mostly the same vCPU asks again. */
+let latest: VcpuContext | undefined;
+
+function contextOf(core: Core, v: GuestVcpu, call: Call): VcpuContext {
+  if (latest?.vcpu === v) return latest;
+  let found = contexts.get(v);
+  if (found === undefined) contexts.set(v, (found = new VcpuContext(core, v, call)));
+  return (latest = found);
 }
 
 /** Undefined, here and below: a multicall's next entry follows. */
@@ -59,24 +138,8 @@ function performOne(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
   }
   const declaration = declarationOf(call.nr);
   const whole = call.depth > 0 ? (v.state.multicall?.call ?? call) : call;
-  const before = core.work.spent;
-  let rest: readonly bigint[] | undefined;
-  const context: CallContext = {
-    core,
-    domain: v.domain,
-    vcpu: v,
-    guest: v.guest,
-    note: (reason) => {
-      call.reason ??= reason;
-    },
-    spend: (units) => {
-      core.work.spent += units;
-      return (whole.spent ?? 0) + core.work.spent - before >= BUDGET;
-    },
-    goOnWith: (first) => {
-      rest = first;
-    },
-  };
+  const context = contextOf(core, v, call);
+  context.begin(call, whole);
   try {
     if (declaration === undefined) {
       core.warnOnce(`hypercall ${call.nr} does not exist in Xen 4.17: the guest got ENOSYS`);
@@ -89,9 +152,10 @@ function performOne(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
     call.errno = error.errno;
     call.reason = error.reason;
   }
-  whole.spent = (whole.spent ?? 0) + core.work.spent - before + COST.call;
+  whole.spent = (whole.spent ?? 0) + context.spent() + COST.call;
+  const { rest } = context;
   if (rest !== undefined) return interrupt(core, v, call, rest);
-  if (call.depth === 0 || leaves(call)) v.cpu.set('rax', call.result);
+  if (call.depth === 0 || leaves(call)) v.cpu.words[RAX] = call.result;
   else writeResult(v, call.result);
   return leave(core, v, call);
 }
@@ -197,7 +261,7 @@ function nextEntry(core: Core, v: GuestVcpu, multicall: Multicall): Outcome | un
   try {
     const e = v.guest.read(multicall_entry, entryAddress(list, index), `multicall entry ${index}`);
     const args = [e.arg0, e.arg1, e.arg2, e.arg3, e.arg4, e.arg5];
-    return enter(core, v, { nr: Number(e.op & 0xffff_ffffn), args, rip: call.rip, depth: 1, captured: [] });
+    return enter(core, v, newCall(Number(e.op & 0xffff_ffffn), args, call.rip, 1));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     call.errno = error.errno;
@@ -229,7 +293,8 @@ function writeResult(v: GuestVcpu, result: bigint): void {
 
 /** The memory behind the arguments as it is now: what the trace keeps, and what decoding looks at later. */
 function capture(v: GuestVcpu, call: Call): CapturedRange[] {
-  const ranges = declarationOf(call.nr)?.captures(call.args) ?? [];
+  const ranges = declarationOf(call.nr)?.captures(call.args);
+  if (ranges === undefined || ranges.length === 0) return NOTHING;
   const kept: CapturedRange[] = [];
   for (const { address, length } of ranges) {
     const bytes = new Uint8Array(length);
@@ -286,9 +351,16 @@ const LABELS: ReadonlyMap<OpDeclaration, string> = new Map(
   HYPERCALLS.flatMap((d) => d.ops.map((o) => [o, `${d.name}.${o.name}`] as const)),
 );
 
-export function callNames(call: Call, memory: MemoryReader): string[] {
+/** Names by what `select` gave: the same array for the same one operation. */
+const namesBySelection = new WeakMap<readonly OpDeclaration[], readonly string[]>();
+
+export function callNames(call: Call, memory: MemoryReader): readonly string[] {
   const declaration = declarationOf(call.nr);
   if (declaration === undefined) return [`hypercall_${call.nr}`];
   const ops = declaration.select(call.args, memory);
-  return [declaration.name, ...ops.map((o) => LABELS.get(o) ?? o.name)];
+  const known = ops.length === 1 ? namesBySelection.get(ops) : undefined;
+  if (known !== undefined) return known;
+  const names = [declaration.name, ...ops.map((o) => LABELS.get(o) ?? o.name)];
+  if (ops.length === 1) namesBySelection.set(ops, names);
+  return names;
 }

@@ -10,10 +10,13 @@ import type { MachineMemory } from './memory';
 /** SDM vol. 3 §4.5: which table index bits of an address select at each level. */
 export const tableIndex = (va: bigint, level: number): number => Number((va >> BigInt(3 + 9 * level)) & 511n);
 
+const LOWER_END = 1n << 47n;
+const TOP = 1n << 64n;
+
 /** Whether Xen takes an address for the guest's: the lower half, or above its own part (__addr_ok). */
 export const addressOk = (at: bigint, length = 1): boolean => {
-  const end = at + BigInt(Math.max(length, 1)) - 1n;
-  return end < 1n << 47n || (at >= HYPERVISOR_VIRT_END && end < 1n << 64n);
+  if (at >= HYPERVISOR_VIRT_END) return at + BigInt(Math.max(length, 1)) <= TOP;
+  return at < LOWER_END && at + BigInt(Math.max(length, 1)) <= LOWER_END;
 };
 
 export interface WalkStep {
@@ -52,6 +55,10 @@ export function explainFault(memory: MachineMemory, cr3: bigint, va: bigint, wri
   return `${hex(va)} cannot be ${write ? 'written' : 'read'}`;
 }
 
+/** A linear address and its halves. */
+const address64 = new BigUint64Array(1);
+const address32 = new Uint32Array(address64.buffer);
+
 /** Largest piece of guest memory handled at once: more than any structure or list a call may pass. */
 const MAX_COPY = 1 << 20;
 
@@ -88,7 +95,13 @@ export function createGuestMemory(cpu: Vcpu, memory: MachineMemory): GuestMemory
     copyOut,
     reader,
     read: (type, at, what) => {
-      const bytes = copyIn(at, type.size, what);
+      const { size } = type;
+      check(what, at, size);
+      address64[0] = at;
+      // Straight from the page, where the vCPU itself would read it without a walk.
+      const host = cpu.reach(address32[0] ?? 0, address32[1] ?? 0, size, false);
+      if (host !== 0) return type.read(memory.all, host);
+      const bytes = copyIn(at, size, what);
       return type.read(new DataView(bytes.buffer), 0);
     },
     write: (type, at, value, what) => {

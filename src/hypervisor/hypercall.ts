@@ -72,6 +72,8 @@ export interface Declaration {
   run(context: CallContext, args: RawArgs): CallResult;
 }
 
+const NO_RANGES: readonly CaptureRange[] = [];
+
 interface Common {
   readonly name: string;
   readonly nr: number;
@@ -93,13 +95,23 @@ function argList(args: RegisterArgs): Declaration['args'] {
   return list;
 }
 
-/** Makes the function that turns registers into typed arguments: it runs several times for every call. */
+/**
+ * Makes the function that turns registers into typed arguments. It is asked several times for every call, with the
+ * same array each time.
+ */
 function argReader<A extends RegisterArgs>(args: A): (raw: RawArgs) => ArgValues<A> {
   const names = Object.keys(args);
   const types = Object.values(args);
+  // Copying an object that has all keys keeps one shape for all of them.
+  const empty: Readonly<Record<string, unknown>> = Object.fromEntries(names.map((name) => [name, undefined]));
+  let last: RawArgs | undefined;
+  let values: Record<string, unknown> = empty;
   return (raw) => {
-    const values: Record<string, unknown> = {};
-    for (let i = 0; i < names.length; i++) values[names[i] ?? ''] = types[i]?.fromRegister(raw[i] ?? 0n);
+    if (raw !== last) {
+      last = raw;
+      values = { ...empty };
+      for (let i = 0; i < names.length; i++) values[names[i] ?? ''] = types[i]?.fromRegister(raw[i] ?? 0n);
+    }
     // The one place where registers become typed arguments; the mapped type says what comes out.
     return values as ArgValues<A>;
   };
@@ -141,7 +153,7 @@ export function hypercall<A extends RegisterArgs>(spec: HypercallSpec<A>): Decla
     ops: [],
     select: () => [],
     decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
-    captures: (raw) => spec.captures?.(read(raw)) ?? [],
+    captures: (raw) => spec.captures?.(read(raw)) ?? NO_RANGES,
     run: (context, raw) => {
       if (spec.run !== undefined) return spec.run(context, read(raw));
       if (spec.refuse !== undefined) return fail(...spec.refuse);
@@ -224,6 +236,7 @@ export interface FamilySpec<A extends RegisterArgs> extends Common {
 export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration {
   const read = argReader(spec.args);
   const byCmd = new Map(spec.ops.map((o) => [o.cmd, o]));
+  const alone = new Map(spec.ops.map((o) => [o, [o]]));
   const pick = (raw: RawArgs, memory: MemoryReader): Op<A> | undefined => {
     const cmd = spec.cmd(read(raw), memory);
     return cmd === undefined ? undefined : byCmd.get(cmd);
@@ -237,17 +250,18 @@ export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration
     ops: spec.ops,
     select: (raw, memory) => {
       const found = pick(raw, memory);
-      return found === undefined ? [] : [found];
+      return (found === undefined ? undefined : alone.get(found)) ?? [];
     },
     decode: (raw, memory) => decodeFamily(spec, raw, memory, pick(raw, memory ?? noMemory)),
     captures: (raw) => {
       const args = read(raw);
-      const address = spec.pointer?.(args) ?? 0n;
       const op = pick(raw, noMemory);
       // Structures with the command inside (platform_op, domctl …) are known only by their first word.
       const size = op === undefined ? 8 : (op.struct?.size ?? 0);
+      if (size === 0) return NO_RANGES;
+      const address = spec.pointer?.(args) ?? 0n;
       const length = Math.min(CAPTURE_LIMIT, size * (spec.count?.(args) ?? 1));
-      return address === 0n || length <= 0 ? [] : [{ address, length }];
+      return address === 0n || length <= 0 ? NO_RANGES : [{ address, length }];
     },
     run: (context, raw) => {
       const args = read(raw);
@@ -310,8 +324,8 @@ export interface BatchSpec<A extends RegisterArgs, F extends Fields> extends Com
   readonly element: Struct<F>;
   pointer(args: ArgValues<A>): bigint;
   count(args: ArgValues<A>): number;
-  /** Which sub-operation an element is. */
-  cmd(element: Values<F>): number;
+  /** Which sub-operation an element is, whose bytes are at an offset of a view. */
+  cmd(view: DataView, at: number): number;
   readonly ops: readonly OpDeclaration[];
   run(context: CallContext, args: ArgValues<A>): CallResult;
 }
@@ -320,6 +334,7 @@ export interface BatchSpec<A extends RegisterArgs, F extends Fields> extends Com
 export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<A, F>): Declaration {
   const read = argReader(spec.args);
   const byCmd = new Map(spec.ops.map((o) => [o.cmd, o]));
+  const alone = new Map(spec.ops.map((o) => [o, [o]]));
   const { element } = spec;
   return {
     name: spec.name,
@@ -330,13 +345,27 @@ export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<
     ops: spec.ops,
     select: (raw, memory) => {
       const args = read(raw);
-      const found: OpDeclaration[] = [];
-      for (let i = 0; i < Math.min(spec.count(args), MAX_SELECTED); i++) {
-        const bytes = memory(spec.pointer(args) + BigInt(i * element.size), element.size);
-        if (bytes === undefined) break;
+      const pointer = spec.pointer(args);
+      const count = Math.min(spec.count(args), MAX_SELECTED);
+      let found: readonly OpDeclaration[] = [];
+      // What was captured, then the rest in one piece, unless that cannot be read to its end.
+      let piece = Math.floor(CAPTURE_LIMIT / element.size);
+      for (let i = 0; i < count;) {
+        const n = Math.min(piece, count - i);
+        const bytes = memory(pointer + BigInt(i * element.size), n * element.size);
+        if (bytes === undefined) {
+          if (n === 1) break;
+          piece = 1;
+          continue;
+        }
         const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-        const o = byCmd.get(spec.cmd(element.read(view, 0)));
-        if (o !== undefined && !found.includes(o)) found.push(o);
+        for (let k = 0; k < n; k++) {
+          const o = byCmd.get(spec.cmd(view, k * element.size));
+          if (o === undefined || found.includes(o)) continue;
+          found = found.length === 0 ? (alone.get(o) ?? []) : [...found, o];
+        }
+        i += n;
+        if (piece > 1) piece = MAX_SELECTED;
       }
       return found;
     },
@@ -363,7 +392,7 @@ export const batchOp = (
 
 /** 64-bit value for rax. */
 export function resultBits(result: CallResult): bigint {
-  if (result === undefined) return 0n;
+  if (result === undefined || result === 0) return 0n;
   return BigInt.asUintN(64, BigInt(result));
 }
 

@@ -5,11 +5,13 @@ import { EXIT, type Exit } from '../cpu/exits';
 import type { Vcpu } from '../cpu/types';
 import { createBackendSide } from './backend-context';
 import { newBackendState } from './backend-ports';
-import { bounce, EFLAGS } from './bounce';
+import { bounce } from './bounce';
 import { buildDomain } from './builder/build';
 import type { Core } from './core';
 import { guestCpuid } from './cpuid';
-import { afterCall, callNames, capturedReader, enterHypercall, perform, viewCall } from './dispatch';
+import {
+  afterCall, callNames, capturedReader, enterHypercall, perform, returnByRegisters, viewCall,
+} from './dispatch'; // prettier-ignore
 import { crash } from './domain';
 import { createFrameTable } from './frames';
 import { HYPERCALLS } from './hypercalls/table';
@@ -35,11 +37,11 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
   const backend = createBackendSide(core);
 
   /** A defect of ours ends the domain, never the adapter. */
-  function guarded(v: GuestVcpu, what: string, act: () => Outcome): Outcome {
+  function guarded(v: GuestVcpu, what: string, act: (core: Core, v: GuestVcpu) => Outcome): Outcome {
     if (isDown(v)) return 'shutdown';
     let outcome: Outcome;
     try {
-      outcome = act();
+      outcome = act(core, v);
     } catch (error) {
       const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
       core.log.error(
@@ -52,9 +54,9 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
   }
 
   /** Back ends hear of a domain's end, and of its notifications, when the handler is through. */
-  function leaving(v: GuestVcpu, act: () => Outcome): Outcome {
+  function leaving(v: GuestVcpu, what: string, act: (core: Core, v: GuestVcpu) => Outcome): Outcome {
     const alive = !isDown(v);
-    const outcome = act();
+    const outcome = guarded(v, what, act);
     if (alive && isDown(v)) backend.domainGone(v.domain);
     backend.drain();
     return outcome;
@@ -75,10 +77,10 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
   function upcall(v: GuestVcpu): Outcome {
     core.trace?.trap(v, 'event-upcall');
     const { event } = v.state;
-    return bounce(core, v, { what: 'an event upcall', ...event }) ? 'run' : 'shutdown';
+    return bounce(core, v, 'an event upcall', event) ? 'run' : 'shutdown';
   }
 
-  function deliver(v: GuestVcpu): Outcome {
+  function deliver(_core: Core, v: GuestVcpu): Outcome {
     const { state } = v;
     if (state.held !== undefined) return 'hold';
     if (!state.online || state.run === 'blocked' || state.run === 'offline') return 'deschedule';
@@ -86,7 +88,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
       state.nmiPending = false;
       state.nmiMasked = true;
       core.trace?.trap(v, 'nmi');
-      if (!bounce(core, v, { what: 'an NMI', address: state.nmi, maskEvents: true })) return 'shutdown';
+      if (!bounce(core, v, 'an NMI', { address: state.nmi, maskEvents: true })) return 'shutdown';
     }
     if (!upcallPending(core, v) || upcallMasked(core, v)) return 'run';
     if (core.observer.upcall?.(v) === true) {
@@ -111,16 +113,16 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     handleExit: (v, exit) => {
       const handler = EXITS[exit];
       if (handler === undefined) return 'foreign';
-      return leaving(v, () => guarded(v, 'an exit', () => handler(core, v)));
+      return leaving(v, 'an exit', handler);
     },
     resume: (v) => {
       const { held } = v.state;
       if (held === undefined) return 'run';
       v.state.held = undefined;
       const act = resumptions[held.kind] as (v: GuestVcpu, held: Held) => Outcome;
-      return leaving(v, () => guarded(v, 'going on from a stop', () => act(v, held)));
+      return leaving(v, 'going on from a stop', () => act(v, held));
     },
-    deliverPending: (v) => guarded(v, 'delivering events', () => deliver(v)),
+    deliverPending: (v) => guarded(v, 'delivering events', deliver),
     scheduled: (v, running) => {
       if (v.domain.state.shutdown !== undefined) return;
       if (running && v.state.run === 'runnable') {
@@ -211,14 +213,16 @@ function liveReader(
   return bytes;
 }
 
+/** EFLAGS.DF as a number. */
+const DF = 1 << 10;
+
 function systemCall(core: Core, v: GuestVcpu): Outcome {
   if (v.state.kernelMode) return enterHypercall(core, v);
   const { cpu, state } = v;
-  cpu.set('rcx', cpu.get('rip'));
-  cpu.set('r11', cpu.rflags);
+  returnByRegisters(v);
   core.trace?.trap(v, 'syscall');
-  if (!bounce(core, v, { what: 'a system call', ...state.syscall })) return 'shutdown';
-  cpu.rflags &= ~EFLAGS.DF;
+  if (!bounce(core, v, 'a system call', state.syscall)) return 'shutdown';
+  cpu.flags &= ~DF;
   return 'run';
 }
 

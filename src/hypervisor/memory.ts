@@ -7,6 +7,8 @@ import type { Cpu } from '../cpu/types';
 
 export interface MachineMemory {
   readonly frameCount: number;
+  /** All of the host's memory that the machine is in: for what Vcpu.reach found. Read only. */
+  readonly all: DataView;
   /** The page itself, not a copy: read only. */
   bytes(mfn: number): Uint8Array;
   /** Announces a store, then hands out the page for writing. */
@@ -14,6 +16,11 @@ export interface MachineMemory {
   /** Entry `index` (0–511) of a frame taken as 64-bit words. */
   read64(mfn: number, index: number): bigint;
   write64(mfn: number, index: number, value: bigint): void;
+  /** One byte, and one 64-bit word, at an offset in bytes within the frame. */
+  byteAt(mfn: number, offset: number): number;
+  setByteAt(mfn: number, offset: number, value: number): void;
+  wordAt(mfn: number, offset: number): bigint;
+  setWordAt(mfn: number, offset: number, value: bigint): void;
   /** Offsets in bytes within the frame. */
   view(mfn: number): DataView;
   write(mfn: number, offset: number, bytes: Uint8Array): void;
@@ -37,6 +44,7 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
   };
   return {
     frameCount: mem.frameCount,
+    all: mem.view,
     bytes,
     writable,
     read64: (mfn, index) => mem.view.getBigUint64(base(mfn) + (index & 511) * 8, true),
@@ -44,6 +52,16 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
       const at = base(mfn) + (index & 511) * 8;
       cpu.beforeStore(mfn);
       mem.view.setBigUint64(at, value, true);
+    },
+    byteAt: (mfn, offset) => mem.bytes[base(mfn) + offset] ?? 0,
+    setByteAt: (mfn, offset, value) => {
+      cpu.beforeStore(mfn);
+      mem.bytes[base(mfn) + offset] = value;
+    },
+    wordAt: (mfn, offset) => mem.view.getBigUint64(base(mfn) + offset, true),
+    setWordAt: (mfn, offset, value) => {
+      cpu.beforeStore(mfn);
+      mem.view.setBigUint64(base(mfn) + offset, value, true);
     },
     view: (mfn) => new DataView(mem.bytes.buffer, mem.bytes.byteOffset + base(mfn), PAGE_SIZE),
     write: (mfn, offset, data) => {

@@ -12,8 +12,8 @@ export interface Observer {
   hypercallReturn?(vcpu: GuestVcpu, call: Call): boolean;
   /** Before an exception is bounced to the guest's handler: registers are those of the faulting instruction. */
   fault?(vcpu: GuestVcpu, fault: Fault): boolean;
-  /** Before an instruction that needs privilege is emulated: `text` says what it does. */
-  privileged?(vcpu: GuestVcpu, mnemonic: string, text: string): boolean;
+  /** Before an instruction that needs privilege is emulated: `text` says what it does, to whoever asks. */
+  privileged?(vcpu: GuestVcpu, mnemonic: string, text: () => string): boolean;
   /** Before an event upcall is made. */
   upcall?(vcpu: GuestVcpu): boolean;
   /** The domain is gone: it crashed or asked to be shut down. Cannot hold. */

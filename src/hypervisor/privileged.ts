@@ -5,7 +5,8 @@
  */
 import { hex } from '../abi/decoded';
 import { VMASST_TYPE } from '../abi/mmu';
-import type { FieldName } from '../cpu/state';
+import { halfOf, wordOf, type FieldName } from '../cpu/state';
+import type { Vcpu } from '../cpu/types';
 import type { Core } from './core';
 import { getDebugRegister, setDebugRegister } from './debugregs';
 import { assists } from './domain';
@@ -22,6 +23,17 @@ const GPR = [
 ] as const satisfies readonly FieldName[]; // prettier-ignore
 const gpr = (n: number): FieldName => GPR[n & 15] ?? 'rax';
 
+const [RIP, ICOUNT] = [wordOf('rip'), wordOf('icount')];
+/** Low halves. */
+const [RAX, RBX, RCX, RDX] = [halfOf('rax'), halfOf('rbx'), halfOf('rcx'), halfOf('rdx')];
+const RF = Number(EFLAGS.RF);
+
+/** A 32-bit result: the upper half of the register is cleared (SDM vol. 1 §3.4.1.1). */
+function setLow(halves: Uint32Array, register: number, value: number): void {
+  halves[register] = value;
+  halves[register + 1] = 0;
+}
+
 const MAX_INSTRUCTION = 15;
 const CR0_TS = 1n << 3n;
 
@@ -36,6 +48,11 @@ interface Instruction {
   readonly immediate: number;
 }
 
+/** An instruction and what is to be done for it. */
+interface Emulated extends Instruction {
+  readonly emulation: Emulation;
+}
+
 interface Emulation {
   readonly mnemonic: string;
   /** Only the guest's kernel may; default true. */
@@ -48,7 +65,6 @@ interface Emulation {
 
 /** SDM vol. 2 INS/OUTS/IN/OUT: the low byte of the opcode says 8 bits or the operand size. */
 const widthOf = (opcode: number, i: Instruction): number => ((opcode & 1) === 0 ? 1 : i.operand16 ? 2 : 4);
-const allOnes = (width: number): bigint => (1n << BigInt(width * 8)) - 1n;
 
 /** iopl_ok: the guest's kernel counts as level 1 (0 with architectural_iopl), its user as 3. */
 function ioplAllows(v: GuestVcpu): boolean {
@@ -76,9 +92,9 @@ function portIn(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => number
     run: (_core, v, i) => {
       const width = widthOf(opcode, i);
       if (!portAllowed(v, portOf(v, i), width)) return false;
-      const mask = allOnes(width);
-      // 32-bit results clear the upper half of the register (SDM vol. 1 §3.4.1.1).
-      v.cpu.set('rax', width === 4 ? mask : (v.cpu.get('rax') & ~mask) | mask);
+      const { halves } = v.cpu;
+      if (width === 4) setLow(halves, RAX, 0xffff_ffff);
+      else halves[RAX] = (halves[RAX] ?? 0) | (width === 1 ? 0xff : 0xffff);
       return true;
     },
   };
@@ -92,7 +108,7 @@ function portOut(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => numbe
   };
 }
 const immediatePort = (_v: GuestVcpu, i: Instruction): number => i.immediate;
-const dxPort = (v: GuestVcpu): number => Number(v.cpu.get('rdx') & 0xffffn);
+const dxPort = (v: GuestVcpu): number => (v.cpu.halves[RDX] ?? 0) & 0xffff;
 
 function stringPort(opcode: number, input: boolean): Emulation {
   return {
@@ -162,13 +178,17 @@ export function setTaskSwitched(v: GuestVcpu, set: boolean): void {
   v.cpu.set('cr0', set ? v.cpu.get('cr0') | CR0_TS : v.cpu.get('cr0') & ~CR0_TS);
 }
 
+const pair64 = new BigUint64Array(1);
+const pair32 = new Uint32Array(pair64.buffer);
+
 function setPair(v: GuestVcpu, value: bigint): void {
-  v.cpu.set('rax', value & 0xffff_ffffn);
-  v.cpu.set('rdx', (value >> 32n) & 0xffff_ffffn);
+  pair64[0] = value;
+  setLow(v.cpu.halves, RAX, pair32[0] ?? 0);
+  setLow(v.cpu.halves, RDX, pair32[1] ?? 0);
 }
 const pair = (v: GuestVcpu): bigint =>
   (v.cpu.get('rax') & 0xffff_ffffn) | ((v.cpu.get('rdx') & 0xffff_ffffn) << 32n);
-const msrNumber = (v: GuestVcpu): number => Number(v.cpu.get('rcx') & 0xffff_ffffn);
+const msrNumber = (v: GuestVcpu): number => v.cpu.halves[RCX] ?? 0;
 const msrName = (v: GuestVcpu): string => MSRS[msrNumber(v)]?.name ?? hex(msrNumber(v));
 
 /** By opcode; two-byte ones as 0x0fXX. */
@@ -261,7 +281,7 @@ const PREFIXES: ReadonlySet<number> = new Set([
 ]);
 
 /** SDM vol. 2 §2.1: prefixes, REX, one or two opcode bytes, and what the table above needs after them. */
-function decode(bytes: Uint8Array): { readonly opcode: number; readonly i: Instruction } | undefined {
+function decode(bytes: Uint8Array): Emulated | undefined {
   let at = 0;
   let operand16 = false;
   let repeat = false;
@@ -284,83 +304,93 @@ function decode(bytes: Uint8Array): { readonly opcode: number; readonly i: Instr
     if (second === undefined) return undefined;
     opcode = 0x0f00 | second;
   }
+  const emulation = EMULATED[opcode];
+  if (emulation === undefined) return undefined;
   const modrm = WITH_MODRM.has(opcode) ? bytes[at++] : 0;
   const immediate = WITH_IMMEDIATE.has(opcode) ? bytes[at++] : 0;
   if (modrm === undefined || immediate === undefined) return undefined;
   return {
-    opcode,
-    i: {
-      length: at,
-      operand16,
-      repeat,
-      modrm,
-      rexR: (rex & 4) << 1,
-      rexB: (rex & 1) << 3,
-      immediate,
-    },
+    emulation,
+    length: at,
+    operand16,
+    repeat,
+    modrm,
+    rexR: (rex & 4) << 1,
+    rexB: (rex & 1) << 3,
+    immediate,
   };
 }
 
-function fetch(v: GuestVcpu, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  return bytes.subarray(0, v.cpu.readLinear(v.cpu.get('rip'), bytes, 3));
+/** Where the instruction at hand is read to. */
+const instructionBytes = new Uint8Array(MAX_INSTRUCTION);
+
+/** What of the bytes at rip can be read, in `into` or at its beginning. */
+function fetch(v: GuestVcpu, into: Uint8Array): Uint8Array {
+  const done = v.cpu.readLinear(v.cpu.words[RIP] ?? 0n, into, 3);
+  return done === into.length ? into : into.subarray(0, done);
 }
 
 /** An observer may look at it before it is done. */
 export function emulatePrivileged(core: Core, v: GuestVcpu): Outcome | undefined {
-  const found = lookUp(v);
-  if (found === undefined) return undefined;
-  const text = found.emulation.text(v, found.i);
-  if (core.observer.privileged?.(v, found.emulation.mnemonic, text) === true) {
-    v.state.held = { kind: 'privileged', mnemonic: found.emulation.mnemonic, text };
+  const i = lookUp(v);
+  if (i === undefined) return undefined;
+  const { emulation } = i;
+  const text = (): string => emulation.text(v, i);
+  if (core.observer.privileged?.(v, emulation.mnemonic, text) === true) {
+    v.state.held = { kind: 'privileged', mnemonic: emulation.mnemonic, text: text() };
     return 'hold';
   }
-  return performPrivileged(core, v);
+  return perform(core, v, i);
 }
 
-function lookUp(v: GuestVcpu): { readonly emulation: Emulation; readonly i: Instruction } | undefined {
-  const decoded = decode(fetch(v, MAX_INSTRUCTION));
-  const emulation = decoded === undefined ? undefined : EMULATED[decoded.opcode];
-  if (decoded === undefined || emulation === undefined) return undefined;
-  if (!v.state.kernelMode && emulation.kernelOnly !== false) return undefined;
-  return { emulation, i: decoded.i };
+function lookUp(v: GuestVcpu): Emulated | undefined {
+  const i = decode(fetch(v, instructionBytes));
+  return i === undefined || (!v.state.kernelMode && i.emulation.kernelOnly !== false) ? undefined : i;
 }
 
 /** For the guest it has executed: time passes, and a loop of nothing else does not stand still. */
-const retire = (v: GuestVcpu): void => v.cpu.set('icount', v.cpu.get('icount') + 1n);
+const retire = ({ words }: Vcpu): void => {
+  words[ICOUNT] = (words[ICOUNT] ?? 0n) + 1n;
+};
 
 export function performPrivileged(core: Core, v: GuestVcpu): Outcome | undefined {
-  const found = lookUp(v);
-  if (found === undefined) return undefined;
-  const { emulation, i } = found;
-  const rip = v.cpu.get('rip');
-  v.cpu.set('rip', BigInt.asUintN(64, rip + BigInt(i.length)));
+  const i = lookUp(v);
+  return i === undefined ? undefined : perform(core, v, i);
+}
+
+function perform(core: Core, v: GuestVcpu, i: Emulated): Outcome | undefined {
+  const { emulation } = i;
+  const { cpu } = v;
+  const rip = cpu.words[RIP] ?? 0n;
+  // The array keeps the low 64 bits.
+  cpu.words[RIP] = rip + BigInt(i.length);
   if (!emulation.run(core, v, i)) {
-    v.cpu.set('rip', rip);
+    cpu.words[RIP] = rip;
     return undefined;
   }
-  v.cpu.rflags &= ~EFLAGS.RF;
-  retire(v);
+  const rest = cpu.flags;
+  if ((rest & RF) !== 0) cpu.flags = rest & ~RF;
+  retire(cpu);
   core.trace?.trap(v, emulation.mnemonic);
   return 'run';
 }
 
 /** `ud2; "xen"; cpuid`: CPUID as Xen answers it (arch-x86/xen.h XEN_EMULATE_PREFIX). */
 const FORCED_CPUID = [0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2] as const;
+const forcedBytes = new Uint8Array(FORCED_CPUID.length);
 
 export function emulateInvalid(core: Core, v: GuestVcpu): Outcome | undefined {
-  const bytes = fetch(v, FORCED_CPUID.length);
+  const bytes = fetch(v, forcedBytes);
   if (FORCED_CPUID.some((b, i) => bytes[i] !== b)) return undefined;
   const { cpu } = v;
-  const leaf = Number(cpu.get('rax') & 0xffff_ffffn);
-  const subleaf = Number(cpu.get('rcx') & 0xffff_ffffn);
-  const r = guestCpuid(core, leaf, subleaf);
-  cpu.set('rax', BigInt(r.eax >>> 0));
-  cpu.set('rbx', BigInt(r.ebx >>> 0));
-  cpu.set('rcx', BigInt(r.ecx >>> 0));
-  cpu.set('rdx', BigInt(r.edx >>> 0));
-  cpu.set('rip', BigInt.asUintN(64, cpu.get('rip') + BigInt(FORCED_CPUID.length)));
-  retire(v);
+  const { halves } = cpu;
+  const r = guestCpuid(core, halves[RAX] ?? 0, halves[RCX] ?? 0);
+  setLow(halves, RAX, r.eax);
+  setLow(halves, RBX, r.ebx);
+  setLow(halves, RCX, r.ecx);
+  setLow(halves, RDX, r.edx);
+  cpu.words[RIP] = (cpu.words[RIP] ?? 0n) + BigInt(FORCED_CPUID.length);
+  retire(cpu);
   core.trace?.trap(v, 'cpuid');
   return 'run';
 }

@@ -32,15 +32,15 @@ export interface Call {
   /** 0: made by the guest; 1: an entry of a multicall. */
   readonly depth: number;
   /** Set once the handler has run. */
-  result?: bigint;
+  result?: bigint | undefined;
   /** The name of the error it was refused with. */
-  errno?: string;
+  errno?: string | undefined;
   /** Why it failed, or why it did less than asked. */
-  reason?: string;
+  reason?: string | undefined;
   /** Guest memory behind the arguments as it stood at entry. */
   captured: CapturedRange[];
   /** Work done in it so far, with that of a multicall's entries (budget.ts). */
-  spent?: number;
+  spent?: number | undefined;
 }
 
 export interface CapturedRange {

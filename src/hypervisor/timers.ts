@@ -6,22 +6,22 @@ import { raiseVirq } from './events';
 import type { GuestVcpu } from './types';
 import { wake } from './vcpu';
 
-function* deadlines(v: GuestVcpu): Generator<bigint> {
-  const { singleshot, period, periodicNext, pollTimeout, online } = v.state;
-  if (!online) return;
-  if (singleshot !== undefined) yield singleshot;
-  if (period > 0n) yield periodicNext;
-  if (pollTimeout !== undefined) yield pollTimeout;
-}
+const earlier = (a: bigint | undefined, b: bigint | undefined): bigint | undefined =>
+  b === undefined || (a !== undefined && a <= b) ? a : b;
 
+/** Asked at every exit. */
 export function nextDeadline(core: Core): bigint | undefined {
   let first: bigint | undefined;
-  for (const domain of core.domains.values()) {
-    if (domain.state.shutdown !== undefined) continue;
-    for (const at of domain.state.watchdogs)
-      if (at !== undefined && (first === undefined || at < first)) first = at;
-    for (const v of domain.vcpus) {
-      for (const at of deadlines(v)) if (first === undefined || at < first) first = at;
+  for (const { state, vcpus } of core.domains.values()) {
+    if (state.shutdown !== undefined) continue;
+    const { watchdogs } = state;
+    for (let i = 0; i < watchdogs.length; i++) first = earlier(first, watchdogs[i]);
+    for (let i = 0; i < vcpus.length; i++) {
+      const timers = vcpus[i]?.state;
+      if (timers === undefined || !timers.online) continue;
+      first = earlier(first, timers.singleshot);
+      if (timers.period > 0n) first = earlier(first, timers.periodicNext);
+      first = earlier(first, timers.pollTimeout);
     }
   }
   return first;

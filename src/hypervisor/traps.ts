@@ -1,6 +1,7 @@
 /** Exceptions: what Xen repairs itself, and what it hands to the guest (xen/arch/x86/traps.c, pv/traps.c). */
 import { hex } from '../abi/decoded';
 import { INT_KIND } from '../cpu/exits';
+import { halfOf, wordOf } from '../cpu/state';
 import { bounce } from './bounce';
 import type { Core } from './core';
 import { emulateInvalid, emulatePrivileged } from './privileged';
@@ -55,19 +56,17 @@ export function inject(core: Core, v: GuestVcpu, raised: Fault): Outcome {
 /** Everything runs in ring 3: whether it was the guest's user is for Xen to say. */
 function asTheGuestSeesIt(v: GuestVcpu, fault: Fault): Fault {
   if (fault.vector !== VECTOR.PF || fault.software) return fault;
-  return { ...fault, error: ((fault.error ?? 0) & ~PF.USER) | (v.state.kernelMode ? 0 : PF.USER) };
+  const error = ((fault.error ?? 0) & ~PF.USER) | (v.state.kernelMode ? 0 : PF.USER);
+  return { vector: fault.vector, error, address: fault.address, software: false };
 }
 
 export function deliverFault(core: Core, v: GuestVcpu, fault: Fault): Outcome {
   const entry = v.state.traps[fault.vector];
   if (fault.vector === VECTOR.PF && !fault.software) setInfoCr2(core, v, fault.address ?? 0n);
   core.trace?.trap(v, fault.vector === VECTOR.PF ? 'page-fault' : vectorName(fault.vector));
-  const delivered = bounce(core, v, {
-    what: faultText(fault),
-    address: entry?.address ?? 0n,
-    maskEvents: ((entry?.flags ?? 0) & 4) !== 0,
-    error: fault.software ? undefined : fault.error,
-  });
+  const handler = { address: entry?.address ?? 0n, maskEvents: ((entry?.flags ?? 0) & 4) !== 0 };
+  const extra = { error: fault.software ? undefined : fault.error };
+  const delivered = bounce(core, v, () => faultText(fault), handler, extra);
   return delivered ? 'run' : 'shutdown';
 }
 
@@ -87,14 +86,17 @@ const repairs: Readonly<Partial<Record<number, Repair>>> = {
   },
 };
 
+const [EXIT_VECTOR, EXIT_ERROR] = [halfOf('exit_vector'), halfOf('exit_error')];
+const EXIT_ADDRESS = wordOf('exit_address');
+
 export function handleException(core: Core, v: GuestVcpu): Outcome {
-  const { cpu } = v;
-  const vector = cpu.getInt('exit_vector');
-  const code = cpu.getInt('exit_error') | 0;
+  const { halves, words } = v.cpu;
+  const vector = halves[EXIT_VECTOR] ?? 0;
+  const code = (halves[EXIT_ERROR] ?? 0) | 0;
   const fault: Fault = {
     vector,
     error: WITH_ERROR.has(vector) ? Math.max(0, code) : undefined,
-    address: vector === VECTOR.PF ? cpu.get('exit_address') : undefined,
+    address: vector === VECTOR.PF ? words[EXIT_ADDRESS] : undefined,
     software: false,
   };
   return repairs[vector]?.(core, v, fault) ?? inject(core, v, fault);

@@ -1,9 +1,12 @@
 /** A guest vCPU's own business: its vcpu_info, guest kernel and user mode, base tables. */
 import { vcpu_info, vcpu_time_info } from '../abi/info';
 import type { Mfn } from '../base/branded';
+import { wordOf } from '../cpu/state';
 import type { Core } from './core';
 import type { RunState, TrapEntry, VcpuState } from './state';
 import type { GuestVcpu } from './types';
+
+const [GS_BASE, CR3] = [wordOf('gs_base'), wordOf('cr3')];
 
 /** Flat selectors of a 64-bit guest (arch-x86/xen-x86_64.h). */
 export const FLAT_KERNEL_CS = 0xe033n;
@@ -61,40 +64,37 @@ export function newVcpuState(infoFrame: Mfn, infoOffset: number): VcpuState {
   };
 }
 
-const info = (core: Core, v: GuestVcpu): DataView => core.memory.view(v.state.infoFrame);
-const at = (v: GuestVcpu, field: keyof typeof vcpu_info.offset): number =>
-  v.state.infoOffset + vcpu_info.offset[field];
+const {
+  evtchn_upcall_pending: PENDING,
+  evtchn_upcall_mask: MASK,
+  evtchn_pending_sel: SELECTOR,
+  time: TIME,
+  arch: ARCH,
+} = vcpu_info.offset;
 
-export const upcallPending = (core: Core, v: GuestVcpu): boolean =>
-  info(core, v).getUint8(at(v, 'evtchn_upcall_pending')) !== 0;
-export const upcallMasked = (core: Core, v: GuestVcpu): boolean =>
-  info(core, v).getUint8(at(v, 'evtchn_upcall_mask')) !== 0;
+export const upcallPending = ({ memory }: Core, { state }: GuestVcpu): boolean =>
+  memory.byteAt(state.infoFrame, state.infoOffset + PENDING) !== 0;
+export const upcallMasked = ({ memory }: Core, { state }: GuestVcpu): boolean =>
+  memory.byteAt(state.infoFrame, state.infoOffset + MASK) !== 0;
 
-function setByte(core: Core, v: GuestVcpu, field: keyof typeof vcpu_info.offset, value: number): void {
-  core.cpu.beforeStore(v.state.infoFrame);
-  info(core, v).setUint8(at(v, field), value);
-}
-export const setUpcallPending = (core: Core, v: GuestVcpu): void =>
-  setByte(core, v, 'evtchn_upcall_pending', 1);
-export const setUpcallMask = (core: Core, v: GuestVcpu, masked: boolean): void =>
-  setByte(core, v, 'evtchn_upcall_mask', masked ? 1 : 0);
+export const setUpcallPending = ({ memory }: Core, { state }: GuestVcpu): void =>
+  memory.setByteAt(state.infoFrame, state.infoOffset + PENDING, 1);
+export const setUpcallMask = ({ memory }: Core, { state }: GuestVcpu, masked: boolean): void =>
+  memory.setByteAt(state.infoFrame, state.infoOffset + MASK, masked ? 1 : 0);
 
 /** @returns whether the bit was clear before */
-export function setPendingSelector(core: Core, v: GuestVcpu, word: number): boolean {
-  const view = info(core, v);
-  const where = at(v, 'evtchn_pending_sel');
-  const old = view.getBigUint64(where, true);
+export function setPendingSelector({ memory }: Core, { state }: GuestVcpu, word: number): boolean {
+  const where = state.infoOffset + SELECTOR;
+  const old = memory.wordAt(state.infoFrame, where);
   const bit = 1n << BigInt(word);
   if ((old & bit) !== 0n) return false;
-  core.cpu.beforeStore(v.state.infoFrame);
-  view.setBigUint64(where, old | bit, true);
+  memory.setWordAt(state.infoFrame, where, old | bit);
   return true;
 }
 
 export function setInfoCr2(core: Core, v: GuestVcpu, address: bigint): void {
   v.state.cr2 = address;
-  core.cpu.beforeStore(v.state.infoFrame);
-  info(core, v).setBigUint64(at(v, 'arch'), address, true);
+  core.memory.setWordAt(v.state.infoFrame, v.state.infoOffset + ARCH, address);
 }
 
 /**
@@ -116,15 +116,15 @@ export const TSC_FREQUENCY = 1_000_000_000n;
 
 export function writeTimeInfo(core: Core, v: GuestVcpu): void {
   core.cpu.beforeStore(v.state.infoFrame);
-  vcpu_time_info.write(info(core, v), at(v, 'time'), { ...TIME_INFO });
+  vcpu_time_info.write(core.memory.view(v.state.infoFrame), v.state.infoOffset + TIME, { ...TIME_INFO });
 }
 
 /** Exchanges guest kernel and guest user: base table, TLB set and GS base (Xen: toggle_guest_mode). */
 export function toggleMode(v: GuestVcpu): void {
   const { state, cpu } = v;
   state.kernelMode = !state.kernelMode;
-  const gs = cpu.get('gs_base');
-  cpu.set('gs_base', state.shadowGs);
+  const gs = cpu.words[GS_BASE] ?? 0n;
+  cpu.words[GS_BASE] = state.shadowGs;
   state.shadowGs = gs;
   loadBase(v);
 }
@@ -133,7 +133,7 @@ export function toggleMode(v: GuestVcpu): void {
 export function loadBase(v: GuestVcpu): void {
   const { state, cpu } = v;
   const table = state.kernelMode ? state.kernelTable : (state.userTable ?? state.kernelTable);
-  cpu.set('cr3', BigInt(table) << 12n);
+  cpu.words[CR3] = BigInt(table) << 12n;
   cpu.selectTlb(state.kernelMode ? 0 : 1);
 }
 

@@ -125,7 +125,7 @@ export function createStops(hypervisor: () => Hypervisor, warn: (text: string) =
         address: fault.address ?? 0n,
       }),
     privileged: (vcpu, mnemonic, text) =>
-      events.has('privileged-op') && event('privileged-op', vcpu, text, { mnemonic }),
+      events.has('privileged-op') && event('privileged-op', vcpu, text(), { mnemonic }),
     upcall: (vcpu) =>
       events.has('event-upcall') && event('event-upcall', vcpu, `event upcall on ${vcpuName(vcpu)}`),
     shutdown(domain, reason: ShutdownReason, text) {

@@ -1,6 +1,6 @@
 /** A processor without instructions: registers, memory and page walks, enough for the hypervisor's own tests. */
 import { PTE, pteFrame } from '../../src/abi/mmu';
-import type { FieldName } from '../../src/cpu/state';
+import { FIELD, halfOf, STATE_SIZE, wordOf, type FieldName } from '../../src/cpu/state';
 import type { Access, Cpu, PhysicalMemory, Translation, Untranslated, Vcpu } from '../../src/cpu/types';
 
 const PAGE = 4096;
@@ -19,6 +19,7 @@ export function fakeCpu(frameCount: number, vcpuCount: number): FakeCpu {
     bytes,
     view,
     u64: new BigUint64Array(buffer),
+    u32: new Uint32Array(buffer),
     framesBase: 0,
     frameCount,
     attention: new Uint8Array(frameCount),
@@ -88,8 +89,14 @@ function walk(
 }
 
 function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
-  const fields = new Map<FieldName, bigint>();
-  const get = (field: FieldName): bigint => fields.get(field) ?? 0n;
+  const words = new BigUint64Array(STATE_SIZE / 8);
+  const halves = new Uint32Array(words.buffer);
+  const get = (field: FieldName): bigint =>
+    FIELD[field].size === 4 ? BigInt(halves[halfOf(field)] ?? 0) : (words[wordOf(field)] ?? 0n);
+  const set = (field: FieldName, value: bigint): void => {
+    if (FIELD[field].size === 4) halves[halfOf(field)] = Number(BigInt.asUintN(32, value));
+    else words[wordOf(field)] = value;
+  };
   function copy(
     linear: bigint,
     length: number,
@@ -110,10 +117,20 @@ function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
   return {
     index,
     get,
-    set: (field, value) => fields.set(field, BigInt.asUintN(64, value)),
+    set,
     getInt: (field) => Number(get(field)),
-    setInt: (field, value) => fields.set(field, BigInt.asUintN(64, BigInt(value))),
+    setInt: (field, value) => set(field, BigInt(value)),
+    words,
+    halves,
     rflags: 2n,
+    get flags() {
+      return Number(this.rflags);
+    },
+    set flags(value) {
+      this.rflags = BigInt(value);
+    },
+    // It has no soft TLB: everything is a walk.
+    reach: () => 0,
     bytes: () => new Uint8Array(16),
     saveState: () => new Uint8Array(0),
     restoreState: () => undefined,

@@ -11,6 +11,7 @@ function memory(): PhysicalMemory {
     bytes,
     view: new DataView(bytes.buffer),
     u64: new BigUint64Array(bytes.buffer),
+    u32: new Uint32Array(bytes.buffer),
     framesBase: 0,
     frameCount: FRAMES,
     attention: new Uint8Array(FRAMES),

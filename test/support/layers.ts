@@ -23,8 +23,13 @@ export const layers: Readonly<Record<string, Layer>> = {
     deterministic: true,
   },
   cpu: { values: ['base'], core: true, deterministic: 'sync' },
-  // cpu/exits is vocabulary, not machinery: the constants by which the CPU says how it stopped.
-  hypervisor: { values: ['base', 'abi', 'cpu/exits'], types: ['cpu'], core: true, deterministic: 'sync' },
+  // cpu/exits and cpu/state are vocabulary, not machinery: how the CPU says why it stopped, and where registers lie.
+  hypervisor: {
+    values: ['base', 'abi', 'cpu/exits', 'cpu/state'],
+    types: ['cpu'],
+    core: true,
+    deterministic: 'sync',
+  },
   devices: { values: ['base', 'abi'], types: ['hypervisor'], core: true, deterministic: 'sync' },
   machine: {
     values: ['base', 'abi', 'guest', 'cpu', 'hypervisor', 'devices'],

@@ -135,7 +135,7 @@ export const mmu_update = batch({
   element: mmuUpdate,
   pointer: ({ ureqs }) => ureqs,
   count: ({ count }) => count & ~MMU_UPDATE_PREEMPTED,
-  cmd: ({ ptr }) => Number(ptr & 7n),
+  cmd: (view, at) => view.getUint32(at + mmuUpdate.offset.ptr, true) & 7,
   ops: [
     batchOp('normal_pt_update', MMU.MMU_NORMAL_PT_UPDATE),
     batchOp('machphys_update', MMU.MMU_MACHPHYS_UPDATE),
@@ -287,7 +287,7 @@ export const mmuext_op = batch({
   element: mmuextOp,
   pointer: ({ uops }) => uops,
   count: ({ count }) => count & ~MMU_UPDATE_PREEMPTED,
-  cmd: ({ cmd }) => cmd,
+  cmd: (view, at) => view.getUint32(at + mmuextOp.offset.cmd, true),
   ops: Object.entries(MMUEXT).map(([name, cmd]) =>
     batchOp(
       name.replace('MMUEXT_', '').toLowerCase(),

@@ -217,7 +217,7 @@ function checkReturn(core: Core, v: GuestVcpu, rip: bigint): void {
     return;
   }
   const { failsafe } = v.state;
-  bounce(core, v, { what: `the failsafe callback (iret to ${problem.reason})`, ...failsafe, failsafe: true });
+  bounce(core, v, `the failsafe callback (iret to ${problem.reason})`, failsafe, { failsafe: true });
 }
 
 export const stack_switch = hypercall({
