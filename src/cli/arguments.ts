@@ -54,6 +54,14 @@ export const OPTIONS = {
     help: 'which console is on the terminal, by number: 0 is the first, 1 the first channel; dN: of domain N',
   },
   vcpus: { type: 'string', value: 'N', help: 'number of virtual CPUs' },
+  'on-poweroff': {
+    type: 'string',
+    value: 'ACTION',
+    help: 'what becomes of the domain then: destroy (the default), restart or preserve, as in xl.cfg',
+  },
+  'on-reboot': { type: 'string', value: 'ACTION', help: 'the same; restart is the default' },
+  'on-crash': { type: 'string', value: 'ACTION', help: 'the same; destroy is the default' },
+  'on-watchdog': { type: 'string', value: 'ACTION', help: 'the same; destroy is the default' },
   config: {
     type: 'string',
     value: 'F.cfg',

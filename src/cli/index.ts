@@ -82,11 +82,23 @@ const text = (line: CommandLine, name: OptionName): string | undefined => {
 /** Repeatable options, and what a launch calls them. */
 const LISTS = { disk: 'disks', channel: 'channels' } as const;
 
+/** What becomes of a domain that ends. */
+const ENDS = {
+  'on-poweroff': 'onPoweroff',
+  'on-reboot': 'onReboot',
+  'on-crash': 'onCrash',
+  'on-watchdog': 'onWatchdog',
+} as const;
+
 function machineArguments(line: CommandLine): MachineArguments {
   const given: Record<string, string | number | readonly string[]> = {};
   if (line.image !== undefined) given['kernel'] = line.image;
   for (const name of ['ramdisk', 'cmdline', 'memory', 'config'] as const) {
     const v = text(line, name);
+    if (v !== undefined) given[name] = v;
+  }
+  for (const [option, name] of Object.entries(ENDS)) {
+    const v = text(line, option as keyof typeof ENDS);
     if (v !== undefined) given[name] = v;
   }
   const vcpus = text(line, 'vcpus');

@@ -17,6 +17,8 @@ export interface RunSummary {
   readonly status: Status;
   readonly message: string;
   readonly retired: number;
+  /** How often the domain started again. */
+  readonly restarts: number;
   readonly wallMilliseconds: number;
   readonly hypercalls: TraceSummary['calls'];
   readonly traps: TraceSummary['traps'];
@@ -61,6 +63,7 @@ export async function runToEnd({
     closed: false,
     timedOut: false,
     inputEnded: false,
+    restarts: 0,
   };
   let tail = '';
   const wanted = limits.until ?? '';
@@ -128,6 +131,10 @@ export async function runToEnd({
       if (happened.interrupted)
         return { ended: 'interrupted', status: STATUS.LIMIT, message: 'stopped from the keyboard' };
       if (happened.closed) return { ended: 'interrupted', status: STATUS.LIMIT, message: '' };
+      if ('action' in stop.reason && stop.reason.action === 'restart') {
+        happened.restarts++;
+        continue;
+      }
       const end = endOf(stop);
       if (end !== undefined) return end;
     }
@@ -141,6 +148,7 @@ export async function runToEnd({
   return {
     ...ended,
     retired: Number(retired),
+    restarts: happened.restarts,
     wallMilliseconds: Math.round(clock() - started),
     hypercalls: summary.calls,
     traps: summary.traps,

@@ -26,6 +26,7 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
   entry: () => ({ reason: 'entry', description: 'Before the first instruction' }),
   step: () => ({ reason: 'step', description: 'Paused after a step' }),
   pause: () => ({ reason: 'pause', description: 'Paused' }),
+  shutdown: ({ text }) => ({ reason: 'pause', description: 'The domain has ended', text }),
   breakpoint: ({ stop: { reason }, hits }) => {
     const kind = hits[0]?.kind ?? 'instruction';
     if (reason.kind !== 'hypercall')

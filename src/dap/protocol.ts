@@ -30,6 +30,11 @@ export interface LaunchArguments {
   /** "256M", "1G", or a number of MiB. */
   readonly memory?: string | number;
   readonly vcpus?: number;
+  /** What becomes of the domain when it ends, in xl's words: "destroy", "restart", "preserve" … */
+  readonly onPoweroff?: string;
+  readonly onReboot?: string;
+  readonly onCrash?: string;
+  readonly onWatchdog?: string;
   /** Path of an xl.cfg(5) file. What is given here as well wins. */
   readonly config?: string;
   /** Disks as xl-disk-configuration(5) has them: "disk.img", "root.qcow2,qcow2,xvda,r". */

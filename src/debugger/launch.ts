@@ -1,8 +1,12 @@
 import type { DiskConfig, DomainConfig, MachineConfig } from '../machine/target';
+import { END_ARGUMENTS, endActions, type EndArguments } from './end-actions';
 import { parseDisk, parseXlConfig, type XlDisk } from '../guest/xlcfg';
 
-/** What a launch says about the machine; the command line has the same names. */
-export interface MachineArguments {
+/**
+ * What a launch says about the machine; the command line has the same names. What becomes of the domain when it
+ * ends (`onReboot` and so on) has xl's words, and xl's defaults.
+ */
+export interface MachineArguments extends EndArguments {
   readonly kernel?: string;
   readonly ramdisk?: string;
   readonly cmdline?: string;
@@ -128,6 +132,12 @@ async function readConfig(
       ...(xl.cmdline === undefined ? {} : { cmdline: xl.cmdline }),
       ...(xl.memory === undefined ? {} : { memory: xl.memory }),
       ...(xl.vcpus === undefined ? {} : { vcpus: xl.vcpus }),
+      ...Object.fromEntries(
+        (Object.keys(END_ARGUMENTS) as (keyof EndArguments)[]).flatMap((name) => {
+          const action = xl[name];
+          return action === undefined ? [] : [[name, action]];
+        }),
+      ),
     },
     ...(xl.name === undefined ? {} : { name: xl.name }),
     channels: xl.channels.map(({ name }) => name),
@@ -163,6 +173,11 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     vcpus,
     ...(disks.length === 0 ? {} : { disks: disks.map(diskConfig) }),
     ...(channels.length === 0 ? {} : { channels }),
+    ...endActions(
+      args,
+      (message) => warnings.push(message),
+      (argument, problem) => new LaunchError(argument, problem),
+    ),
     ...(args.ramdisk === undefined
       ? {}
       : { ramdisk: { name: baseName(args.ramdisk), bytes: await read(files, 'ramdisk', args.ramdisk) } }),

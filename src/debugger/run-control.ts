@@ -19,6 +19,8 @@ export type Halt =
       readonly hits: readonly Breakpoint[];
       readonly text: string;
     }
+  /** The domain has ended, and is kept to be looked at, or will start again. */
+  | { readonly kind: 'shutdown'; readonly stop: Stop; readonly text: string }
   | { readonly kind: 'ended'; readonly stop: Stop; readonly clean: boolean; readonly text: string };
 
 /**
@@ -110,7 +112,7 @@ export function createRunControl(
     ids.map((id) => breakpoints.get(id)).filter((one) => one !== undefined);
 
   /** What a stop that was not the stretch's own end amounts to; undefined to go on. */
-  const judge = async (stop: Stop): Promise<Halt | undefined> => {
+  const judge = async (stop: Stop, until: RunUntil): Promise<Halt | undefined> => {
     const { reason } = stop;
     if (reason.kind === 'instruction' || reason.kind === 'hypercall') {
       const hits = await wanting(named(reason.ids), stop);
@@ -129,15 +131,20 @@ export function createRunControl(
       crashShown = true;
       if (hits.length > 0) return { kind: 'exception', stop, hits, text: reason.text };
     }
-    if (reason.kind === 'shutdown') {
-      return {
-        kind: 'ended',
-        stop,
-        clean: reason.reason === 'poweroff' || reason.reason === 'reboot',
-        text: reason.text === '' ? `d${stop.vcpu.domain}: ${reason.reason}` : reason.text,
-      };
+    if (reason.kind === 'crash' || reason.kind === 'shutdown') {
+      const why = reason.kind === 'crash' ? 'crash' : reason.reason;
+      const text = reason.text === '' ? `d${stop.vcpu.domain}: ${why}` : reason.text;
+      if (reason.action === 'preserve')
+        return { kind: 'shutdown', stop, text: `${text}; it is kept as it is` };
+      if (reason.action === 'restart') {
+        crashShown = false;
+        // The next run starts the domain again; who only wants to step is asked first.
+        return isStep(until)
+          ? { kind: 'shutdown', stop, text: `${text}; going on starts it again` }
+          : undefined;
+      }
+      return { kind: 'ended', stop, clean: why === 'poweroff' || why === 'reboot', text };
     }
-    if (reason.kind === 'crash') return { kind: 'ended', stop, clean: false, text: reason.text };
     return { kind: 'pause', stop };
   };
 
@@ -172,7 +179,7 @@ export function createRunControl(
         until = undefined;
         skipCurrent = true;
       } else {
-        const halted = await judge(stop);
+        const halted = await judge(stop, until);
         if (halted !== undefined) return halted;
         until = left(until, last, stop);
         skipCurrent = true;
@@ -251,6 +258,9 @@ export function createRunControl(
     },
   };
 }
+
+const isStep = ({ instructions, outside, address }: RunUntil): boolean =>
+  instructions !== undefined || outside !== undefined || address !== undefined;
 
 /** A count that something cut short goes on with what is left of it; undefined when nothing is. */
 function left(until: RunUntil, from: Stop, to: Stop): RunUntil | undefined {

@@ -24,6 +24,15 @@ export interface DevicesState {
   readonly block: readonly DiskState[];
 }
 
+/** State for back ends of domains that start again: `fresh`, but for what was written to the disks. */
+export const rebootedDevices = (fresh: DevicesState, before: DevicesState): DevicesState => ({
+  ...fresh,
+  block: fresh.block.map((disk) => {
+    const { overlay } = before.block.find((b) => b.domain === disk.domain && b.vdev === disk.vdev) ?? disk;
+    return { ...disk, overlay };
+  }),
+});
+
 export interface DevicesView {
   readonly console: readonly ConsoleView[];
   readonly echo: readonly SplitView[];

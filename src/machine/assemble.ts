@@ -3,8 +3,8 @@ import { createCpu } from '../cpu/cpu';
 import { createMemory, type MachineMemory } from '../cpu/memory';
 import { processorCpuid } from '../cpu/processor';
 import { offsetOf } from '../cpu/state';
-import { createDevices } from '../devices/index';
-import { loadImage } from '../guest/image';
+import { createDevices, rebootedDevices, type DeviceOptions, type Disk } from '../devices/index';
+import { loadImage, type KernelImage } from '../guest/image';
 import { machineFramesFor } from '../hypervisor/builder/sizing';
 import { createHypervisor } from '../hypervisor/hypervisor';
 import type { Hypervisor } from '../hypervisor/types';
@@ -15,7 +15,7 @@ import { createMarks } from './marks';
 import { SavedFileError, type Compression } from './saved/container';
 import type { SavedDomain } from './saved/contents';
 import { openSaved } from './saved/load';
-import { configsOf, originOf } from './saved/origin';
+import { configsOf, originOf, withFiles } from './saved/origin';
 import { createStops } from './stops';
 import { createTlbs } from './tlbs';
 import type { DomainConfig, MachineConfig } from './target';
@@ -51,29 +51,42 @@ function retiredOf({ u64, layout }: MachineMemory): () => bigint {
  */
 export async function assembleMachine(config: MachineConfig, options: AssembleOptions): Promise<Machine> {
   if (config.saved !== undefined) return restoreMachine(config.saved.path, options);
-  const images = await Promise.all(config.domains.map((d) => loadImage(d.kernel.bytes, d.kernel.name)));
+  const images = await imagesOf(config.domains);
   const size = {
     frames: machineFramesFor(config.domains.map((d) => d.memory)),
     processors: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
   };
   return emptyMachine(config.domains, size, options, [], ({ hypervisor }, next) => {
-    config.domains.forEach((d, i) => {
-      const image = images[i];
-      if (image === undefined) throw new Error('an image for each domain');
-      next(i);
-      hypervisor.buildDomain(
-        {
-          name: d.name,
-          cmdline: d.cmdline,
-          memory: d.memory,
-          vcpus: d.vcpus,
-          ...(d.ramdisk === undefined ? {} : { ramdisk: d.ramdisk.bytes }),
-        },
-        image,
-      );
-    });
-    hypervisor.drainBackend();
+    buildDomains(hypervisor, config.domains, images, next);
   });
+}
+
+const imagesOf = (domains: readonly DomainConfig[]): Promise<KernelImage[]> =>
+  Promise.all(domains.map(({ kernel }) => loadImage(kernel.bytes, kernel.name)));
+
+/** @param next is told which domain's back ends begin next */
+function buildDomains(
+  hypervisor: Hypervisor,
+  domains: readonly DomainConfig[],
+  images: readonly KernelImage[],
+  next: (domain: number) => void,
+): void {
+  domains.forEach((d, i) => {
+    const image = images[i];
+    if (image === undefined) throw new Error('an image for each domain');
+    next(i);
+    hypervisor.buildDomain(
+      {
+        name: d.name,
+        cmdline: d.cmdline,
+        memory: d.memory,
+        vcpus: d.vcpus,
+        ...(d.ramdisk === undefined ? {} : { ramdisk: d.ramdisk.bytes }),
+      },
+      image,
+    );
+  });
+  hypervisor.drainBackend();
 }
 
 /** The machine of a file. Nothing of it was ever used when this throws. */
@@ -171,11 +184,49 @@ function emptyMachine(
   });
   hv.value = hypervisor;
   const disks = openDisks(options.openFile, log.child('disks'));
-  let next = 0;
-  const devices = createDevices(hypervisor.backend, log.child('devices'), {
-    disks: () => disks.open(next, domains[next]?.disks ?? [], marksOf(known[next])),
-    channels: () => domains[next]?.channels ?? [],
+  const opened: (readonly Disk[])[] = [];
+  const optionsAt = (domain: () => number): DeviceOptions => ({
+    disks: () => {
+      const i = domain();
+      return (opened[i] ??= disks.open(i, domains[i]?.disks ?? [], marksOf(known[i])));
+    },
+    channels: () => domains[domain()]?.channels ?? [],
   });
+  let next = 0;
+  const devices = createDevices(
+    hypervisor.backend,
+    log.child('devices'),
+    optionsAt(() => next),
+  );
+
+  const blank = cpu.vcpus.map((v) => v.saveState());
+  /**
+   * The same again in the same memory, by a hypervisor and back ends that live only for that: what they end up
+   * with is what those that everybody holds are given to go on with.
+   */
+  const rebuild = async (): Promise<void> => {
+    const complete = domains.map((d, i) => withFiles(d, known[i], options.openFile));
+    const images = await imagesOf(complete);
+    for (let mfn = 0; mfn < memory.frameCount; mfn++) clear(hypervisor, mfn);
+    cpu.vcpus.forEach((v, i) => {
+      const icount = v.get('icount');
+      const state = blank[i];
+      if (state !== undefined) v.restoreState(state);
+      v.set('icount', icount);
+    });
+    const silent = createLog(() => undefined, 'reboot');
+    const fresh = createHypervisor({ cpu, clock, cpuid: processorCpuid, log: silent });
+    let now = 0;
+    const itsDevices = createDevices(
+      fresh.backend,
+      silent,
+      optionsAt(() => now),
+    );
+    buildDomains(fresh, complete, images, (domain) => (now = domain));
+    hypervisor.restore(fresh.save());
+    devices.restore(rebootedDevices(itsDevices.save(), devices.save()));
+  };
+
   const machine = createMachine({
     cpu,
     hypervisor,
@@ -188,6 +239,7 @@ function emptyMachine(
     stops,
     log,
     origin: originOf(domains, disks, known),
+    rebuild,
   });
   try {
     populate(machine, (domain) => (next = domain));
@@ -204,3 +256,10 @@ const marksOf = (domain: SavedDomain | undefined): ReadonlyMap<string, ImageMark
       image.mark === undefined ? [] : [[vdev, image.mark]],
     ),
   );
+
+/** Zeroes a frame; one that is zero already is no store, which would make a mark keep its contents. */
+function clear({ memory }: Hypervisor, mfn: number): void {
+  const page = memory.bytes(mfn);
+  const words = new Uint32Array(page.buffer, page.byteOffset, page.length / 4);
+  if (words.some((word) => word !== 0)) memory.zero(mfn);
+}

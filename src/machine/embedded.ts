@@ -1,4 +1,5 @@
 import type { NetworkOutput } from '../devices/index';
+import { restartDue, withAction } from './ending';
 import { createHasher, canonicalText } from './hash';
 import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
@@ -63,10 +64,10 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   const rouse = (): void => {
     wake();
   };
-  const describe = (stop: StopAt): Stop => ({
-    reason: stop.reason,
+  const describe = ({ reason, vcpu }: StopAt): Stop => ({
+    reason: withAction(config, reason, vcpu.domain),
     at: momentOf(machine),
-    vcpu: refOf(stop.vcpu),
+    vcpu: refOf(vcpu),
   });
   const reads = createReads(() => machine);
 
@@ -96,6 +97,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       saving.keepStill();
       running = true;
       try {
+        if (restartDue(config, machine.hypervisor.domains.values())) await machine.reboot();
         const session = machine.run(until);
         for (;;) {
           const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);

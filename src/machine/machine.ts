@@ -32,6 +32,8 @@ export interface MachineParts {
   readonly log: Log;
   /** What it was made from. */
   readonly origin: Origin;
+  /** Puts every domain back to its first instruction. Time, instruction counts and disk contents go on. */
+  rebuild(): Promise<void>;
 }
 
 export interface Machine extends MachineParts {
@@ -48,6 +50,8 @@ export interface Machine extends MachineParts {
   /** Input takes effect now, and again at this moment in every replay. */
   input(input: DeviceInput): void;
   readonly inputLog: readonly InputEntry[];
+  /** As after a restart of all domains; marks, trace and input log stay good. */
+  reboot(): Promise<void>;
   save(): MachineSnapshot;
   restore(snapshot: MachineSnapshot): void;
   /** Whose turn it is, for a file (saved/); and that of a file, with its input log. */
@@ -89,6 +93,12 @@ export function createMachine(parts: MachineParts): Machine {
     turn: () => schedule.save(),
     takeTurn: (state, log) => {
       schedule.load(state, log);
+    },
+    reboot: async () => {
+      parts.log.info('the domains start again');
+      await parts.rebuild();
+      schedule.reset();
+      parts.stops.take();
     },
     save: () => ({
       frames: marks.take(),

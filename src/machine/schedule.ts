@@ -74,6 +74,8 @@ export interface Schedule {
   restore(state: ScheduleState): void;
   /** Another machine's, and its log in place of this one's. */
   load(state: ScheduleState, log: readonly InputEntry[]): void;
+  /** The domains begin anew: their first vCPU is next. Time, and input with its moments, go on. */
+  reset(): void;
 }
 
 export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, clock: MachineClock): Schedule {
@@ -232,6 +234,11 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       inputLog.length = 0;
       for (const entry of log) inputLog.push(entry);
       restore(state);
+    },
+    reset() {
+      currentIndex = 0;
+      quantumLeft = QUANTUM;
+      deliveryDue = true;
     },
   };
 }

@@ -130,8 +130,12 @@ export function createStops(hypervisor: () => Hypervisor, warn: (text: string) =
       events.has('event-upcall') && event('event-upcall', vcpu, `event upcall on ${vcpuName(vcpu)}`),
     shutdown(domain, reason: ShutdownReason, text) {
       const [vcpu] = domain.vcpus;
+      const why = text === '' ? `${domain.name}: ${reason}` : `${domain.name}: ${reason}: ${text}`;
+      const stopsAt = (filter: EventStop['filter'], said: string): boolean =>
+        vcpu !== undefined && events.has(filter) && event(filter, vcpu, said, { reason });
+      if (reason === 'crash' && stopsAt('domain-crash', text)) return;
+      if (stopsAt('domain-shutdown', why)) return;
       if (reason === 'crash') {
-        if (vcpu !== undefined && events.has('domain-crash') && event('domain-crash', vcpu, text)) return;
         pending = { kind: 'crash', text };
       } else {
         pending = { kind: 'shutdown', reason, text };

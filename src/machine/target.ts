@@ -43,7 +43,13 @@ export type StopPoint =
       readonly kind: 'event';
       readonly id: number;
       /** exception filters */
-      readonly filter: 'hypercall-failed' | 'guest-fault' | 'domain-crash' | 'event-upcall' | 'privileged-op';
+      readonly filter:
+        | 'hypercall-failed'
+        | 'guest-fault'
+        | 'domain-crash'
+        | 'domain-shutdown'
+        | 'event-upcall'
+        | 'privileged-op';
       readonly condition?: Condition;
     };
 
@@ -101,13 +107,22 @@ export type StopReason =
       readonly when: 'entry' | 'return';
       readonly call: HypercallView;
     }
-  | { readonly kind: 'crash'; readonly text: string }
-  | { readonly kind: 'shutdown'; readonly reason: ShutdownReason; readonly text: string }
+  /** `action`: what becomes of the domain; a `restart` happens when the machine runs on. */
+  | { readonly kind: 'crash'; readonly text: string; readonly action?: EndAction }
+  | {
+      readonly kind: 'shutdown';
+      readonly reason: ShutdownReason;
+      readonly text: string;
+      readonly action?: EndAction;
+    }
   /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
    *  with this if `stopWhenIdle`, otherwise the worker waits for input or a kick. */
   | { readonly kind: 'idle' };
 
 export type ShutdownReason = 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft_reset';
+
+/** What becomes of a domain that has ended (xl.cfg(5), "Event Actions"). */
+export type EndAction = 'destroy' | 'restart' | 'preserve';
 
 export interface Stop {
   readonly reason: StopReason;
@@ -252,6 +267,8 @@ export interface DomainConfig {
   /** Bytes. */
   readonly memory: number;
   readonly vcpus: number;
+  /** What becomes of it when it ends, where that is not what xl does by default (ending.ts). */
+  readonly onEnd?: Readonly<Partial<Record<ShutdownReason, EndAction>>>;
   readonly disks?: readonly DiskConfig[];
   /** Names of the consoles beside the first. */
   readonly channels?: readonly string[];

@@ -37,6 +37,13 @@ export const exceptionFilters: readonly ExceptionFilter[] = [
     conditionDescription: 'For example: dom == 1',
   },
   {
+    filter: 'domain-shutdown',
+    label: 'Domain shutdowns',
+    description: 'A domain ends for whatever reason: power-off, reboot, crash, watchdog.',
+    default: false,
+    conditionDescription: "For example: reason == 'reboot'",
+  },
+  {
     filter: 'event-upcall',
     label: 'Event upcalls',
     description: "The hypervisor enters the guest's event callback.",

@@ -66,6 +66,7 @@ export interface About {
 }
 
 const fileMark = record<FileMark>({ name: text, path: maybe(text), length: count, hash: text });
+const endAction = optional(oneOf('destroy', 'restart', 'preserve'));
 const about: Schema<About> = record<About>({
   program: text,
   domains: list(
@@ -75,6 +76,16 @@ const about: Schema<About> = record<About>({
       memory: count,
       vcpus: u16,
       channels: optional(list(text)),
+      onEnd: optional(
+        record<NonNullable<SavedDomain['onEnd']>>({
+          poweroff: endAction,
+          reboot: endAction,
+          crash: endAction,
+          watchdog: endAction,
+          soft_reset: endAction,
+          suspend: endAction,
+        }),
+      ),
       kernel: fileMark,
       ramdisk: maybe(fileMark),
       disks: list(

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '../../cpu/types';
-import type { OpenDisks } from '../disks';
+import type { OpenDisks, OpenFile } from '../disks';
 import { createHasher } from '../hash';
 import type { DiskConfig, DomainConfig } from '../target';
 import type { About, FileMark, SavedDisk, SavedDomain, SavedImage } from './contents';
@@ -76,4 +76,35 @@ export function configsOf(about: About, images: readonly SavedImage[]): DomainCo
       image: path === undefined ? { name, bytes: bytesOf(i, disk.vdev) } : { name, path },
     })),
   }));
+}
+
+/**
+ * A domain's configuration with the contents of kernel and ramdisk, which a machine from a file does not have at
+ * hand. Throws words for people where they are no longer what they were.
+ */
+export function withFiles(
+  domain: DomainConfig,
+  known: SavedDomain | undefined,
+  open: OpenFile | undefined,
+): DomainConfig {
+  const read = (file: DomainConfig['kernel'], mark: FileMark | undefined): DomainConfig['kernel'] => {
+    if (mark === undefined || file.bytes.length > 0) return file;
+    if (open === undefined || mark.path === undefined)
+      throw new Error(`${mark.name} is needed to start the domain again, and it is not known where it is`);
+    const source = open(mark.path, false);
+    try {
+      const bytes = new Uint8Array(source.size);
+      source.read(0, bytes);
+      if (hashOfBytes(bytes) !== mark.hash)
+        throw new Error(`${mark.path} is not what it was when the machine was saved`);
+      return { ...file, bytes };
+    } finally {
+      source.close();
+    }
+  };
+  return {
+    ...domain,
+    kernel: read(domain.kernel, known?.kernel),
+    ...(domain.ramdisk === undefined ? {} : { ramdisk: read(domain.ramdisk, known?.ramdisk) }),
+  };
 }
