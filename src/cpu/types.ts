@@ -85,6 +85,9 @@ export interface Vcpu {
 
   /** Run until icount == limit or an exit. */
   run(limit: bigint): Exit;
+  /** The same, with so many instructions as the limit; and the count, as a number: exact as long as it is below 2^53. */
+  runFor(instructions: number): Exit;
+  icount(): number;
 
   /** Soft TLB: two sets, for guest kernel (0) and guest user (1) base tables; set() of cr3 does not flush. */
   selectTlb(set: 0 | 1): void;

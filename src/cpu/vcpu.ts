@@ -47,6 +47,7 @@ function placeOf(field: FieldName): number {
   return place;
 }
 
+const [ILIMIT_LOW, ICOUNT_LOW] = [halfOf('ilimit'), halfOf('icount')];
 const [ILIMIT, CR3] = [wordOf('ilimit'), wordOf('cr3')];
 const [PENDING, SKIP_BREAK, EXIT_REASON, EXIT_VECTOR, CPL, ACTIVE_TLB, RFLAGS_HIGH] = [
   halfOf('pending'), halfOf('skip_break'), halfOf('exit_reason'), halfOf('exit_vector'), halfOf('cpl'), halfOf('tlb'),
@@ -120,7 +121,18 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
     return done;
   } // prettier-ignore
 
+  const icount = (): number => (halves[ICOUNT_LOW + 1] ?? 0) * 2 ** 32 + (halves[ICOUNT_LOW] ?? 0);
   const inside = (machine: number): boolean => machine < mem.frameCount * PAGE_SIZE;
+
+  /** Runs until ilimit or an exit. */
+  function enter(): Exit {
+    halves[PENDING] = 0;
+    const reason = engine.run();
+    halves[SKIP_BREAK] = 0;
+    if (reason !== EXIT.EXCEPTION || halves[EXIT_VECTOR] !== UNIMPLEMENTED) return reason;
+    halves[EXIT_REASON] = EXIT.UNIMPLEMENTED;
+    return EXIT.UNIMPLEMENTED;
+  }
 
   const vcpu: StatefulVcpu = {
     index,
@@ -154,14 +166,17 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       const f = FIELD[field];
       return bytes.subarray(address + f.offset, address + f.offset + f.size);
     },
+    icount,
+    runFor(instructions) {
+      const limit = icount() + instructions;
+      // The array keeps the low 32 bits of the whole part.
+      halves[ILIMIT_LOW] = limit;
+      halves[ILIMIT_LOW + 1] = limit / 2 ** 32;
+      return enter();
+    },
     run(limit) {
       words[ILIMIT] = limit;
-      halves[PENDING] = 0;
-      const reason = engine.run();
-      halves[SKIP_BREAK] = 0;
-      if (reason !== EXIT.EXCEPTION || halves[EXIT_VECTOR] !== UNIMPLEMENTED) return reason;
-      halves[EXIT_REASON] = EXIT.UNIMPLEMENTED;
-      return EXIT.UNIMPLEMENTED;
+      return enter();
     },
     selectTlb(which) {
       halves[ACTIVE_TLB] = tlb + which * TLB_SET_BYTES;

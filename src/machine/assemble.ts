@@ -45,6 +45,21 @@ function retiredOf({ u64, layout }: MachineMemory): () => bigint {
   return () => counts.reduce((sum, at) => sum + (u64[at] ?? 0n), 0n);
 }
 
+/** The same as a number, of the halves. */
+function countOf({ u32, layout }: MachineMemory): () => number {
+  const halves = layout.vcpus.map(
+    (address) => (address + offsetOf('icount')) / Uint32Array.BYTES_PER_ELEMENT,
+  );
+  return () => {
+    let sum = 0;
+    for (let i = 0; i < halves.length; i++) {
+      const at = halves[i] ?? 0;
+      sum += (u32[at + 1] ?? 0) * 2 ** 32 + (u32[at] ?? 0);
+    }
+    return sum;
+  };
+}
+
 /**
  * Builds the machine that `config` describes, its domains at their first instruction, or as it was saved.
  * @throws ImageError, BuildError, SavedFileError or RangeError, naming what cannot be had and why
@@ -162,7 +177,7 @@ function emptyMachine(
   const marks = createMarks(memory, (mfn) => {
     cpu.beforeStore(mfn);
   });
-  const clock = createClock(retiredOf(memory));
+  const clock = createClock(retiredOf(memory), countOf(memory));
   const ring = memory.bytes.subarray(
     memory.layout.reserve,
     memory.layout.reserve + memory.layout.reserveSize,

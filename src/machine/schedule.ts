@@ -8,7 +8,7 @@ import type { MachineClock } from './clock';
  */
 
 /** Instructions a vCPU may run before the next runnable one has its turn. */
-const QUANTUM = 50_000n;
+const QUANTUM = 50_000;
 
 /** One piece of input, and the moment it takes effect. */
 export type InputEntry = DeviceInput & {
@@ -34,9 +34,9 @@ export interface Schedule {
   /** The vCPU to run: the current one while its quantum lasts, else the next runnable in order. */
   pick(): GuestVcpu | undefined;
   /** Instructions until the next vCPU's turn. */
-  quantumLeft(): bigint;
+  quantumLeft(): number;
   /** The current vCPU ran this many instructions. */
-  spend(instructions: bigint): void;
+  spend(instructions: number): void;
   /** Exits handled and deliveries made. */
   turns(): number;
 
@@ -112,7 +112,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
   function pick(): GuestVcpu | undefined {
     vcpus();
     const now = all[currentIndex];
-    if (now !== undefined && runnable(now) && quantumLeft > 0n && !now.state.yielded) {
+    if (now !== undefined && runnable(now) && quantumLeft > 0 && !now.state.yielded) {
       if (now.state.run === 'runnable') {
         hypervisor.scheduled(now, true);
         deliveryDue = true;
@@ -159,14 +159,15 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
 
   function expire(): void {
     const deadline = hypervisor.nextDeadline();
-    if (deadline === undefined || clock.now() < deadline) return;
+    if (deadline === undefined || clock.count() < clock.countAt(deadline)) return;
     hypervisor.expireTimers();
     deliveryDue = true;
   }
 
   function restore(state: ScheduleState): void {
     currentIndex = state.current;
-    ({ quantumLeft, deliveryDue, turns, inputsTaken } = state);
+    quantumLeft = Number(state.quantumLeft);
+    ({ deliveryDue, turns, inputsTaken } = state);
   }
 
   return {
@@ -225,7 +226,13 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       deliveryDue = true;
     },
 
-    save: () => ({ current: currentIndex, quantumLeft, deliveryDue, turns, inputsTaken }),
+    save: () => ({
+      current: currentIndex,
+      quantumLeft: BigInt(quantumLeft),
+      deliveryDue,
+      turns,
+      inputsTaken,
+    }),
     restore,
     load(state, log) {
       if (state.current >= Math.max(1, vcpus().length)) throw new Error(`there is no vCPU ${state.current}`);

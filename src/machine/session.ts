@@ -100,7 +100,7 @@ export function createRunSession(
 
   function slice(instructions: bigint, skipIdle: boolean, exits = Infinity): SliceEnd {
     const lastTurn = schedule.turns() + 2 * exits;
-    const end = clock.retired() + instructions;
+    const end = clock.count() + Number(instructions);
     for (;;) {
       if (pause.asked) {
         pause.asked = false;
@@ -116,7 +116,7 @@ export function createRunSession(
       } else {
         const done = arrived(held);
         if (done !== undefined) return stop(done, held);
-        if (clock.retired() >= end || schedule.turns() >= lastTurn) return { kind: 'slice' };
+        if (clock.count() >= end || schedule.turns() >= lastTurn) return { kind: 'slice' };
         v = schedule.pick();
         if (v === undefined) {
           const gone = schedule.vcpus().every((x) => x.domain.state.shutdown !== undefined)
@@ -155,20 +155,20 @@ export function createRunSession(
    * a person, though no instruction retires.
    */
   function goOn(v: GuestVcpu, { kind }: Held): Outcome {
-    const from = v.cpu.get('icount');
+    const from = v.cpu.icount();
     const outcome = hypervisor.resume(v);
-    const ran = v.cpu.get('icount') - from;
+    const ran = v.cpu.icount() - from;
     schedule.spend(ran);
     schedule.settle(outcome);
     if (remaining === undefined || !counts(v)) return outcome;
-    remaining -= ran;
+    remaining -= BigInt(ran);
     const visible = kind === 'hypercall-entry' || kind === 'fault';
-    if (remaining === 1n && ran === 0n && visible && outcome === 'run') remaining = 0n;
+    if (remaining === 1n && ran === 0 && visible && outcome === 'run') remaining = 0n;
     return outcome;
   }
 
   /** Deliver what is pending to `v`, let it run, and have the hypervisor see to what came of it. */
-  function enter(v: GuestVcpu, end: bigint): Outcome {
+  function enter(v: GuestVcpu, end: number): Outcome {
     const skipping = stepping && detour === undefined && until.skipUpcalls !== false && counts(v);
     const rip = skipping ? v.cpu.get('rip') : 0n;
     const rsp = skipping ? v.cpu.get('rsp') : 0n;
@@ -182,32 +182,35 @@ export function createRunSession(
       applyBreakpoints();
     }
 
-    let limit = min(end - clock.retired(), schedule.quantumLeft());
+    const retired = clock.count();
+    let limit = Math.min(end - retired, schedule.quantumLeft());
     const deadline = hypervisor.nextDeadline();
-    if (deadline !== undefined) limit = min(limit, max(1n, deadline - clock.now()));
+    if (deadline !== undefined) limit = Math.min(limit, Math.max(1, clock.countAt(deadline) - retired));
     const input = schedule.nextInput();
-    if (input !== undefined)
-      limit = min(limit, max(1n, max(input.retired - clock.retired(), input.time - clock.now())));
+    if (input !== undefined) {
+      const due = Math.max(Number(input.retired), clock.countAt(input.time));
+      limit = Math.min(limit, Math.max(1, due - retired));
+    }
     const counting = detour === undefined && counts(v);
-    if (counting && until.outside !== undefined) limit = 1n;
-    if (counting && remaining !== undefined) limit = min(limit, remaining);
+    if (counting && until.outside !== undefined) limit = 1;
+    if (counting && remaining !== undefined) limit = Math.min(limit, Number(remaining));
 
     if (skipCurrent) {
       // Only where there is one: the CPU remembers to skip until it meets a breakpoint, wherever that is.
       if (addresses.has(v.cpu.get('rip'))) cpu.skipBreakpoint(v.cpu);
       skipCurrent = false;
     }
-    const from = v.cpu.get('icount');
+    const from = v.cpu.icount();
     const at = remaining === 1n ? v.cpu.get('rip') : 0n;
-    const exit = v.cpu.run(from + limit);
+    const exit = v.cpu.runFor(limit);
     const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
     // What the hypervisor emulated counts too.
-    const ran = v.cpu.get('icount') - from;
+    const ran = v.cpu.icount() - from;
     schedule.spend(ran);
     if (counting && remaining !== undefined) {
-      remaining -= ran;
+      remaining -= BigInt(ran);
       // A fault that arrives at the guest's handler is a step, too.
-      if (remaining === 1n && ran === 0n && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
+      if (remaining === 1n && ran === 0 && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
     }
     if (outcome !== 'foreign' && exit !== EXIT.LIMIT && exit !== EXIT.KICK) schedule.settle(outcome);
     else schedule.expire();
@@ -226,5 +229,3 @@ const shutdownOf = (v: GuestVcpu): StopReason | undefined => {
 };
 const isVcpu = (v: GuestVcpu, ref: { readonly domain: number; readonly vcpu: number }): boolean =>
   v.domain.id === ref.domain && v.id === ref.vcpu;
-const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
-const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);

@@ -13,7 +13,7 @@ export const TRACE_RECORD_SIZE = 384;
 
 /** Byte offsets in a record. */
 const AT = {
-  retired: 0, time: 8, rip: 16, result: 24, args: 32, nr: 80, domain: 84, vcpu: 86, depth: 88, ranges: 89,
+  retired: 0, time: 8, rip: 16, result: 24, args: 32, nr: 80, domain: 84, vcpu: 86, depth: 88, ranges: 89, refused: 90,
   captured: 92,
 } as const; // prettier-ignore
 /** Each captured range: u64 address, u16 length, bytes. */
@@ -232,13 +232,17 @@ export function createTrace(
       }
       memory[at + AT.ranges] = ranges;
       const refused = call.errno !== undefined || call.reason !== undefined;
-      refusals[slot] = refused ? { errno: call.errno, reason: call.reason } : undefined;
+      memory[at + AT.refused] = refused ? 1 : 0;
+      if (refused) refusals[slot] = { errno: call.errno, reason: call.reason };
       next++;
       if (next > highest) highest = next;
 
-      const counters = countersOf(vcpu, call);
-      count(counters.call, refused);
-      for (const op of counters.ops) count(op, refused);
+      const { call: calls, ops } = countersOf(vcpu, call);
+      count(calls, refused);
+      for (let i = 0; i < ops.length; i++) {
+        const op = ops[i];
+        if (op !== undefined) count(op, refused);
+      }
     },
 
     trap(_vcpu, name) {
@@ -253,7 +257,7 @@ export function createTrace(
       }
       const slot = seq % capacity;
       const at = slot * TRACE_RECORD_SIZE;
-      const call = readCall(at, refusals[slot]);
+      const call = readCall(at, memory[at + AT.refused] === 0 ? undefined : refusals[slot]);
       return {
         seq,
         retired: view.getBigUint64(at + AT.retired, true),

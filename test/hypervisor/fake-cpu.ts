@@ -137,6 +137,10 @@ function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
     run: () => {
       throw new Error('the fake processor has no instructions');
     },
+    runFor: () => {
+      throw new Error('the fake processor has no instructions');
+    },
+    icount: () => Number(get('icount')),
     selectTlb: () => undefined,
     flushTlb: () => undefined,
     flushPage: () => undefined,
