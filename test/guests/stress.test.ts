@@ -1,6 +1,6 @@
 /**
  * Debian's kernel on four vCPUs: what strains one strains them all, with memory shared between processes and
- * between threads, and says what it says on the host. (On one vCPU: linux-disk.test.ts. For longer, and for millions of hypercalls:
+ * between threads, and says what it says on the host. On one vCPU: linux-disk.test.ts; for millions of hypercalls:
  * scripts/soak-stress.ts.
  */
 import assert from 'node:assert/strict';
