@@ -44,13 +44,20 @@ export function openDiskFile(path: string, writable: boolean): BlockFile {
         if (count === 0) break;
         done += count;
       }
+      // Somebody cut it off meanwhile: that is a disk that fails, not one full of zeroes.
+      if (done < into.length && at + done < what.size)
+        throw new Error(`the file ends at byte ${at + done}; it had ${what.size} when it was opened`);
       into.fill(0, done);
     },
     ...(writable
       ? {
           write: (at: number, bytes: Uint8Array) => {
             let done = 0;
-            while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, at + done);
+            while (done < bytes.length) {
+              const count = writeSync(fd, bytes, done, bytes.length - done, at + done);
+              if (count === 0) throw new Error(`nothing was written at byte ${at + done}`);
+              done += count;
+            }
           },
         }
       : {}),

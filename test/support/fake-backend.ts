@@ -257,13 +257,15 @@ export function createGuest(backend: FakeBackend, domain: number): Guest {
   const kick = (): void => backend.kick(domain, 1);
 
   function drain(): void {
+    const parts: Uint8Array[] = [incoming];
     for (;;) {
       const taken = ringTake(page, responseRing, 4096);
       if (typeof taken === 'string') throw new Error(taken);
-      if (taken.length === 0) return;
-      incoming = Uint8Array.from([...incoming, ...taken]);
+      if (taken.length === 0) break;
+      parts.push(taken);
       kick();
     }
+    incoming = new Uint8Array(Buffer.concat(parts));
   }
 
   const guest: Guest = {
@@ -305,7 +307,7 @@ export function createGuest(backend: FakeBackend, domain: number): Guest {
           tx_id: view.getUint32(8, true),
           payload: text(incoming.subarray(16, 16 + length)),
         });
-        incoming = incoming.slice(16 + length);
+        incoming = incoming.subarray(16 + length);
       }
       return replies;
     },

@@ -95,6 +95,8 @@ export interface BlockDevice {
 }
 
 const ABI = 'x86_64-abi';
+/** Different ones in the log about a disk whose image fails. */
+const MOST_COMPLAINTS = 16;
 
 function createInstance(
   context: BackendContext,
@@ -124,6 +126,14 @@ function createInstance(
     grants.release();
   }
 
+  const complaints = new Set<string>();
+  /** Each once, and not without end: a guest can try as often as it likes. */
+  function complain(reason: string): void {
+    if (complaints.size >= MOST_COMPLAINTS || complaints.has(reason)) return;
+    complaints.add(reason);
+    log.warn(`d${domain} ${vdev}: ${disk.name}: ${reason}`);
+  }
+
   /** Every request that is there, each to its end. */
   function serve(own: Connection): void {
     if (own.broken) return;
@@ -133,6 +143,7 @@ function createInstance(
       store,
       grants,
       refused: (reason: string) => log.debug(`d${domain} ${vdev}: ${reason}`),
+      failed: complain,
     };
     let notify = false;
     do {

@@ -5,7 +5,8 @@
  *
  * With `writeThrough` the store follows as well: it holds what the machine's disk holds, also after the machine
  * went back to an earlier mark. What it held before the run is kept in memory, block by block as it is written
- * over, since going back must find it.
+ * over, since going back must find it. Where the host fails to write, the flush that comes next tries again, and
+ * succeeds only when everything is there.
  */
 import { SECTOR_SIZE } from './blkif';
 import type { BlockStore } from './store';
@@ -46,6 +47,10 @@ export function overlayStore(
   let own = new Set<object>([root]);
   /** With `writeThrough`: what the store below held before it was first written over. */
   const originals = new Map<number, Uint8Array>();
+  /** Blocks that the store below does not have as they are here, since it failed; the next flush tries again. */
+  const behind = new Set<number>();
+  /** Blocks written to the store below since its last flush. */
+  const unflushed = new Set<number>();
 
   const overlaid = (block: number): Uint8Array | undefined =>
     root[Math.floor(block / FANOUT)]?.[block % FANOUT];
@@ -96,10 +101,31 @@ export function overlayStore(
     return bytes;
   }
 
+  /** Puts the block into the store below as it is here. Until that succeeded, it counts as not yet there. */
   function writeBelow(block: number): void {
     if (!writeThrough) return;
     const bytes = overlaid(block) ?? originals.get(block) ?? ZEROES;
+    behind.add(block);
     below.write(block * BLOCK_SECTORS, bytes.subarray(0, lengthOf(block)));
+    behind.delete(block);
+    unflushed.add(block);
+  }
+
+  /**
+   * After a failed fsync the host may have dropped what it could not write, and the next fsync would succeed
+   * without it: so everything since the last good one is written again.
+   */
+  function flush(): void {
+    if (!writeThrough) return;
+    for (const block of behind) writeBelow(block);
+    try {
+      below.flush();
+    } catch (error) {
+      for (const block of unflushed) behind.add(block);
+      throw error;
+    } finally {
+      unflushed.clear();
+    }
   }
 
   /** Calls `part` for each block that the range touches: the bytes within it, and where in the range they are. */
@@ -144,9 +170,7 @@ export function overlayStore(
         writeBelow(block);
       });
     },
-    flush: () => {
-      if (writeThrough) below.flush();
-    },
+    flush,
     save() {
       own = new Set();
       return { root, blocks };
@@ -155,6 +179,9 @@ export function overlayStore(
       root = state.root as (Leaf | undefined)[];
       ({ blocks } = state);
       own = new Set();
+      if (!writeThrough) return;
+      // All of them, also where one fails: what is behind stays noted.
+      for (const block of originals.keys()) behind.add(block);
       for (const block of originals.keys()) writeBelow(block);
     },
   };

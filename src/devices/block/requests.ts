@@ -27,8 +27,10 @@ export interface RequestTarget {
   readonly context: BackendContext;
   readonly store: BlockStore & { discard?(sector: number, count: number): void };
   readonly grants: GrantPool;
-  /** Told why a request was not carried out. */
+  /** Told why a request was not carried out: it cannot be. */
   refused(reason: string): void;
+  /** Told why it was not, although it could be: the host failed. */
+  failed(reason: string): void;
 }
 
 type Segment = ValueOf<typeof blkif_request_segment>;
@@ -202,9 +204,15 @@ export function execute(target: RequestTarget, slot: Uint8Array): ValueOf<typeof
   try {
     (operations[operation] ?? direct)(target, slot);
   } catch (error) {
-    // Anything else than a refusal is the host's: a file that cannot be read, memory that is full.
-    status = error instanceof Refusal ? error.status : BLKIF_RSP.ERROR;
-    target.refused(`operation ${operation}: ${error instanceof Error ? error.message : String(error)}`);
+    const reason = `operation ${operation}: ${error instanceof Error ? error.message : String(error)}`;
+    if (error instanceof Refusal) {
+      status = error.status;
+      target.refused(reason);
+    } else {
+      // A file that cannot be read, a device or memory that is full.
+      status = BLKIF_RSP.ERROR;
+      target.failed(reason);
+    }
   } finally {
     target.grants.settle();
   }

@@ -140,8 +140,7 @@ export function createChannel(
       sent += put;
       if (sent < bytes.length) break;
       sent = 0;
-      client.queue.shift();
-      client.memory -= bytes.length;
+      server.sent(client);
     }
     return moved;
   }

@@ -20,7 +20,7 @@ import {
   type Transaction,
   type View,
 } from './store';
-import { quota, XENSTORE_PAYLOAD_MAX, XS, XsError, type Header } from './wire';
+import { quota, XENSTORE_PAYLOAD_MAX, XS, xsd_sockmsg, XsError, type Header } from './wire';
 
 export interface Message extends Header {
   /** One character a byte. */
@@ -30,6 +30,10 @@ export interface Message extends Header {
 export interface Client extends Requester {
   /** Replies and events that have not left yet. */
   queue: Message[];
+  /** Payloads of the watch events in it, but for special paths': derived from it, so that a long queue costs nothing. */
+  events: Set<string>;
+  /** Events were lost, and said to be; until it has taken all there is. */
+  deaf: boolean;
 }
 
 export interface ClientState {
@@ -83,6 +87,8 @@ export interface XenstoreCore extends XenstoreServer {
   process(client: Client, header: Header, payload: string): void;
   /** Forgets its watches, transactions and messages. */
   reset(client: Client): void;
+  /** The first message of its queue has left. */
+  sent(client: Client): void;
   released(): void;
   /** Makes a node with a value and permissions of its own (n0 …), whatever was there. */
   make(path: string, value: string, permissions: readonly Permission[]): void;
@@ -91,6 +97,13 @@ export interface XenstoreCore extends XenstoreServer {
   save(): ServerState;
   restore(state: ServerState): void;
 }
+
+/** Of a message's header. */
+const MESSAGE_SIZE = xsd_sockmsg.size;
+
+/** A watch event; those of special paths count each. */
+const countsOnce = ({ type, payload }: Message): boolean =>
+  type === XS.WATCH_EVENT && !payload.startsWith('@');
 
 const errorPayload = (error: XsError): string => `${error.errno}\0`;
 
@@ -109,7 +122,8 @@ export function createServer(log: Log): XenstoreCore {
 
   function send(client: Client, message: Message): void {
     client.queue.push(message);
-    client.memory += 16 + message.payload.length;
+    if (countsOnce(message)) client.events.add(message.payload);
+    client.memory += MESSAGE_SIZE + message.payload.length;
   }
 
   function sendEvent(client: Client, watch: Watch, path: string): void {
@@ -117,10 +131,11 @@ export function createServer(log: Log): XenstoreCore {
     const payload = `${shown}\0${watch.token}\0`;
     if (payload.length > XENSTORE_PAYLOAD_MAX) return;
     // One that waits already tells as much (not so for special events, which count).
-    const waits = (m: Message): boolean => m.type === XS.WATCH_EVENT && m.payload === payload;
-    if (!path.startsWith('@') && client.queue.some(waits)) return;
-    if (client.memory + 16 + payload.length > quota.memory) {
-      log.warn(`d${client.domain} does not take its watch events; one for ${path} is lost`);
+    if (client.events.has(payload)) return;
+    if (client.memory + MESSAGE_SIZE + payload.length > quota.memory) {
+      if (!client.deaf)
+        log.warn(`d${client.domain} does not take its watch events: those from ${path} on are lost`);
+      client.deaf = true;
       return;
     }
     send(client, { type: XS.WATCH_EVENT, req_id: 0, tx_id: 0, payload });
@@ -321,6 +336,8 @@ export function createServer(log: Log): XenstoreCore {
         transactions: new Map(),
         nextTransaction: 1,
         queue: [],
+        events: new Set(),
+        deaf: false,
       };
       clients.push(client);
       fire('@introduceDomain', true, undefined);
@@ -331,7 +348,15 @@ export function createServer(log: Log): XenstoreCore {
     reset(client) {
       resetWatches(client);
       client.queue = [];
+      client.events.clear();
       client.memory = 0;
+    },
+    sent(client) {
+      const message = client.queue.shift();
+      if (message === undefined) return;
+      client.memory -= MESSAGE_SIZE + message.payload.length;
+      if (countsOnce(message)) client.events.delete(message.payload);
+      if (client.queue.length === 0) client.deaf = false;
     },
     released() {
       fire('@releaseDomain', true, undefined);
@@ -370,6 +395,7 @@ function restoreClient(client: Client, saved: ClientState): void {
   client.watches = [...saved.watches];
   client.nextTransaction = saved.nextTransaction;
   client.queue = [...saved.queue];
+  client.events = new Set(saved.queue.filter(countsOnce).map((m) => m.payload));
   client.transactions.clear();
   for (const t of saved.transactions) {
     client.transactions.set(t.id, {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { overlayStore } from '../../../src/devices/block/overlay';
@@ -86,6 +86,24 @@ describe('devices: raw images and qcow2', () => {
     assert.equal(store.readOnly, true);
     const all = contents(store);
     assert.deepEqual([all[699], all[700], all[1023]], [7, 0, 0]);
+    file.close();
+  });
+
+  it('fails to read what somebody cut off the file meanwhile', () => {
+    const path = join(folder, 'shorter');
+    writeFileSync(path, new Uint8Array(8192).fill(7));
+    const file = openDiskFile(path, true);
+    const store = rawStore(file);
+    truncateSync(path, 4096);
+    const sector = new Uint8Array(512);
+    store.read(7, sector);
+    assert.equal(sector[511], 7);
+    assert.throws(() => store.read(8, sector), /the file ends at byte 4096; it had 8192/);
+    assert.throws(() => store.read(0, new Uint8Array(8192)), /ends at byte 4096/);
+    // Written anew, it is there again.
+    store.write(15, sector);
+    store.read(8, sector);
+    assert.equal(sector[0], 0);
     file.close();
   });
 

@@ -325,8 +325,57 @@ describe('devices: block back end', () => {
     assert.equal(front.ask(request(READ, 0, [[front.ref(0), 0, 0]])), ERROR);
     assert.equal(front.ask(request(WRITE, 0, [[front.ref(0), 0, 0]])), ERROR);
     assert.equal(front.ask(request(FLUSH_DISKCACHE, 0, [])), ERROR);
+    assert.equal(front.ask(request(READ, 0, [[front.ref(0), 0, 0]])), ERROR);
+    // The user hears of it, once each.
+    const said = front.lines.filter((line) => line.includes('EIO'));
+    assert.equal(said.length, 3, front.lines.join());
     front.set('state', '6');
     assert.equal(front.state(), '6');
+  });
+
+  it('carries on where the host fails for a while, and acknowledges no flush before everything is there', () => {
+    const bytes = image();
+    const raw = rawStore(memoryFile(bytes, true));
+    let failing = '';
+    const durable = bytes.slice();
+    let written: (() => void)[] = [];
+    const store: BlockStore = {
+      ...raw,
+      write(sector, given) {
+        if (failing === 'write') throw new Error('ENOSPC: no space left on device');
+        raw.write(sector, given);
+        const copy = given.slice();
+        written.push(() => durable.set(copy, sector * 512));
+      },
+      flush() {
+        // As Linux does after an error of the device: what could not be written is dropped, and not told of again.
+        const kept = failing === 'flush' ? [] : written;
+        written = [];
+        if (failing === 'flush') throw new Error('EIO: i/o error, fsync');
+        for (const write of kept) write();
+      },
+    };
+    const front = connected({ store, access: 'write-through', cdrom: false });
+    const write = (value: number, sector: number): number => {
+      front.page(0).fill(value);
+      return front.ask(request(WRITE, sector, [[front.ref(0), 0, 7]]));
+    };
+    const flush = (): number => front.ask(request(FLUSH_DISKCACHE, 0, []));
+
+    assert.equal(write(0xa1, 0), OKAY);
+    failing = 'write';
+    assert.equal(write(0xa2, 8), ERROR);
+    assert.equal(flush(), ERROR, 'a block is not in the file');
+    failing = 'flush';
+    assert.equal(write(0xa3, 16), OKAY);
+    assert.equal(flush(), ERROR);
+    failing = '';
+    assert.equal(flush(), OKAY);
+    assert.deepEqual(
+      [0, 8, 16, 24].map((sector) => durable[sector * 512]),
+      [0xa1, 0xa2, 0xa3, 25],
+    );
+    assert.deepEqual(durable, bytes);
   });
 
   const refusals: readonly (readonly [string, (f: Front) => void, number, RegExp])[] = [

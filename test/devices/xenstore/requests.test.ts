@@ -146,6 +146,35 @@ describe('devices: xenstore requests', () => {
     assert.equal(guest.ask(XS.GET_DOMAIN_PATH, '7\0'), '/local/domain/7\0');
   });
 
+  it('takes a domain’s number as C’s atoi does, and nothing else for one', () => {
+    const { guest } = start();
+    for (const [payload, reply] of [
+      ['12abc\0', '/local/domain/12\0'],
+      ['abc\0', '/local/domain/0\0'],
+      ['-1\0', '/local/domain/4294967295\0'],
+      ['', '!EINVAL'],
+      ['7', '!EINVAL'],
+      ['7\x008\0', '!EINVAL'],
+    ] as const) {
+      assert.equal(guest.ask(XS.GET_DOMAIN_PATH, payload), reply, JSON.stringify(payload));
+    }
+  });
+
+  it('a part of a listing tells by its generation that the listing changed meanwhile', () => {
+    const { guest } = start();
+    const generation = (): string => guest.ask(XS.DIRECTORY_PART, 'data\x000\0').split('\0')[0] ?? '';
+    guest.ask(XS.MKDIR, 'data/a\0');
+    const first = generation();
+    assert.equal(generation(), first);
+    guest.ask(XS.MKDIR, 'data/b\0');
+    const second = generation();
+    assert.notEqual(second, first);
+    // What happens below a child is no change of the list.
+    guest.ask(XS.WRITE, 'data/b\0value');
+    assert.equal(generation(), second);
+    assert.equal(guest.ask(XS.DIRECTORY_PART, 'data\x000\0'), `${second}\0a\0b\0\0`);
+  });
+
   it('lists what does not fit into one reply in parts of whole names', () => {
     const { guest, devices } = start();
     const names = Array.from({ length: 300 }, (_, i) => `child-with-a-long-name-${i}`);
@@ -240,6 +269,30 @@ describe('devices: xenstore requests', () => {
       assert.equal(guest.ask(XS.READ, 'attr/b\0'), '1');
     });
 
+    it('end with RESET_WATCHES, and their numbers with them', () => {
+      const { guest, devices } = start();
+      const tx = begin(guest);
+      guest.ask(XS.WRITE, 'data/a\0inside', tx);
+      guest.ask(XS.WATCH, 'data\0t\0');
+      assert.equal(guest.ask(XS.RESET_WATCHES, '\0'), 'OK\0');
+      assert.deepEqual([devices.xenstore.watches(), devices.xenstore.transactions()], [[], []]);
+      assert.equal(guest.ask(XS.TRANSACTION_END, 'T\0', tx), '!ENOENT');
+      assert.equal(guest.ask(XS.READ, 'data/a\0'), '!ENOENT');
+    });
+
+    it('may be many at a time, each with what it saw', () => {
+      const { guest } = start();
+      guest.ask(XS.WRITE, 'data/n\x000');
+      const all = Array.from({ length: quota.transactions }, () => begin(guest));
+      for (const tx of all) {
+        const value = Number(guest.ask(XS.READ, 'data/n\0', tx));
+        guest.ask(XS.WRITE, `data/n\0${value + 1}`, tx);
+      }
+      const ends = all.map((tx) => guest.ask(XS.TRANSACTION_END, 'T\0', tx));
+      assert.deepEqual(ends, ['OK\0', ...all.slice(1).map(() => '!EAGAIN')]);
+      assert.equal(guest.ask(XS.READ, 'data/n\0'), '1');
+    });
+
     it('do not nest, and are the domain’s own', () => {
       const { guest, other } = start();
       const tx = begin(guest);
@@ -320,6 +373,42 @@ describe('devices: xenstore requests', () => {
       const { guest } = start();
       assert.equal(guest.ask(XS.SET_PERMS, `data\0${'n1\0'.repeat(5)}`), 'OK\0');
       assert.equal(guest.ask(XS.SET_PERMS, `data\0${'n1\0'.repeat(6)}`), '!ENOSPC');
+    });
+
+    it('memory for changes that are not committed, which end the transaction', () => {
+      const { guest, devices } = start();
+      const value = 'v'.repeat(1900);
+      const transactions: number[] = [];
+      let changed = 0;
+      let reply = 'OK\0';
+      while (reply === 'OK\0' && transactions.length < quota.transactions) {
+        const tx = begin(guest);
+        transactions.push(tx);
+        for (let i = 0; i < 500 && reply === 'OK\0'; i++) {
+          reply = guest.ask(XS.WRITE, `data/${i}\0${value}`, tx);
+          if (reply === 'OK\0') changed++;
+        }
+      }
+      assert.equal(reply, '!EIO');
+      assert.ok(changed * 1900 < quota.memory && changed * 2100 > quota.memory, `${changed} nodes`);
+      const last = transactions.at(-1) ?? 0;
+      assert.equal(guest.ask(XS.TRANSACTION_END, 'T\0', last), '!ENOMEM');
+      // Given back, it can be used again; others were never touched by it.
+      for (const tx of transactions.slice(0, -1)) guest.ask(XS.TRANSACTION_END, 'F\0', tx);
+      assert.deepEqual(devices.xenstore.transactions(), []);
+      const tx = begin(guest);
+      assert.equal(guest.ask(XS.WRITE, `data/0\0${value}`, tx), 'OK\0');
+      assert.equal(guest.ask(XS.TRANSACTION_END, 'T\0', tx), 'OK\0');
+    });
+
+    it('memory for watches', () => {
+      const { guest } = start();
+      // A watch may be as long as a message; the number of watches is bounded first, so this stays below.
+      for (let i = 0; i <= quota.watches; i++)
+        assert.equal(guest.ask(XS.WATCH, `data\0${'t'.repeat(3000)}${i}\0`), 'OK\0');
+      guest.events();
+      assert.equal(guest.ask(XS.WATCH, 'data\0t\0'), '!E2BIG');
+      assert.equal(guest.ask(XS.READ, 'domid\0'), '1');
     });
 
     it('watches and transactions, one more than the number says', () => {

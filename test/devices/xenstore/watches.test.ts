@@ -127,6 +127,32 @@ describe('devices: xenstore watches', () => {
     assert.ok(events.every((e) => e === 'data/same|t'));
   });
 
+  it('that differ and are not taken are bounded by the quota; the guest is served again once it listens', () => {
+    const { guest, devices, lines } = start();
+    guest.ask(XS.WATCH, 'data\0t\0');
+    guest.events();
+    const name = (i: number): string => `${'n'.repeat(900)}${i}`;
+    for (let i = 0; i < 4000; i++) devices.xenstore.write(`/local/domain/1/data/${name(i)}`, '');
+    assert.ok(lines.some((line) => /does not take its watch events/.test(line)));
+    const events = guest.events();
+    const bytes = events.reduce((sum, event) => sum + event.length, 0);
+    assert.ok(bytes < 2_621_440 && bytes > 2_000_000, `${bytes} bytes`);
+    assert.equal(events[0], `data/${name(0)}|t`);
+    guest.ask(XS.WRITE, 'attr/x\0y');
+    devices.xenstore.write('/local/domain/1/data/again', '');
+    assert.deepEqual(guest.events(), ['data/again|t']);
+  });
+
+  it('of a domain that ended say nothing more', () => {
+    const { guest, other, backend, devices } = start();
+    other.ask(XS.WATCH, 'data\0t\0');
+    other.events();
+    backend.shutDown(2);
+    devices.xenstore.write('/local/domain/2/data/x', '1');
+    assert.equal(guest.ask(XS.READ, 'domid\0'), '1');
+    assert.equal(devices.xenstore.read('/local/domain/2/data/x'), '1');
+  });
+
   it('of back ends fire after the request, also from within each other', () => {
     const { guest, devices } = start();
     const { xenstore } = devices;
