@@ -3,22 +3,48 @@ import type { Configuration } from 'webpack';
 
 const at = (name: string): string => path.join(__dirname, name);
 
-/** @param bundles the files of src/, without `.ts`, that each start a bundle of dist/ */
-export const webpackConfig = (bundles: readonly string[]): Configuration => ({
+/** Types are checked by `npm run typecheck`, once, rather than in every build. */
+const typescript = { loader: 'ts-loader', options: { transpileOnly: true } };
+
+const common = (name: string, bundles: readonly string[]): Configuration => ({
+  name,
   mode: 'production',
   target: 'node20',
-  entry: Object.fromEntries(bundles.map((name) => [name, at(`src/${name}.ts`)])),
+  entry: Object.fromEntries(bundles.map((bundle) => [bundle, at(`src/${bundle}.ts`)])),
   output: { path: at('dist'), filename: '[name].js', library: { type: 'commonjs2' } },
   resolve: { extensions: ['.ts', '.js'] },
   externals: { vscode: 'commonjs vscode' },
   // What lies beside a bundle in dist/ (interpret.wasm, iced_x86_bg.wasm, worker.js) is found by __dirname.
   node: { __dirname: false },
-  module: {
-    // Types are checked by `npm run typecheck`, once, rather than in every build.
-    rules: [{ test: /\.ts$/, loader: 'ts-loader', options: { transpileOnly: true } }],
-  },
+  module: { rules: [{ test: /\.ts$/, use: [typescript] }] },
   // The maps stay in the checkout; .vscodeignore keeps them out of the package.
   devtool: 'hidden-source-map',
   performance: { hints: false },
-  cache: { type: 'filesystem', cacheDirectory: at('.cache/webpack') },
+  cache: { type: 'filesystem', name, cacheDirectory: at('.cache/webpack') },
 });
+
+/**
+ * The machine's worker: its hypervisor has a probe before each statement, for stepping through it. It is not
+ * minimised, since that puts functions into one another, and a stack must be what the source says.
+ */
+const worker = (bundles: readonly string[]): Configuration => ({
+  ...common('worker', bundles),
+  module: {
+    rules: [
+      { test: /\.ts$/, exclude: probed, use: [typescript] },
+      { test: probed, use: [typescript, { loader: at('scripts/probes/loader.ts') }] },
+    ],
+  },
+  optimization: { minimize: false },
+});
+const probed = (file: string): boolean =>
+  file.startsWith(at('src/hypervisor') + path.sep) && !file.endsWith('probe.ts');
+
+/** @param bundles the files of src/, without `.ts`, that each start a bundle of dist/ */
+export const webpackConfig = (bundles: readonly string[]): Configuration[] => [
+  common(
+    'plain',
+    bundles.filter((bundle) => bundle !== 'worker'),
+  ),
+  worker(bundles.filter((bundle) => bundle === 'worker')),
+];

@@ -17,6 +17,7 @@ import {
 import path from 'node:path';
 import webpack from 'webpack';
 import { webpackConfig } from '../webpack.config';
+import { writeProbes } from './probes/table';
 
 const root = path.join(__dirname, '..');
 const at = (name: string): string => path.join(root, name);
@@ -68,9 +69,17 @@ const steps: readonly Step[] = [
   },
   {
     name: 'bundles',
-    inputs: ['webpack.config.ts', 'tsconfig.json', 'package-lock.json', 'src'],
+    inputs: ['webpack.config.ts', 'tsconfig.json', 'package-lock.json', 'scripts/probes', 'src'],
     outputs: bundles.map((name) => `dist/${name}.js`),
     run: bundle,
+  },
+  {
+    name: 'probes',
+    inputs: ['scripts/probes', 'src/hypervisor'],
+    outputs: ['dist/probes.json', 'dist/source/hypervisor/README.md'],
+    run: () => {
+      writeProbes(at('dist'));
+    },
   },
   {
     // The disassembler's loader reads this from beside the bundle that contains it.

@@ -52,7 +52,8 @@ export const inProcessTarget = (config: MachineConfig, paced = false): Promise<T
 
 /** A machine in a worker of its own, for the adapter. */
 export function workerTarget(config: MachineConfig): Promise<Target> {
-  const worker = new Worker(join(bundleFolder, 'worker.js'));
+  const sent = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(join(bundleFolder, 'worker.js'), { workerData: { sent } });
   const failed = new Promise<Error>((resolve) => {
     worker.once('error', resolve);
     worker.once('exit', (code) => {
@@ -63,6 +64,8 @@ export function workerTarget(config: MachineConfig): Promise<Target> {
     {
       post: (message) => {
         worker.postMessage(message);
+        Atomics.add(sent, 0, 1);
+        Atomics.notify(sent, 0);
       },
       onMessage: (listener) => worker.on('message', listener),
       close: () => void worker.terminate(),

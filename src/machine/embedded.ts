@@ -3,11 +3,12 @@ import { restartDue, withAction } from './ending';
 import { createHasher, canonicalText } from './hash';
 import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
-import { asynchronous, createReads, findVcpu, momentOf, placeOf, refOf } from './reads';
+import { asynchronous, createReads, findVcpu, momentOf, placeOf, refOf, type Reads } from './reads';
 import { createSaving, type SavingHost } from './saved/saving';
 import { writeRegister } from './registers';
 import type { StopAt } from './session';
-import type { ConsoleListener, Mark, MachineConfig, Stop, StopPoint, Target } from './target';
+import { createStatements, type ProbeHost } from './statements';
+import type { ConsoleListener, Mark, MachineConfig, RunUntil, Stop, StopPoint, Target } from './target';
 import { PAGE_SIZE } from '../cpu/types';
 
 /** What the embedded machine needs of the place it runs in. */
@@ -23,7 +24,25 @@ export interface MachineHost {
   sleep?(nanoseconds: bigint, wake: Promise<void>): Promise<bigint>;
   /** For saving machines; absent where there are no files. */
   readonly saving?: SavingHost;
+  /** Where the hypervisor can be held between its statements: its probes, and how to wait there. */
+  readonly statements?: {
+    readonly probes: ProbeHost;
+    /**
+     * Tells whoever asked for the run of the stop, and serves them, without returning, until they run it again;
+     * undefined: leave the hypervisor and stand still.
+     */
+    hold(stop: Stop, machine: HeldMachine): RunUntil | undefined;
+  };
 }
+
+/** What can be done with a machine that is in the middle of the hypervisor. */
+export interface HeldMachine {
+  readonly reads: Reads;
+  setStops(points: readonly StopPoint[]): void;
+}
+
+/** Stops that a run ends with for its own reasons; the others are something to tell. */
+const OWN_ENDS: ReadonlySet<string> = new Set(['pause', 'step', 'address']);
 
 /** Guest instructions between two looks at messages: some 10 ms of the interpreter. */
 const SLICE = 1_000_000n;
@@ -69,7 +88,25 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     at: momentOf(machine),
     vcpu: refOf(vcpu),
   });
-  const reads = createReads(() => machine);
+  /** How to go on once the hypervisor is left, when that was asked for inside it. */
+  let afterwards: { readonly until: RunUntil | undefined } | undefined;
+  const setStops = (given: readonly StopPoint[]): void => {
+    machine.stops.set(given);
+    statements.setStops(given.filter((point) => point.kind === 'statement'));
+    points = given;
+  };
+  const hold = (ids: readonly number[]): RunUntil | undefined => {
+    const stop = describe({ reason: { kind: 'statement', ids }, vcpu: machine.current() });
+    const until = host.statements?.hold(stop, { reads, setStops });
+    // Whatever the run was for that came here, it ends with the hypervisor's work.
+    afterwards = { until: until?.hypervisor === undefined ? until : undefined };
+    machine.pause();
+    return until;
+  };
+  const statements = createStatements(host.statements?.probes, hold, (text) => {
+    for (const l of logListeners) l(text);
+  });
+  const reads = createReads(() => machine, statements);
 
   const idle = async (until: bigint | undefined): Promise<void> => {
     const woke = new Promise<void>((resolve) => (wake = resolve));
@@ -88,8 +125,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     ...asynchronous(reads),
 
     setStops: async (given) => {
-      machine.stops.set(given);
-      points = given;
+      setStops(given);
       return Promise.resolve();
     },
     run: async (until) => {
@@ -98,12 +134,22 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       running = true;
       try {
         if (restartDue(config, machine.hypervisor.domains.values())) await machine.reboot();
-        const session = machine.run(until);
+        statements.begin(until);
+        let asked = until;
+        let session = machine.run(asked);
         for (;;) {
           const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);
-          if (end.kind === 'stop') return describe(end.stop);
+          if (end.kind === 'stop') {
+            const next = afterwards;
+            afterwards = undefined;
+            if (next === undefined || !OWN_ENDS.has(end.stop.reason.kind)) return describe(end.stop);
+            if (next.until === undefined) return describe({ ...end.stop, reason: { kind: 'step' } });
+            asked = next.until;
+            session = machine.run({ ...asked, skipCurrent: false });
+            continue;
+          }
           if (end.kind === 'idle') {
-            if (end.until === undefined && until.stopWhenIdle === true) {
+            if (end.until === undefined && asked.stopWhenIdle === true) {
               return describe({ reason: { kind: 'idle' }, vcpu: machine.current() });
             }
             await idle(end.until);
@@ -112,6 +158,8 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         }
       } finally {
         running = false;
+        afterwards = undefined;
+        statements.end();
       }
     },
     pause: () => {

@@ -2,6 +2,7 @@ import type { GuestVcpu } from '../hypervisor/types';
 import { frameInfo, readMemory, tableEntries, walk } from './inspect';
 import type { Machine } from './machine';
 import { readRegisters } from './registers';
+import type { Statements } from './statements';
 import type { AddressSpace, DomainView, Moment, Target, VcpuRef, VcpuView } from './target';
 
 /**
@@ -20,6 +21,9 @@ export const READS = [
   'hypercalls',
   'currentHypercall',
   'hypervisorState',
+  'hypervisorStack',
+  'hypervisorValues',
+  'hypervisorEvaluate',
   'trace',
   'traceSummary',
 ] as const satisfies readonly (keyof Target)[];
@@ -66,7 +70,7 @@ const vcpuView = (v: GuestVcpu): VcpuView => ({
 });
 
 /** `machine` answers with the one there is now: a restart makes another. */
-export function createReads(machine: () => Machine): Reads {
+export function createReads(machine: () => Machine, statements: Statements): Reads {
   const find = (ref: VcpuRef): GuestVcpu => findVcpu(machine(), ref);
   return {
     now: () => momentOf(machine()),
@@ -105,6 +109,9 @@ export function createReads(machine: () => Machine): Reads {
       return call === undefined ? undefined : hypervisor.view(v, call);
     },
     hypervisorState: (ref) => machine().hypervisor.inspect(find(ref)),
+    hypervisorStack: () => statements.stack(),
+    hypervisorValues: (frame, path) => statements.values(frame, path),
+    hypervisorEvaluate: (frame, expression) => statements.evaluate(frame, expression),
     trace: (from, count) => {
       const { trace, hypervisor } = machine();
       const first = Math.max(from, trace.first());

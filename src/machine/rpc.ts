@@ -1,11 +1,14 @@
 import type { NetworkOutput } from '../devices/index';
-import type { ConsoleListener, MachineConfig, Target } from './target';
+import type { HeldMachine } from './embedded';
+import type { ConsoleListener, MachineConfig, RunUntil, Stop, Target } from './target';
 
 /** Either end of a message channel between the adapter and the machine's worker. */
 export interface Port {
   post(message: unknown): void;
   onMessage(listener: (message: unknown) => void): void;
   close(): void;
+  /** Waits for the next message without giving way to anything else on this thread. */
+  receive?(): unknown;
 }
 
 type Method = Exclude<keyof Target, 'onConsole' | 'onNetwork' | 'onLog' | 'onSaving'>;
@@ -44,6 +47,9 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   hypercalls: 'answer',
   currentHypercall: 'answer',
   hypervisorState: 'answer',
+  hypervisorStack: 'answer',
+  hypervisorValues: 'answer',
+  hypervisorEvaluate: 'answer',
   trace: 'answer',
   traceSummary: 'answer',
   consoleInput: 'answer',
@@ -59,28 +65,115 @@ export class RemoteError extends Error {
   }
 }
 
-/** The worker's side: makes one machine on request and answers calls to it. */
-export function serveTarget(port: Port, create: (config: MachineConfig) => Promise<Target>): void {
-  let target: Target | undefined;
+/** Why a machine in the middle of the hypervisor does not do what was asked. */
+const INSIDE = 'the machine is inside the hypervisor; step out of it first';
+/** What is asked for there and can wait until the hypervisor is left. */
+const LEAVES: ReadonlySet<Method> = new Set(['restart', 'dispose']);
+const WAITS: ReadonlySet<Method> = new Set(['consoleInput', 'networkInput']);
 
-  const answer = (id: number, work: () => Promise<unknown>): void => {
+const errorOf = (e: unknown): { name: string; message: string } =>
+  e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };
+
+/** The worker's side: makes one machine on request and answers calls to it. */
+export function serveTarget(
+  port: Port,
+  create: (
+    config: MachineConfig,
+    hold: (stop: Stop, machine: HeldMachine) => RunUntil | undefined,
+  ) => Promise<Target>,
+): void {
+  let target: Target | undefined;
+  /** The number of the call of run() that is waiting: another one's, once the machine was held on the way. */
+  let run: number | undefined;
+  /** Calls that wait for the hypervisor to be left. */
+  let later: Call[] = [];
+
+  const reply = (id: number | undefined, value: unknown): void => {
+    if (id !== undefined) port.post({ kind: 'reply', id, value } satisfies Reply);
+  };
+  const answer = (id: () => number | undefined, work: () => Promise<unknown>): void => {
     work().then(
       (value) => {
-        port.post({ kind: 'reply', id, value } satisfies Reply);
+        reply(id(), value);
       },
       (e: unknown) => {
-        const error =
-          e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };
-        port.post({ kind: 'reply', id, error } satisfies Reply);
+        const to = id();
+        if (to !== undefined) port.post({ kind: 'reply', id: to, error: errorOf(e) } satisfies Reply);
       },
     );
   };
 
+  /** Serves calls from inside the hypervisor until one says how to go on. */
+  const hold = (stop: Stop, { reads, setStops }: HeldMachine): RunUntil | undefined => {
+    reply(run, stop);
+    run = undefined;
+    for (;;) {
+      const message = port.receive?.() as Call | undefined;
+      if (message === undefined) throw new Error('a machine that is held needs a port that can wait');
+      const { id, method, args } = message;
+      if (method === 'run') {
+        run = id;
+        return args[0] as RunUntil;
+      }
+      if (LEAVES.has(method) || WAITS.has(method)) {
+        later.push(message);
+        if (LEAVES.has(method)) return undefined;
+      } else if (METHODS[method] === 'answer') {
+        try {
+          const held = { ...reads, setStops } as unknown as Readonly<
+            Record<string, ((...args: readonly unknown[]) => unknown) | undefined>
+          >;
+          const serve = held[method];
+          if (serve === undefined) throw new Error(INSIDE);
+          reply(id, serve(...args));
+        } catch (e) {
+          port.post({ kind: 'reply', id, error: errorOf(e) } satisfies Reply);
+        }
+      }
+    }
+  };
+
+  const call = ({ id, method, args }: Call): void => {
+    const machine = target;
+    const methods = machine as unknown as Readonly<
+      Record<Method, (...args: readonly unknown[]) => Promise<unknown>>
+    >;
+    if (METHODS[method] === 'no answer') {
+      if (machine !== undefined) void methods[method]();
+      return;
+    }
+    const work = async (): Promise<unknown> => {
+      if (machine === undefined) throw new Error(`${method}: there is no machine yet`);
+      const value = await methods[method](...args);
+      if (method === 'dispose') target = undefined;
+      return value;
+    };
+    if (method !== 'run') {
+      answer(() => id, work);
+      return;
+    }
+    run = id;
+    answer(() => {
+      const to = run;
+      run = undefined;
+      const waiting = later;
+      later = [];
+      // After the answer, and after run() has let go of the machine.
+      if (waiting.length > 0) void Promise.resolve().then(() => { waiting.forEach(call); }); // prettier-ignore
+      return to;
+    }, work);
+  };
+
   port.onMessage((raw) => {
     const message = raw as ToMachine;
-    if (message.kind === 'create') {
-      answer(message.id, async () => {
-        target = await create(message.config);
+    if (message.kind === 'call') {
+      call(message);
+      return;
+    }
+    answer(
+      () => message.id,
+      async () => {
+        target = await create(message.config, hold);
         target.onConsole((domain, data, console) => {
           port.post({ kind: 'console', domain, data, console } satisfies Console);
         });
@@ -93,23 +186,8 @@ export function serveTarget(port: Port, create: (config: MachineConfig) => Promi
         target.onSaving((done) => {
           port.post({ kind: 'saving', done } satisfies Saving);
         });
-      });
-      return;
-    }
-    const machine = target;
-    const methods = machine as unknown as Readonly<
-      Record<Method, (...args: readonly unknown[]) => Promise<unknown>>
-    >;
-    if (METHODS[message.method] === 'no answer') {
-      if (machine !== undefined) void methods[message.method]();
-      return;
-    }
-    answer(message.id, async () => {
-      if (machine === undefined) throw new Error(`${message.method}: there is no machine yet`);
-      const value = await methods[message.method](...message.args);
-      if (message.method === 'dispose') target = undefined;
-      return value;
-    });
+      },
+    );
   });
 }
 

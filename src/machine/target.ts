@@ -51,6 +51,16 @@ export type StopPoint =
         | 'event-upcall'
         | 'privileged-op';
       readonly condition?: Condition;
+    }
+  /** A statement of the hypervisor's own source. Where the machine has no probes, it never matches. */
+  | {
+      readonly kind: 'statement';
+      readonly id: number;
+      /** As the probe table names it: hypervisor/hypercalls/mmu.ts */
+      readonly file: string;
+      readonly line: number;
+      /** Over the statement's locals. */
+      readonly condition?: Condition;
     };
 
 export interface RunUntil {
@@ -69,6 +79,12 @@ export interface RunUntil {
   readonly skipUpcalls?: boolean;
   /** Return with reason `idle` instead of waiting for input when nothing else can ever happen. */
   readonly stopWhenIdle?: boolean;
+  /**
+   * Stop at a statement of the hypervisor: `in`, the first of the next hypercall's handler or, inside, the next
+   * that runs; `over`, the next that is not in a deeper call; `out`, the next in the caller. Where the hypervisor is
+   * left before that, the run ends at the guest's next instruction with reason `step`.
+   */
+  readonly hypervisor?: 'in' | 'over' | 'out';
   /** Breakpoints at the current instruction are stepped over first. Default true. */
   readonly skipCurrent?: boolean;
 }
@@ -115,6 +131,9 @@ export type StopReason =
       readonly text: string;
       readonly action?: EndAction;
     }
+
+  /** Held inside the hypervisor, before a statement; ids are those of the stop points there. */
+  | { readonly kind: 'statement'; readonly ids: readonly number[] }
   /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
    *  with this if `stopWhenIdle`, otherwise the worker waits for input or a kick. */
   | { readonly kind: 'idle' };
@@ -123,6 +142,24 @@ export type ShutdownReason = 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watc
 
 /** What becomes of a domain that has ended (xl.cfg(5), "Event Actions"). */
 export type EndAction = 'destroy' | 'restart' | 'preserve';
+
+/** A call of the hypervisor's own code, and the statement it is at. */
+export interface HypervisorFrame {
+  readonly function: string;
+  /** As the probe table names it. */
+  readonly file: string;
+  /** Both from 1. */
+  readonly line: number;
+  readonly column: number;
+}
+
+/** What a variable of the hypervisor's holds. */
+export interface HypervisorValue {
+  readonly name: string;
+  readonly type: string;
+  readonly text: string;
+  readonly expandable: boolean;
+}
 
 export interface Stop {
   readonly reason: StopReason;
@@ -354,6 +391,12 @@ export interface Target {
   currentHypercall(vcpu: VcpuRef): Promise<HypercallView | undefined>;
   /** vCPU state that the hypervisor keeps: trap table, callbacks, upcall mask, pending events, timers … */
   hypervisorState(vcpu: VcpuRef): Promise<readonly DecodedValue[]>;
+  /** While it is held at a statement of the hypervisor: the calls there, innermost first. Empty otherwise. */
+  hypervisorStack(): Promise<readonly HypervisorFrame[]>;
+  /** What is under a variable of one of those; an empty path is the frame's locals. */
+  hypervisorValues(frame: number, path: readonly string[]): Promise<readonly HypervisorValue[]>;
+  /** An expression over a frame's locals. Rejects with an ExpressionError. */
+  hypervisorEvaluate(frame: number, expression: string): Promise<HypervisorValue>;
   trace(
     from: number,
     count: number,

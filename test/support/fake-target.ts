@@ -476,6 +476,9 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       Promise.resolve({ mfn, owner: 'd1', type: 'L3', typeCount: 1, count: 2, pinned: true, pfn: 2 }),
     hypercalls: () => Promise.resolve(fakeHypercalls),
     currentHypercall: () => Promise.resolve(state.call),
+    hypervisorStack: () => Promise.resolve([]),
+    hypervisorValues: () => Promise.resolve([]),
+    hypervisorEvaluate: () => Promise.reject(new Error('not inside the hypervisor')),
     hypervisorState: () =>
       Promise.resolve([
         {
