@@ -65,7 +65,8 @@ function load(bundle: string, table: string): { table: ProbeTable; marks: Mark[]
 
 /** The JavaScript stack as V8 has it, without this function. */
 function callSites(): NodeJS.CallSite[] {
-  const { prepareStackTrace, stackTraceLimit } = Error;
+  const { stackTraceLimit } = Error;
+  const described = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace');
   try {
     Error.stackTraceLimit = DEEP;
     Error.prepareStackTrace = (_error, sites) => sites;
@@ -73,7 +74,9 @@ function callSites(): NodeJS.CallSite[] {
     Error.captureStackTrace(holder, callSites);
     return Array.isArray(holder.stack) ? (holder.stack as NodeJS.CallSite[]) : [];
   } finally {
-    Error.prepareStackTrace = prepareStackTrace;
+    // Putting back what was not there would keep V8 from making stacks in its own way.
+    if (described === undefined) delete (Error as { prepareStackTrace?: unknown }).prepareStackTrace;
+    else Object.defineProperty(Error, 'prepareStackTrace', described);
     Error.stackTraceLimit = stackTraceLimit;
   }
 }

@@ -38,7 +38,7 @@ export interface MachineHost {
 /** What can be done with a machine that is in the middle of the hypervisor. */
 export interface HeldMachine {
   readonly reads: Reads;
-  setStops(points: readonly StopPoint[]): void;
+  readonly setStops: (points: readonly StopPoint[]) => void;
 }
 
 /** Stops that a run ends with for its own reasons; the others are something to tell. */

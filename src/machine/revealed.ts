@@ -4,10 +4,10 @@ import type { DecodedValue, HypervisorValue } from './target';
 
 export interface Revealed {
   readonly name: string;
-  shown(): HypervisorValue;
-  children(): readonly Revealed[];
+  readonly shown: () => HypervisorValue;
+  readonly children: () => readonly Revealed[];
   /** For expressions: a value with its members under it, made when they are asked for. */
-  decoded(): DecodedValue & { readonly source: Revealed };
+  readonly decoded: () => DecodedValue & { readonly source: Revealed };
 }
 
 /** More elements than anyone reads in a list. */

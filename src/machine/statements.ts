@@ -47,8 +47,9 @@ interface Record {
 
 /** Parts of declarations, which run on the way to what a person calls the handler. */
 const PLUMBING = /\.(?!run$)\w+$/;
-/** Where a hypercall's own code begins; what comes before decodes and dispatches. */
-const HANDLERS = 'hypervisor/hypercalls/';
+/** Where a hypercall's own code begins; what comes before looks up, decodes and dispatches. */
+const isHandler = (file: string): boolean =>
+  file.startsWith('hypervisor/hypercalls/') && !file.endsWith('/table.ts');
 
 /**
  * @param hold blocks until whoever looks at the machine lets it go on, and answers how; undefined: not again
@@ -116,7 +117,7 @@ export function createStatements(
     if (step === undefined) return false;
     if (step === 'in') return true;
     if (step === 'enter')
-      return place.file.startsWith(HANDLERS) && !PLUMBING.test(siteOf(place)?.function ?? '');
+      return isHandler(place.file) && !PLUMBING.test(siteOf(place)?.function ?? '');
     return step === 'over' ? depth <= from : depth < from;
   }
 
