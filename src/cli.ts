@@ -1,13 +1,14 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
 import { adapterHost } from './host/adapter';
-import { inProcessTarget, readGivenFile, sampleGuest, version } from './host/node';
+import { inProcessTarget, launchFiles, version } from './host/node';
+import { inspectSavedFile } from './host/saved-file';
 
 main(process.argv.slice(2), {
   version: version(),
   createTarget: inProcessTarget,
-  sampleGuest,
-  readFile: readGivenFile,
+  ...launchFiles,
+  inspectSaved: inspectSavedFile,
   dapHost: adapterHost,
 }).then(
   (status) => {

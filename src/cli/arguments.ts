@@ -67,6 +67,16 @@ export const OPTIONS = {
     value: 'F.cfg',
     help: 'take kernel, ramdisk, memory, … from an xl.cfg file; options given here win',
   },
+  restore: {
+    type: 'string',
+    value: 'F',
+    help: 'go on from the machine saved in F instead of building one; IMAGE then only says where the symbols are',
+  },
+  save: {
+    type: 'string',
+    value: 'F',
+    help: 'save the machine to F when the run ends, by --until, a limit, the keyboard or the guest',
+  },
   until: { type: 'string', value: 'TEXT', help: 'end the run, status 0, when TEXT appears on the console' },
   input: { type: 'string', value: 'F', help: 'feed the bytes of F to the console as the guest reads them' },
   'max-instructions': {
@@ -81,7 +91,7 @@ export const OPTIONS = {
   summary: { type: 'boolean', help: 'only the table of counts, at the end', only: ['trace'] },
   port: { type: 'string', value: 'N', help: 'serve on loopback TCP port N', only: ['dap'] },
   pipe: { type: 'string', value: 'P', help: 'serve on the Unix socket or named pipe P', only: ['dap'] },
-  help: { type: 'boolean', help: 'this text', only: ['run', 'trace', 'dap', 'demo'] },
+  help: { type: 'boolean', help: 'this text', only: ['run', 'trace', 'dap', 'inspect', 'demo'] },
 } as const satisfies Record<string, OptionSpec>;
 export type OptionName = keyof typeof OPTIONS;
 
@@ -104,6 +114,11 @@ export const COMMANDS: Readonly<
   demo: {
     positional: '',
     help: 'the bundled sample guest: break on a hypercall, look, step, go on',
+    machine: false,
+  },
+  inspect: {
+    positional: 'FILE',
+    help: 'what is in a saved machine; reads all of it and checks it',
     machine: false,
   },
 };

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { Host } from '../dap/host';
 import { serveDap } from '../dap/server';
-import { LaunchError, resolveLaunch, type MachineArguments } from '../debugger/launch';
+import { LaunchError, resolveLaunch, type LaunchFiles, type MachineArguments } from '../debugger/launch';
 import { formatRecord, formatSummary } from '../machine/format';
 import type { MachineConfig, Target } from '../machine/target';
 import {
@@ -18,15 +18,15 @@ import { demo } from './demo';
 import { outputOf } from './output';
 import { drainTrace, ndjson } from './records';
 import { runToEnd, type RunLimits, type RunSummary } from './run';
+import { inspectionText, saverOf, type SavedInspection } from './saved';
 import { openTerminal } from './terminal';
 
 /** What the entry file wires in. */
-export interface CliHost {
+export interface CliHost extends LaunchFiles {
   readonly version: string;
   createTarget(config: MachineConfig, paced: boolean): Promise<Target>;
-  readonly sampleGuest: () => Promise<{ name: string; bytes: Uint8Array }>;
-  /** Rejects with words for people. */
-  readonly readFile: (path: string) => Promise<Uint8Array>;
+  /** Reads a saved machine's file, all of it, and says what is in it. Rejects with a SavedFileError. */
+  inspectSaved(path: string): Promise<SavedInspection>;
   /** The adapter's host, for serving it. */
   dapHost(): Host;
 }
@@ -51,7 +51,13 @@ export async function main(argv: readonly string[], host: CliHost): Promise<Stat
 }
 
 /** Bad input: what was asked for cannot be read or makes no sense. */
-const USAGE_ERRORS: ReadonlySet<string> = new Set(['LaunchError', 'ServeError', 'ConfigError', 'ImageError']);
+const USAGE_ERRORS: ReadonlySet<string> = new Set([
+  'LaunchError',
+  'ServeError',
+  'ConfigError',
+  'ImageError',
+  'SavedFileError',
+]);
 /** The image is what it claims to be, and still no domain can be made of it. */
 const REFUSED_BOOT: ReadonlySet<string> = new Set(['BuildError']);
 
@@ -66,6 +72,11 @@ const COMMAND = {
       ...(port === undefined ? {} : { port: parseCount(port, '--port', 0) }),
       ...(pipe === undefined ? {} : { pipe }),
     });
+    return STATUS.OK;
+  },
+  inspect: async (line: CommandLine, host: CliHost): Promise<Status> => {
+    if (line.image === undefined) throw new UsageError('inspect: which file?');
+    await outputOf(process.stdout).write(`${inspectionText(await host.inspectSaved(line.image))}\n`);
     return STATUS.OK;
   },
   demo: async (_line: CommandLine, host: CliHost): Promise<Status> => {
@@ -93,7 +104,7 @@ const ENDS = {
 function machineArguments(line: CommandLine): MachineArguments {
   const given: Record<string, string | number | readonly string[]> = {};
   if (line.image !== undefined) given['kernel'] = line.image;
-  for (const name of ['ramdisk', 'cmdline', 'memory', 'config'] as const) {
+  for (const name of ['ramdisk', 'cmdline', 'memory', 'config', 'restore'] as const) {
     const v = text(line, name);
     if (v !== undefined) given[name] = v;
   }
@@ -175,6 +186,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   const inputFile = text(line, 'input');
   const input = inputFile === undefined ? undefined : await inputOf(inputFile, host);
   const jsonTo = text(line, 'json');
+  const saveTo = text(line, 'save');
   if (jsonTo === '-' && shows === 'trace')
     throw new UsageError('trace: --json - would mix with the records on standard output; name a file');
   const launch = await resolveLaunch(machineArguments(line), host);
@@ -208,6 +220,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       clock: () => performance.now(),
       onClosed: standard.onClosed,
       hash: json !== undefined,
+      ...(saveTo === undefined ? {} : { save: saverOf(target, saveTo) }),
       ...(records === undefined ? {} : { afterSlice: records }),
     });
     if (shows === 'trace' && line.values.summary === true)

@@ -40,6 +40,8 @@ export interface RunOptions {
   readonly onClosed: (listener: () => void) => void;
   /** Whether the summary is wanted with the hash of all state, which takes a look at all memory. */
   readonly hash: boolean;
+  /** Called with the machine at its end, before the summary is made. */
+  readonly save?: () => Promise<void>;
   /** Wall clock in milliseconds. */
   readonly clock: () => number;
 }
@@ -53,6 +55,7 @@ export async function runToEnd({
   afterSlice,
   onClosed,
   hash,
+  save,
   clock,
 }: RunOptions): Promise<RunSummary> {
   const started = clock();
@@ -143,6 +146,7 @@ export async function runToEnd({
   clearTimeout(timer);
   offConsole();
   terminal.restore();
+  await save?.();
   const summary = await target.traceSummary();
   const { retired } = await target.now();
   return {

@@ -1,4 +1,4 @@
-import type { DiskConfig, DomainConfig, MachineConfig } from '../machine/target';
+import type { DiskConfig, DomainConfig, GivenFile, MachineConfig } from '../machine/target';
 import { END_ARGUMENTS, endActions, type EndArguments } from './end-actions';
 import { parseDisk, parseXlConfig, type XlDisk } from '../guest/xlcfg';
 
@@ -20,6 +20,11 @@ export interface MachineArguments extends EndArguments {
    * gone with the machine, unless `write-through` is among the words. The next free xvdX where no vdev is named.
    */
   readonly disks?: readonly string[];
+  /**
+   * Path of a saved machine, which goes on from where it was instead of being built. Of the others only `kernel`
+   * may be given with it: where the kernel's symbols are, should it have moved.
+   */
+  readonly restore?: string;
   /** Names of the consoles that the domain has beside its first, after those of the configuration file. */
   readonly channels?: readonly string[];
 }
@@ -28,6 +33,14 @@ export interface MachineArguments extends EndArguments {
 export interface LaunchFiles {
   readFile(path: string): Promise<Uint8Array>;
   sampleGuest(): Promise<{ readonly name: string; readonly bytes: Uint8Array }>;
+  /** As the path can be found again from elsewhere. */
+  absolute(path: string): string;
+  /**
+   * What a saved machine's file says about itself. Kernels' contents, for their symbols, are there where they are
+   * found and are what they were.
+   * @param kernel where the first domain's kernel is, should it have moved
+   */
+  readSaved(path: string, kernel?: string): Promise<Launch>;
 }
 
 /** What was asked for cannot be launched; names the argument. */
@@ -83,11 +96,26 @@ async function read(files: LaunchFiles, argument: string, path: string): Promise
   }
 }
 
-function diskConfig({ target, format, vdev, writable, cdrom, writeThrough }: XlDisk): DiskConfig {
+const givenFile = async (files: LaunchFiles, argument: string, path: string): Promise<GivenFile> => ({
+  name: baseName(path),
+  path: files.absolute(path),
+  bytes: await read(files, argument, path),
+});
+
+function diskConfig(
+  { target, format, vdev, writable, cdrom, writeThrough }: XlDisk,
+  files: LaunchFiles,
+): DiskConfig {
   if (format !== 'raw' && format !== 'qcow2')
     throw new LaunchError('disk', `${vdev}: images of format ${format} cannot be read; raw and qcow2 can`);
   const access = !writable ? 'read-only' : writeThrough === true ? 'write-through' : 'overlay';
-  return { vdev, image: { name: target, path: target }, format, access, cdrom };
+  return {
+    vdev,
+    image: { name: target, path: target === '' ? '' : files.absolute(target) },
+    format,
+    access,
+    cdrom,
+  };
 }
 
 /** Disks as arguments have them, after those of the configuration file. */
@@ -146,11 +174,26 @@ async function readConfig(
   };
 }
 
+/** What a saved machine is, its file says alone. */
+async function resolveSaved(path: string, given: MachineArguments, files: LaunchFiles): Promise<Launch> {
+  const others = Object.entries(given).filter(
+    ([name, value]) => value !== undefined && (BUILDING as readonly string[]).includes(name),
+  );
+  const [other] = others;
+  if (other !== undefined)
+    throw new LaunchError(other[0], `it cannot be given with restore: the machine is what '${path}' says`);
+  return files.readSaved(path, given.kernel);
+}
+
+/** Arguments by which a machine is built. */
+const BUILDING = ['ramdisk', 'cmdline', 'memory', 'vcpus', 'config', 'disks', 'channels'] as const;
+
 /**
  * Reads what the arguments name. With neither kernel nor config, the bundled sample.
  * @throws LaunchError, or the configuration file's ConfigError, naming the thing and the place
  */
 export async function resolveLaunch(given: MachineArguments, files: LaunchFiles): Promise<Launch> {
+  if (given.restore !== undefined) return resolveSaved(given.restore, given, files);
   const fromFile = given.config === undefined ? undefined : await readConfig(files, given.config);
   const args: MachineArguments = { ...fromFile?.args, ...given };
   const vcpus = args.vcpus ?? 1;
@@ -159,9 +202,7 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
   }
   const memory = args.memory === undefined ? DEFAULT_MEMORY : parseMemory(args.memory);
   const kernel =
-    args.kernel === undefined
-      ? await files.sampleGuest()
-      : { name: baseName(args.kernel), bytes: await read(files, 'kernel', args.kernel) };
+    args.kernel === undefined ? await files.sampleGuest() : await givenFile(files, 'kernel', args.kernel);
   const warnings = [...(fromFile?.warnings ?? [])];
   const disks = parseDisks(args.disks ?? [], fromFile?.disks ?? [], (message) => warnings.push(message));
   const channels = [...(fromFile?.channels ?? []), ...(args.channels ?? [])];
@@ -171,16 +212,14 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     cmdline: args.cmdline ?? '',
     memory,
     vcpus,
-    ...(disks.length === 0 ? {} : { disks: disks.map(diskConfig) }),
+    ...(disks.length === 0 ? {} : { disks: disks.map((disk) => diskConfig(disk, files)) }),
     ...(channels.length === 0 ? {} : { channels }),
     ...endActions(
       args,
       (message) => warnings.push(message),
       (argument, problem) => new LaunchError(argument, problem),
     ),
-    ...(args.ramdisk === undefined
-      ? {}
-      : { ramdisk: { name: baseName(args.ramdisk), bytes: await read(files, 'ramdisk', args.ramdisk) } }),
+    ...(args.ramdisk === undefined ? {} : { ramdisk: await givenFile(files, 'ramdisk', args.ramdisk) }),
   };
   return { machine: { domains: [domain] }, warnings };
 }

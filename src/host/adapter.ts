@@ -4,13 +4,12 @@ import { basename, isAbsolute, join } from 'node:path';
 import { loadDecoder } from '../dap/disassembler';
 import type { Host } from '../dap/host';
 import { guestSymbols } from '../debugger/guest-symbols';
-import { inProcessTarget, readGivenFile, sampleGuest, samplesFolder, workerTarget } from './node';
+import { inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {
   return {
-    readFile: readGivenFile,
-    sampleGuest,
+    ...launchFiles,
     createTarget: inProcess ? (config) => inProcessTarget(config, true) : workerTarget,
     loadDecoder,
     loadSymbols: guestSymbols,

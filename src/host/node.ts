@@ -1,14 +1,15 @@
 // What Node provides to the machine: files beside the bundle, turns of the event loop, time to sleep.
 import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { LaunchFiles } from '../debugger/launch';
 import { assembleMachine } from '../machine/assemble';
 import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
-import { savedCompression, savingHost } from './saved-file';
+import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
@@ -30,7 +31,7 @@ export function machineHost({ paced }: { readonly paced: boolean }): MachineHost
         saved: savedCompression,
       }),
     saving: savingHost(`Hyperstep ${version()}`),
-    turn: () => new Promise((resolve) => setImmediate(resolve)),
+    turn: () => new Promise((turned) => setImmediate(turned)),
     ...(paced ? { sleep } : {}),
   };
 }
@@ -38,8 +39,8 @@ export function machineHost({ paced }: { readonly paced: boolean }): MachineHost
 async function sleep(nanoseconds: bigint, wake: Promise<void>): Promise<bigint> {
   const started = process.hrtime.bigint();
   let timer: NodeJS.Timeout | undefined;
-  const elapsed = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, Math.min(Number(nanoseconds / 1_000_000n), 2 ** 30));
+  const elapsed = new Promise<void>((passed) => {
+    timer = setTimeout(passed, Math.min(Number(nanoseconds / 1_000_000n), 2 ** 30));
   });
   await Promise.race([elapsed, wake]);
   clearTimeout(timer);
@@ -54,10 +55,10 @@ export const inProcessTarget = (config: MachineConfig, paced = false): Promise<T
 export function workerTarget(config: MachineConfig): Promise<Target> {
   const sent = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(join(bundleFolder, 'worker.js'), { workerData: { sent } });
-  const failed = new Promise<Error>((resolve) => {
-    worker.once('error', resolve);
+  const failed = new Promise<Error>((ended) => {
+    worker.once('error', ended);
     worker.once('exit', (code) => {
-      resolve(new Error(`the machine's worker ended (${code.toString()})`));
+      ended(new Error(`the machine's worker ended (${code.toString()})`));
     });
   });
   return connectTarget(
@@ -110,6 +111,14 @@ export const sampleGuest = async (): Promise<{ name: string; bytes: Uint8Array }
   name: 'first-hypercall.elf',
   bytes: await readFile(join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf')),
 });
+
+/** What a launch reads. */
+export const launchFiles: LaunchFiles = {
+  readFile: readGivenFile,
+  sampleGuest,
+  absolute: (path) => resolve(path),
+  readSaved: (path, kernel) => readSavedLaunch(path, kernel, { readFile: readGivenFile, sampleGuest }),
+};
 
 /** Of the package that this is part of. */
 export const version = (): string => {

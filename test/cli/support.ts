@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { main } from '../../src/cli/index';
 import { adapterHost } from '../../src/host/adapter';
-import { inProcessTarget, readGivenFile, sampleGuest } from '../../src/host/node';
+import { inProcessTarget, launchFiles } from '../../src/host/node';
+import { inspectSavedFile } from '../../src/host/saved-file';
 
 export const root = join(__dirname, '..', '..');
 const BIN = join(root, 'bin', 'hyperstep.js');
@@ -100,8 +101,8 @@ export async function inProcess(...args: string[]): Promise<Pick<Finished, 'stat
     const host = {
       version: '0',
       createTarget: inProcessTarget,
-      sampleGuest,
-      readFile: readGivenFile,
+      ...launchFiles,
+      inspectSaved: inspectSavedFile,
       dapHost: adapterHost,
     };
     const status = await main(args, host);

@@ -10,6 +10,12 @@ const files = (known: Record<string, string>): LaunchFiles => ({
     return found === undefined ? Promise.reject(new Error(`no ${path}`)) : Promise.resolve(text(found));
   },
   sampleGuest: () => Promise.resolve({ name: 'sample.elf', bytes: text('sample') }),
+  absolute: (path: string) => path,
+  readSaved: (path: string, kernel?: string) =>
+    Promise.resolve({
+      machine: { domains: [], saved: { path } },
+      warnings: kernel === undefined ? [] : [`symbols of ${kernel}`],
+    }),
 });
 const domain = async (args: MachineArguments, known: Record<string, string> = {}) => {
   const { machine, warnings } = await resolveLaunch(args, files(known));
@@ -102,5 +108,19 @@ describe('launch arguments', () => {
         (error) => error instanceof Error && message.test(error.message),
       );
     }
+  });
+
+  it('a saved machine is what its file says; only its kernel may have moved', async () => {
+    const none = files({});
+    const launch = await resolveLaunch({ restore: '/m.hys', kernel: '/k' }, none);
+    assert.deepEqual(launch, {
+      machine: { domains: [], saved: { path: '/m.hys' } },
+      warnings: ['symbols of /k'],
+    });
+    for (const other of [{ memory: 64 }, { ramdisk: '/r' }, { vcpus: 1 }, { disks: [] }, { config: '/c' }])
+      await assert.rejects(
+        resolveLaunch({ restore: '/m.hys', ...other }, none),
+        /^LaunchError: \w+: it cannot be given with restore: the machine is what '\/m\.hys' says/,
+      );
   });
 });

@@ -27,6 +27,8 @@ export function createFakeHost(options: FakeOptions = {}): FakeHost {
         : Promise.resolve(found);
     },
     sampleGuest: () => Promise.resolve({ name: 'sample.elf', bytes: new Uint8Array([0]) }),
+    absolute: (path) => path,
+    readSaved: (path) => Promise.reject(new Error(`${path}: there is no such file`)),
     createTarget: (config) => {
       const target = createFakeTarget(config, options);
       targets.push(target);

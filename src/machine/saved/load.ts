@@ -168,12 +168,15 @@ export interface SectionSize {
   readonly raw: number;
 }
 
+export interface SavedInspection {
+  readonly about: About;
+  readonly sections: readonly SectionSize[];
+  /** Of the file. */
+  readonly bytes: number;
+}
+
 /** Reads all of a file and holds it to its checksums and declarations, without making a machine. */
-export function inspectSaved(
-  source: SavedSource,
-  name: string,
-  compression: Compression,
-): { readonly about: About; readonly sections: readonly SectionSize[] } {
+export function inspectSaved(source: SavedSource, name: string, compression: Compression): SavedInspection {
   return named(name, () => {
     const reader = savedReader(source, compression);
     const sections: SectionSize[] = [];
@@ -204,6 +207,6 @@ export function inspectSaved(
     }
     reader.end();
     if (about === undefined) throw new SavedFileError(`it has no section '${SECTIONS.about.name}'`);
-    return { about, sections };
+    return { about, sections, bytes: source.size };
   });
 }
