@@ -82,7 +82,7 @@ export async function bootToShell(report: Report, peers: Peers, runs: number, fo
   const resident: NonNullable<ReturnType<typeof residentBytes>>[] = [];
   for (let i = 0; i < runs; i++) {
     for (const peer of all) {
-      const passing = await passMarks({
+      const { marks } = await passMarks({
         command: peer.command,
         args: peer.args({ kernel, ramdisk, memory: MEMORY }),
         marks: [INIT, SHELL],
@@ -93,7 +93,7 @@ export async function bootToShell(report: Report, peers: Peers, runs: number, fo
           if (bytes !== undefined) resident.push(bytes);
         },
       });
-      passed.get(peer.name)?.push(passing);
+      passed.get(peer.name)?.push(marks);
     }
   }
   const summary = JSON.parse(readFileSync(json, 'utf8')) as RunSummary;

@@ -4,7 +4,7 @@
  *
  *   --quick       one run of each
  *   --runs N      so many (5)
- *   --only A,B    some groups: start, speed, boundary, steps, boot
+ *   --only A,B    some groups: start, speed, boundary, steps, kernels, boot
  *   --json F      the same as JSON
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bootToShell } from './boot';
 import { boundary, interpreterSpeed, start, steps } from './inside';
+import { kernelTimes } from './kernels';
 import { findPeers, type Peers } from './peers';
 import { createReport, describeMachine, type Report } from './report';
 
@@ -30,6 +31,7 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   speed: ({ report, runs }) => interpreterSpeed(report, runs),
   boundary: ({ report, runs }) => boundary(report, runs),
   steps: ({ report }) => steps(report),
+  kernels: ({ report, runs, peers, folder }) => kernelTimes(report, peers, runs, folder),
   boot: ({ report, runs, peers, folder }) => bootToShell(report, peers, runs, folder),
 };
 
