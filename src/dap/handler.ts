@@ -7,6 +7,8 @@ export interface Reply {
   after(work: () => void): void;
   /** Throws when the client has cancelled the request. */
   check(): void;
+  /** Is called when the client cancels the request, or has already. */
+  onCancel(work: () => void): void;
   /** The request's number, by which it is cancelled. */
   readonly seq: number;
 }

@@ -13,24 +13,9 @@ import { onHalt } from './halting';
 import type { Reply } from './handler';
 import type { Machine } from './machine';
 import { createMachine } from './machine';
+import { startProgress, type Progress } from './progress';
 import { mapSources } from './sources';
 import type { LaunchArguments } from './protocol';
-
-/** Says how far a launch is, to clients that can show it. */
-interface Progress {
-  step(message: string): void;
-  end(): void;
-}
-
-function startProgress(context: Context, title: string, requestId: number): Progress {
-  if (!context.client.progress) return { step: () => undefined, end: () => undefined };
-  const progressId = `launch-${requestId}`;
-  context.send(event('progressStart', { progressId, title, requestId, cancellable: true }));
-  return {
-    step: (message) => context.send(event('progressUpdate', { progressId, message })),
-    end: () => context.send(event('progressEnd', { progressId })),
-  };
-}
 
 async function resolve(context: Context, args: LaunchArguments): Promise<Launch> {
   const launch = await resolveLaunch(args, context.host);
@@ -39,7 +24,12 @@ async function resolve(context: Context, args: LaunchArguments): Promise<Launch>
 }
 
 export async function launchMachine(context: Context, args: LaunchArguments, reply: Reply): Promise<Machine> {
-  const progress = startProgress(context, 'Booting', reply.seq);
+  const progress = startProgress(
+    context,
+    'launch',
+    args.restore === undefined ? 'Booting' : 'Restoring',
+    reply.seq,
+  );
   try {
     progress.step('reading the kernel');
     const launch = await resolve(context, args);
@@ -160,6 +150,7 @@ const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolea
 
 function sameLaunch(a: Launch, b: Launch): boolean {
   return (
+    a.machine.saved?.path === b.machine.saved?.path &&
     a.machine.domains.length === b.machine.domains.length &&
     a.machine.domains.every((one, index) => {
       const other = b.machine.domains[index];
@@ -186,7 +177,7 @@ export async function restartMachine(
   args: LaunchArguments,
   reply: Reply,
 ): Promise<Machine> {
-  const progress = startProgress(context, 'Restarting', reply.seq);
+  const progress = startProgress(context, 'launch', 'Restarting', reply.seq);
   try {
     progress.step('reading the kernel');
     const launch = await resolve(context, args);

@@ -2,6 +2,7 @@ import type {
   DomainView,
   FrameInfo,
   HypercallInfo,
+  SaveReport,
   TableEntry,
   TraceRecord,
   TraceSummary,
@@ -41,6 +42,11 @@ export interface LaunchArguments {
   readonly disks?: readonly string[];
   /** Names of the consoles that the domain has beside its first. */
   readonly channels?: readonly string[];
+  /**
+   * Path of a saved machine that goes on from where it was; `kernel` then only says where the symbols are, should
+   * it have moved.
+   */
+  readonly restore?: string;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Run without breakpoints, as clients mean it. */
@@ -74,6 +80,8 @@ export interface HyperstepRequests {
     body: { readonly first: number; readonly next: number; readonly records: readonly Wire<TraceRecord>[] };
   };
   'hyperstep/traceSummary': { arguments: Nothing; body: Wire<TraceSummary> };
+  /** Writes the machine, running or not, into a file that `restore` may name. Can be cancelled. */
+  'hyperstep/save': { arguments: { readonly file: string; readonly trace?: boolean }; body: SaveReport };
   /** What was typed at a console of a domain: its first, where none is named. */
   'hyperstep/consoleInput': {
     arguments: { readonly domain: number; readonly console?: number; readonly data: string };

@@ -5,12 +5,14 @@ import type { Context } from './context';
 import { RequestError, messageOf } from './errors';
 import type { Handler, Reply } from './handler';
 import type { Host } from './host';
+import { PROGRESS_ID } from './progress';
 import { handlers } from './requests';
 import { cancelShape } from './requests/lifecycle';
 
 /** A request under way. */
 interface Pending {
   cancelled: boolean;
+  readonly onCancel: (() => void)[];
 }
 
 /**
@@ -59,7 +61,7 @@ export class Session extends DebugSession {
       this.refuse(request, new RequestError(`request '${request.command}' is not known`, { show: false }));
       return;
     }
-    const pending: Pending = { cancelled: false };
+    const pending: Pending = { cancelled: false, onCancel: [] };
     this.pending.set(request.seq, pending);
     const serve = (): Promise<void> => this.serve(request, handler, pending);
     if (handler.urgent) void serve();
@@ -71,6 +73,10 @@ export class Session extends DebugSession {
     const reply: Reply = {
       seq: request.seq,
       after: (work) => later.push(work),
+      onCancel: (work) => {
+        if (pending.cancelled) work();
+        else pending.onCancel.push(work);
+      },
       check: () => {
         if (pending.cancelled)
           throw new RequestError(`${request.command} was cancelled`, { code: 'cancelled', show: false });
@@ -94,9 +100,12 @@ export class Session extends DebugSession {
   private cancel(request: DebugProtocol.Request): void {
     try {
       const { requestId, progressId } = cancelShape(request.arguments ?? {}, '');
-      const seq = requestId ?? Number(/^launch-(\d+)$/.exec(progressId ?? '')?.[1]);
+      const seq = requestId ?? Number(PROGRESS_ID.exec(progressId ?? '')?.[1]);
       const pending = this.pending.get(seq);
-      if (pending !== undefined) pending.cancelled = true;
+      if (pending !== undefined) {
+        pending.cancelled = true;
+        for (const work of pending.onCancel) work();
+      }
       this.sendResponse(new Response(request));
     } catch (error) {
       this.refuse(request, error);

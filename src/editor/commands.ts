@@ -7,6 +7,7 @@ import { frameText } from './rows/frame-text';
 import type { Requester, Row } from './rows/row';
 import type { Views } from './views';
 
+type Saved = HyperstepRequests['hyperstep/save']['body'];
 type Walk = HyperstepRequests['hyperstep/walk']['body'];
 
 const say = (error: unknown): void =>
@@ -39,6 +40,22 @@ async function walkAddress(requester: Requester): Promise<void> {
   });
 }
 
+/** Asks for a file; how far it is, the client shows by itself. */
+async function saveMachine(requester: Requester): Promise<void> {
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+  const file = await vscode.window.showSaveDialog({
+    title: 'Save the machine',
+    filters: { 'Saved machines': ['hys'] },
+    ...(folder === undefined ? {} : { defaultUri: vscode.Uri.joinPath(folder, 'machine.hys') }),
+  });
+  if (file === undefined) return;
+  const { bytes } = await requester.request<Saved>('hyperstep/save', { file: file.fsPath });
+  const size = `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  void vscode.window.showInformationMessage(
+    `Saved to ${file.fsPath} (${size}). A configuration with "restore" goes on from there.`,
+  );
+}
+
 /** Every command of the extension, by its name in package.json. */
 export function registerCommands(
   requester: Requester,
@@ -52,6 +69,7 @@ export function registerCommands(
       await vscode.debug.startDebugging(vscode.workspace.workspaceFolders?.[0], sampleConfiguration);
     },
     'hyperstep.refreshViews': () => views.refresh(),
+    'hyperstep.saveMachine': () => saveMachine(requester).catch(say),
     'hyperstep.showConsole': () => consoles.show(),
     // From the menu of a row; it is not in the palette.
     'hyperstep.breakOnReturn': (row) => {

@@ -41,6 +41,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   config: 'in launch.json',
   disks: 'in launch.json',
   channels: 'in launch.json',
+  restore: 'in launch.json',
   stopOnEntry: 'in launch.json',
   noDebug: 'set by the client',
 };

@@ -2,12 +2,13 @@ import { parseExpression, toNumber } from '../../debugger/evaluate';
 import { evaluateAt } from '../../debugger/expressions';
 import type { Context } from '../context';
 import { needMachine, needThread } from '../context';
-import type { Handler } from '../handler';
+import type { Handler, Reply } from '../handler';
 import { handler } from '../handler';
 import type { Machine } from '../machine';
 import type { HyperstepRequest, HyperstepRequests } from '../protocol';
 import type { Shape } from '../shape';
-import { count, integer, listOf, maybe, object, optional, text } from '../shape';
+import { boolean, count, integer, listOf, maybe, object, optional, text } from '../shape';
+import { saveToFile } from '../saving';
 import { toWire } from '../wire';
 
 /** Records of one answer: enough for a view, little enough for one message. */
@@ -21,10 +22,16 @@ function custom<R extends HyperstepRequest>(
     machine: Machine,
     args: HyperstepRequests[R]['arguments'],
     context: Context,
+    reply: Reply,
   ) => Promise<HyperstepRequests[R]['body']>,
   options: { readonly urgent?: boolean } = {},
 ): Handler {
-  return handler(command, shape, (context, args) => run(needMachine(context), args, context), options);
+  return handler(
+    command,
+    shape,
+    (context, args, reply) => run(needMachine(context), args, context, reply),
+    options,
+  );
 }
 
 export const hyperstep: readonly Handler[] = [
@@ -73,6 +80,13 @@ export const hyperstep: readonly Handler[] = [
       await target.consoleInput(domain, new TextEncoder().encode(data), console);
       return {};
     },
+    { urgent: true },
+  ),
+  custom(
+    'hyperstep/save',
+    object({ file: text, trace: optional(boolean) }),
+    (machine, args, context, reply) => saveToFile(context, machine, args, reply),
+    // It may take a while, in which other things are asked; what needs the machine waits for it.
     { urgent: true },
   ),
 ];

@@ -90,6 +90,7 @@ const launchShape = maybe({
   config: optional(text),
   disks: optional(listOf(text)),
   channels: optional(listOf(text)),
+  restore: optional(text),
   stopOnEntry: optional(boolean),
   noDebug: optional(boolean),
 });
