@@ -1,11 +1,13 @@
 /** Domain 0's back ends: what the guests find at the other end of their rings. */
+import type { Disposable } from '../base/disposable';
 import type { Log } from '../base/log';
 import type { BackendContext, DomainConnections } from '../hypervisor/backend';
 import { createBlock, type Disk, type DiskState, type DiskView } from './block';
 import { createConsole, type ConsoleBackend, type ConsoleState, type ConsoleView } from './console';
 import { createEcho, type EchoState } from './echo';
 import { createXenstore, type XenstoreState } from './xenstore';
-import type { NetworkInput } from './net/host';
+import { createNet, type NetState, type NetView, type VifConfig } from './net';
+import type { NetworkInput, NetworkOutput } from './net/host';
 import type { SplitView } from './xenbus';
 import type { XenstoreServer } from './xenstore/server';
 
@@ -14,6 +16,7 @@ export { deviceNumber } from './block/vdev';
 export { isQcow2, qcow2Store } from './block/qcow2';
 export { emptyStore, memoryFile, rawStore, type BlockFile, type BlockStore } from './block/store';
 export type { ConsoleBackend } from './console';
+export type { VifConfig } from './net';
 export type { NetworkInput, NetworkOutput } from './net/host';
 export type { XenstoreEntry, XenstoreServer } from './xenstore/server';
 
@@ -22,6 +25,7 @@ export interface DevicesState {
   readonly xenstore: XenstoreState;
   readonly echo: readonly EchoState[];
   readonly block: readonly DiskState[];
+  readonly net: NetState;
 }
 
 /** State for back ends of domains that start again: `fresh`, but for what was written to the disks. */
@@ -37,6 +41,7 @@ export interface DevicesView {
   readonly console: readonly ConsoleView[];
   readonly echo: readonly SplitView[];
   readonly block: readonly DiskView[];
+  readonly net: NetView;
 }
 
 /** What reaches the machine from outside. */
@@ -55,12 +60,15 @@ export interface DeviceOptions {
   readonly disks?: (connections: DomainConnections) => readonly Disk[];
   /** Names of the consoles that it has beside the first. */
   readonly channels?: (connections: DomainConnections) => readonly string[];
+  /** The network interfaces that it comes with. */
+  readonly vifs?: (connections: DomainConnections) => readonly VifConfig[];
 }
 
 export interface BackendSet {
   readonly console: ConsoleBackend;
   readonly xenstore: XenstoreServer;
   input(input: DeviceInput): void;
+  onNetwork(listener: (output: NetworkOutput) => void): Disposable;
   /** The split devices as they stand, for people. */
   inspect(): DevicesView;
   /**
@@ -77,17 +85,19 @@ export interface BackendSet {
 export function createDevices(
   context: BackendContext,
   log: Log,
-  { disks = () => [], channels = () => [] }: DeviceOptions = {},
+  { disks = () => [], channels = () => [], vifs = () => [] }: DeviceOptions = {},
 ): BackendSet {
   const xenstore = createXenstore(context, log.child('xenstore'));
   const console = createConsole(context, xenstore.server, channels, log.child('console'));
   const echo = createEcho(context, xenstore.server, log.child('echo'));
   const block = createBlock(context, xenstore.server, disks, log.child('block'));
+  const net = createNet(context, xenstore.server, vifs, log.child('net'));
   context.xenstore = xenstore.server;
 
   const attachSplit = (connections: DomainConnections): void => {
     echo.attach(connections);
     block.attach(connections);
+    net.attach(connections);
   };
   const attach = (connections: DomainConnections): void => {
     xenstore.attach(connections);
@@ -100,6 +110,7 @@ export function createDevices(
     console.detach(domain);
     echo.detach(domain);
     block.detach(domain);
+    net.detach(domain);
     xenstore.detach(domain);
   });
 
@@ -108,8 +119,15 @@ export function createDevices(
     xenstore: xenstore.server,
     input(input) {
       if (input.kind === 'console') console.input(input.domain, input.data, input.console);
+      else net.input(input);
     },
-    inspect: () => ({ console: console.inspect(), echo: echo.inspect(), block: block.inspect() }),
+    onNetwork: (listener) => net.onOutput(listener),
+    inspect: () => ({
+      console: console.inspect(),
+      echo: echo.inspect(),
+      block: block.inspect(),
+      net: net.inspect(),
+    }),
     adopt(next) {
       context.connections().forEach((connections, place) => {
         next(place);
@@ -124,6 +142,7 @@ export function createDevices(
       xenstore: xenstore.save(),
       echo: echo.save(),
       block: block.save(),
+      net: net.save(),
     }),
     restore(given) {
       const state = given as DevicesState;
@@ -131,6 +150,7 @@ export function createDevices(
       console.restore(state.console);
       echo.restore(state.echo);
       block.restore(state.block);
+      net.restore(state.net);
     },
   };
 }

@@ -37,7 +37,7 @@ export interface RequestRing {
   next(): Uint8Array | 'overflow' | undefined;
   /** How many requests there are to be taken, or 'overflow' as in {@link next}. */
   waiting(): number | 'overflow';
-  /** Asks to be notified of the next request. @returns whether one came meanwhile (RING_FINAL_CHECK_FOR_REQUESTS) */
+  /** Asks to be notified of the next request. @returns whether there is one already (RING_FINAL_CHECK_FOR_REQUESTS) */
   arm(): boolean;
   /** Puts a response where the oldest unanswered request was. */
   respond(response: Uint8Array): void;
@@ -124,8 +124,8 @@ export function requestRing(
       return slot;
     },
     arm() {
-      setHeader(offset.req_event, (taken + 1) >>> 0);
-      return header(offset.req_prod) !== taken;
+      setHeader(offset.req_event, (header(offset.req_prod) + 1) >>> 0);
+      return waiting() !== 0;
     },
     respond(response) {
       each(slotAt(answered), response.length, ({ mfn }, within, from, size) => {

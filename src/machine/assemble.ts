@@ -205,6 +205,7 @@ function emptyMachine(
       const i = domain();
       return (opened[i] ??= disks.open(i, domains[i]?.disks ?? [], marksOf(known[i])));
     },
+    vifs: () => domains[domain()]?.vifs ?? [],
     channels: () => domains[domain()]?.channels ?? [],
   });
   let next = 0;

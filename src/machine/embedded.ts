@@ -69,6 +69,9 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     machine.devices.console.onOutput((domain, data, console) => {
       for (const l of consoleListeners) l(domain, data, console);
     });
+    machine.devices.onNetwork((output) => {
+      for (const l of networkListeners) l(output);
+    });
     machine.stops.set(points);
     return machine;
   };

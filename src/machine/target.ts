@@ -4,7 +4,7 @@
  * (bigint and Uint8Array allowed, no functions). Nothing here knows DAP.
  */
 
-import type { NetworkInput, NetworkOutput } from '../devices/index';
+import type { NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
 
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
@@ -307,6 +307,7 @@ export interface DomainConfig {
   /** What becomes of it when it ends, where that is not what xl does by default (ending.ts). */
   readonly onEnd?: Readonly<Partial<Record<ShutdownReason, EndAction>>>;
   readonly disks?: readonly DiskConfig[];
+  readonly vifs?: readonly VifConfig[];
   /** Names of the consoles beside the first. */
   readonly channels?: readonly string[];
 }
