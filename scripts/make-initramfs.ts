@@ -79,18 +79,20 @@ function moduleBytes(folder: string, path: string): Uint8Array {
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** Loads the modules, mounts what every Linux has, runs `commands` and ends the machine. */
-const initScript = (commands: string, modules: readonly string[]): string => `#!/bin/busybox sh
+const initScript = (commands: string, modules: readonly string[], disk: boolean): string => `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev
 echo 1 > /proc/sys/kernel/printk
 for m in ${modules.map(nameOf).join(' ')}; do insmod /lib/$m.ko || echo "FAILED insmod $m"; done
-i=0; while [ ! -b /dev/xvda ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
+${disk ? 'i=0; while [ ! -b /dev/xvda ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done' : ''}
 ${commands}
 poweroff -f
 `;
 
 export interface InitramfsOptions {
+  /** Whether the modules of disk and file system are wanted, and /dev/xvda is waited for. Default true. */
+  readonly disk?: boolean;
   /** Kernel modules beyond the disk's and ext4, as paths below kernel/, in the order in which they are loaded. */
   readonly modules?: readonly string[];
   /** Programs for /bin, by name. */
@@ -100,9 +102,9 @@ export interface InitramfsOptions {
 /** @param commands shell lines that /init runs once the disks are there */
 export function makeInitramfs(
   commands: string,
-  { modules: more = [], programs = {} }: InitramfsOptions = {},
+  { disk = true, modules: more = [], programs = {} }: InitramfsOptions = {},
 ): Buffer {
-  const modules = [...DISK_MODULES, ...more];
+  const modules = [...(disk ? DISK_MODULES : []), ...more];
   const busybox = findGuest('busybox');
   if (busybox === undefined || findGuest('linux') === undefined)
     throw new Error('fetch the guests first: npx tsx scripts/fetch-guests.ts linux busybox');
@@ -115,7 +117,7 @@ export function makeInitramfs(
       ...['bin', 'dev', 'lib', 'mnt', 'proc', 'sys', 'tmp'].map(directory),
       node('dev/console', 5, 1),
       program('bin/busybox', readFileSync(busybox)),
-      program('init', Buffer.from(initScript(commands, modules))),
+      program('init', Buffer.from(initScript(commands, modules, disk))),
       ...Object.entries(programs).map(([name, bytes]) => program(`bin/${name}`, bytes)),
       ...modules.map((m) => program(`lib/${nameOf(m)}.ko`, moduleBytes(folder, m))),
     ]),

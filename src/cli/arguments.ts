@@ -42,6 +42,18 @@ export const OPTIONS = {
     multiple: true,
     help: 'a disk as xl.cfg has it (raw or qcow2; ,r: read-only); F is not written unless ,write-through; repeatable',
   },
+  vif: {
+    type: 'string',
+    value: 'SPEC',
+    multiple: true,
+    help: "a network interface as xl.cfg has it: '', 'mac=…,bridge=…,ip=…'; repeatable",
+  },
+  forward: {
+    type: 'string',
+    value: '[A:]P:[dN:]P',
+    multiple: true,
+    help: "a TCP port of this computer's loopback that leads into the guest: 8080:80, 127.0.0.1:8080:d1:80; repeatable",
+  },
   channel: {
     type: 'string',
     value: 'NAME',

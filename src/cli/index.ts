@@ -91,7 +91,7 @@ const text = (line: CommandLine, name: OptionName): string | undefined => {
 };
 
 /** Repeatable options, and what a launch calls them. */
-const LISTS = { disk: 'disks', channel: 'channels' } as const;
+const LISTS = { disk: 'disks', channel: 'channels', vif: 'vifs', forward: 'ports' } as const;
 
 /** What becomes of a domain that ends. */
 const ENDS = {
@@ -196,7 +196,9 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
 
   const keyboard = shows === 'console' && input === undefined ? process.stdin : undefined;
   const interactive = keyboard?.isTTY === true;
-  const target = await createTarget(host, launch.machine, interactive);
+  // Who connects from outside lives by the wall clock.
+  const paced = interactive || launch.machine.forwards !== undefined;
+  const target = await createTarget(host, launch.machine, paced);
   if (line.values.quiet !== true) target.onLog((message) => process.stderr.write(`${message}\n`));
   // Live text may not mix with what a program reads: the console, the trace, or the summary has standard output.
   const standard = outputOf(process.stdout);

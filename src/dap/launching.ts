@@ -152,6 +152,7 @@ function sameLaunch(a: Launch, b: Launch): boolean {
   return (
     a.machine.saved?.path === b.machine.saved?.path &&
     a.machine.domains.length === b.machine.domains.length &&
+    JSON.stringify(a.machine.forwards) === JSON.stringify(b.machine.forwards) &&
     a.machine.domains.every((one, index) => {
       const other = b.machine.domains[index];
       return (
@@ -159,7 +160,8 @@ function sameLaunch(a: Launch, b: Launch): boolean {
         one.cmdline === other.cmdline &&
         one.memory === other.memory &&
         one.vcpus === other.vcpus &&
-        JSON.stringify([one.disks, one.channels]) === JSON.stringify([other.disks, other.channels]) &&
+        JSON.stringify([one.disks, one.channels, one.vifs]) ===
+          JSON.stringify([other.disks, other.channels, other.vifs]) &&
         sameBytes(one.kernel.bytes, other.kernel.bytes) &&
         sameBytes(one.ramdisk?.bytes, other.ramdisk?.bytes)
       );

@@ -47,6 +47,10 @@ export interface LaunchArguments {
    * it have moved.
    */
   readonly restore?: string;
+  /** Network interfaces as xl-network-configuration(5) has them: "", "bridge=lan,ip=10.0.2.20". */
+  readonly vifs?: readonly string[];
+  /** Ports of this computer's loopback that lead into the guest: "8080:80", "127.0.0.1:8080:d1:80". */
+  readonly ports?: readonly string[];
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Run without breakpoints, as clients mean it. */

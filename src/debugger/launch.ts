@@ -1,6 +1,13 @@
-import type { DiskConfig, DomainConfig, GivenFile, MachineConfig } from '../machine/target';
+import type {
+  DiskConfig,
+  DomainConfig,
+  ForwardConfig,
+  GivenFile,
+  MachineConfig,
+  VifConfig,
+} from '../machine/target';
 import { END_ARGUMENTS, endActions, type EndArguments } from './end-actions';
-import { parseDisk, parseXlConfig, type XlDisk } from '../guest/xlcfg';
+import { parseDisk, parseVif, parseXlConfig, type XlDisk, type XlVif } from '../guest/xlcfg';
 
 /**
  * What a launch says about the machine; the command line has the same names. What becomes of the domain when it
@@ -27,6 +34,16 @@ export interface MachineArguments extends EndArguments {
   readonly restore?: string;
   /** Names of the consoles that the domain has beside its first, after those of the configuration file. */
   readonly channels?: readonly string[];
+  /**
+   * Network interfaces as xl-network-configuration(5) has them: "", "bridge=lan,ip=10.0.2.20"; after those of the
+   * configuration file.
+   */
+  readonly vifs?: readonly string[];
+  /**
+   * Ports of this computer's loopback that lead into the guest: "8080:80", "127.0.0.1:8080:d1:80". A domain without an
+   * interface gets one for it.
+   */
+  readonly ports?: readonly string[];
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -118,6 +135,39 @@ function diskConfig(
   };
 }
 
+const vifConfig = ({ mac, bridge, ip }: XlVif): VifConfig => ({
+  ...(mac === undefined ? {} : { mac }),
+  ...(bridge === undefined ? {} : { bridge }),
+  ...(ip === undefined ? {} : { ip }),
+});
+
+const MAX_PORT = 65_535;
+const LOOPBACK = /^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])$/;
+
+/** `[ADDRESS:]PORT:[dN:]PORT`. Only this computer itself can get at a guest. */
+function parseForward(text: string): ForwardConfig {
+  const [, host = '127.0.0.1', port = '', domain = '1', guestPort = ''] =
+    /^(?:([^:[\]]+|\[[^\]]*\]):)?(\d{1,5}):(?:d(\d{1,5}):)?(\d{1,5})$/.exec(text.trim()) ?? [];
+  if (guestPort === '') {
+    throw new LaunchError('ports', `'${text}' is not such as "8080:80" or "127.0.0.1:8080:d1:80"`);
+  }
+  if (!LOOPBACK.test(host)) {
+    throw new LaunchError(
+      'ports',
+      `'${text}': ${host} is no loopback address; guests are for this computer only`,
+    );
+  }
+  if (Number(port) > MAX_PORT || Number(guestPort) > MAX_PORT || Number(guestPort) === 0)
+    throw new LaunchError('ports', `'${text}': ports go up to ${MAX_PORT}`);
+  if (domain !== '1') throw new LaunchError('ports', `'${text}': there is no domain ${domain}`);
+  return {
+    host: host.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(port),
+    domain: Number(domain),
+    guestPort: Number(guestPort),
+  };
+}
+
 /** Disks as arguments have them, after those of the configuration file. */
 function parseDisks(
   given: readonly string[],
@@ -145,6 +195,7 @@ async function readConfig(
 ): Promise<{
   args: MachineArguments;
   disks: XlDisk[];
+  vifs: readonly XlVif[];
   channels: string[];
   name?: string;
   warnings: string[];
@@ -168,6 +219,7 @@ async function readConfig(
       ),
     },
     ...(xl.name === undefined ? {} : { name: xl.name }),
+    vifs: xl.vifs,
     channels: xl.channels.map(({ name }) => name),
     disks: xl.disks.map((d) => ({ ...d, target: d.target === '' ? '' : beside(d.target) })),
     warnings: xl.warnings.map(({ line, column, message }) => `${path}:${line}:${column}: ${message}`),
@@ -206,6 +258,14 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
   const warnings = [...(fromFile?.warnings ?? [])];
   const disks = parseDisks(args.disks ?? [], fromFile?.disks ?? [], (message) => warnings.push(message));
   const channels = [...(fromFile?.channels ?? []), ...(args.channels ?? [])];
+  const vifs = [
+    ...(fromFile?.vifs ?? []),
+    ...(args.vifs ?? []).map((text, i) =>
+      parseVif({ kind: 'string', text, line: 1, column: 1 }, `vif ${i + 1}`, (w) => warnings.push(w)),
+    ),
+  ];
+  const forwards = [...vifs.flatMap((vif) => vif.forwards ?? []), ...(args.ports ?? [])].map(parseForward);
+  if (forwards.length > 0 && vifs.length === 0) vifs.push({});
   const domain: DomainConfig = {
     name: fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
     kernel,
@@ -213,6 +273,7 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     memory,
     vcpus,
     ...(disks.length === 0 ? {} : { disks: disks.map((disk) => diskConfig(disk, files)) }),
+    ...(vifs.length === 0 ? {} : { vifs: vifs.map(vifConfig) }),
     ...(channels.length === 0 ? {} : { channels }),
     ...endActions(
       args,
@@ -221,5 +282,5 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     ),
     ...(args.ramdisk === undefined ? {} : { ramdisk: await givenFile(files, 'ramdisk', args.ramdisk) }),
   };
-  return { machine: { domains: [domain] }, warnings };
+  return { machine: { domains: [domain], ...(forwards.length === 0 ? {} : { forwards }) }, warnings };
 }

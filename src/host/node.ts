@@ -9,6 +9,7 @@ import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
+import { withForwards } from './forward';
 import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
@@ -48,10 +49,11 @@ async function sleep(nanoseconds: bigint, wake: Promise<void>): Promise<bigint> 
 }
 
 /** A machine in this thread: deterministic to the end of the run, for the command line and tests. */
-export const inProcessTarget = (config: MachineConfig, paced = false): Promise<Target> =>
-  createEmbeddedTarget(config, machineHost({ paced }));
+export const inProcessTarget = async (config: MachineConfig, paced = false): Promise<Target> =>
+  withForwards(await createEmbeddedTarget(config, machineHost({ paced })), config.forwards);
 
 /** A machine in a worker of its own, for the adapter. */
+import { withForwards } from './forward';
 export function workerTarget(config: MachineConfig): Promise<Target> {
   const sent = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(join(bundleFolder, 'worker.js'), { workerData: { sent } });
@@ -61,7 +63,7 @@ export function workerTarget(config: MachineConfig): Promise<Target> {
       ended(new Error(`the machine's worker ended (${code.toString()})`));
     });
   });
-  return connectTarget(
+  const target = await connectTarget(
     {
       post: (message) => {
         worker.postMessage(message);
@@ -74,6 +76,7 @@ export function workerTarget(config: MachineConfig): Promise<Target> {
     config,
     failed,
   );
+  return withForwards(target, config.forwards);
 }
 
 /** Guest memory is at most 4 GiB; nothing that is to lie in it can be larger than a buffer of Node's. */

@@ -200,6 +200,10 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       marks.clear();
       const old = machine;
       machine = await start();
+      for (const { connections } of old.devices.inspect().net.bridges)
+        for (const { connection } of connections)
+          for (const l of networkListeners)
+            l({ connection, event: 'closed', reason: 'the machine was restarted' });
       old.disks.dispose();
     },
     stateHash: () => Promise.resolve(hashOf(machine)),

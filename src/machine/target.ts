@@ -285,6 +285,17 @@ export interface MachineConfig {
    * Kernels and ramdisks are not needed for that.
    */
   readonly saved?: SavedSourceConfig;
+  /** The host's affair: the machine itself opens no port. */
+  readonly forwards?: readonly ForwardConfig[];
+}
+/** A TCP port of this computer's that leads into a guest. */
+export interface ForwardConfig {
+  /** A loopback address. */
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly domain: number;
+  readonly guestPort: number;
 }
 /** A file of the host. */
 export interface SavedSourceConfig {
@@ -326,6 +337,8 @@ export interface DiskConfig {
   readonly access: 'read-only' | 'overlay' | 'write-through';
   readonly cdrom: boolean;
 }
+
+export type { NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
 
 export type ConsoleListener = (domain: number, data: Uint8Array, console: number) => void;
 

@@ -70,6 +70,28 @@ describe('launch arguments', () => {
     assert.deepEqual([some.kernel, some.memory, some.vcpus], ['other: O', 2 ** 30, 2]);
   });
 
+  it('interfaces, ports and channels: as xl has them, with forward= beside', async () => {
+    const cfg =
+      'kernel="/k"\nvif=["mac=00:16:3e:00:00:05,bridge=lan,forward=2222:22", "ip=10.0.2.30"]\nchannel=["name=agent,connection=pty"]';
+    const { machine } = await resolveLaunch(
+      { config: '/a.cfg', vifs: [''], ports: ['localhost:8080:d1:80', '[::1]:0:443'], channels: ['log'] },
+      files({ '/a.cfg': cfg, '/k': '' }),
+    );
+    assert.deepEqual(machine.domains[0]?.vifs, [
+      { mac: '00:16:3e:00:00:05', bridge: 'lan' },
+      { ip: '10.0.2.30' },
+      {},
+    ]);
+    assert.deepEqual(machine.domains[0]?.channels, ['agent', 'log']);
+    assert.deepEqual(machine.forwards, [
+      { host: '127.0.0.1', port: 2222, domain: 1, guestPort: 22 },
+      { host: 'localhost', port: 8080, domain: 1, guestPort: 80 },
+      { host: '::1', port: 0, domain: 1, guestPort: 443 },
+    ]);
+    // A port needs an interface.
+    assert.deepEqual((await resolveLaunch({ ports: ['1:1'] }, files({}))).machine.domains[0]?.vifs, [{}]);
+  });
+
   it('disks: as xl has them, the image left alone unless write-through is said', async () => {
     const known = {
       '/cfg/a.cfg': 'kernel = "k"\ndisk = [ "root.img,,xvda,w", ",,hdc:cdrom,r" ]\n',
@@ -99,6 +121,20 @@ describe('launch arguments', () => {
       [{ disks: ['a.vhd,vhd'] }, {}, /^disk: xvda: images of format vhd cannot be read/],
       [{ disks: ['a', 'b,raw,xvdb,r,write-through'] }, {}, /^disk 2, .*write-through is for a disk/],
       [{ disks: [''] }, {}, /^disk 1, .*has no target/],
+      [{ ports: ['80'] }, {}, /^ports: '80' is not such as "8080:80"/],
+      [{ ports: ['0.0.0.0:80:80'] }, {}, /0\.0\.0\.0 is no loopback address/],
+      [{ ports: ['192.168.1.1:80:80'] }, {}, /192\.168\.1\.1 is no loopback address/],
+      [{ ports: ['70000:80'] }, {}, /ports go up to 65535/],
+      [{ ports: ['80:0'] }, {}, /ports go up to 65535/],
+      [{ ports: ['80:d2:80'] }, {}, /there is no domain 2/],
+      [{ vifs: ['mac=1'] }, {}, /^vif 1, .*1 is not a MAC address/],
+      [{ vifs: ['mac=01:00:00:00:00:00'] }, {}, /is the address of a group/],
+      [{ config: '/c' }, { '/c': 'kernel="/k"\nchannel=["connection=pty"]', '/k': '' }, /has no name/],
+      [
+        { config: '/c' },
+        { '/c': 'kernel="/k"\nchannel=["name=a,connection=tcp"]', '/k': '' },
+        /neither pty nor socket/,
+      ],
       [{ config: '/c' }, { '/c': 'kernel = ' }, /\/c.*1/],
       [{ config: '/c' }, { '/c': 'kernel="x"\ntype="hvm"' }, /paravirtualized/],
     ];

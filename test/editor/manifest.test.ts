@@ -42,6 +42,8 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   disks: 'in launch.json',
   channels: 'in launch.json',
   restore: 'in launch.json',
+  vifs: 'in launch.json',
+  ports: 'in launch.json',
   stopOnEntry: 'in launch.json',
   noDebug: 'set by the client',
 };

@@ -91,6 +91,8 @@ const launchShape = maybe({
   disks: optional(listOf(text)),
   channels: optional(listOf(text)),
   restore: optional(text),
+  vifs: optional(listOf(text)),
+  ports: optional(listOf(text)),
   stopOnEntry: optional(boolean),
   noDebug: optional(boolean),
 });

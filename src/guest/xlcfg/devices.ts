@@ -19,6 +19,8 @@ export interface XlVif {
   readonly ip?: string;
   readonly bridge?: string;
   readonly vifname?: string;
+  /** `forward=`, which xl does not know: ports of this computer that lead to the interface's domain. */
+  readonly forwards?: readonly string[];
 }
 
 export type Warn = (message: string) => void;
@@ -182,13 +184,16 @@ export function parseVif(atom: XlAtom, file: string, warn: Warn): XlVif {
     const [, key, value] = /^([a-z-]+)\s*=\s*(.*)$/.exec(item) ?? [];
     if (key === undefined || value === undefined)
       throw new ConfigError(file, atom, `vif "${atom.text}": ${item} is not key=value`);
-    if (isVifKey(key)) vif[key] = value;
+    if (key === 'forward') vif.forwards = [...(vif.forwards ?? []), value];
+    else if (isVifKey(key)) vif[key] = value;
     else if (ignoredVifKeys.includes(key)) warn(`vif parameter ${key} has no effect here`);
     else throw new ConfigError(file, atom, `vif "${atom.text}": unknown parameter ${key}`);
   }
   if (vif.mac !== undefined && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(vif.mac)) {
     throw new ConfigError(file, atom, `vif "${atom.text}": ${vif.mac} is not a MAC address`);
   }
+  if (vif.mac !== undefined && (Number.parseInt(vif.mac.slice(0, 2), 16) & 1) !== 0)
+    throw new ConfigError(file, atom, `vif "${atom.text}": ${vif.mac} is the address of a group`);
   return vif;
 }
 

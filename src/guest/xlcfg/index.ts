@@ -4,7 +4,7 @@ import type { Position, XlAssignment, XlAtom, XlValue } from './syntax';
 import { ConfigError, parseXlSyntax } from './syntax';
 
 export type { XlChannel, XlDisk, XlVif } from './devices';
-export { parseDisk } from './devices';
+export { parseDisk, parseVif } from './devices';
 export { ConfigError } from './syntax';
 
 /** What happens when the domain ends (xl.cfg(5), "Event Actions"). */
