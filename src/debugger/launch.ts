@@ -28,8 +28,8 @@ export interface MachineArguments extends EndArguments {
    */
   readonly disks?: readonly string[];
   /**
-   * Path of a saved machine, which goes on from where it was instead of being built. Of the others only `kernel`
-   * may be given with it: where the kernel's symbols are, should it have moved.
+   * Path of a saved machine, which goes on from where it was instead of being built. Of the others only `ports` and
+   * `kernel` may be given with it: where the kernel's symbols are, should it have moved.
    */
   readonly restore?: string;
   /** Names of the consoles that the domain has beside its first, after those of the configuration file. */
@@ -234,11 +234,13 @@ async function resolveSaved(path: string, given: MachineArguments, files: Launch
   const [other] = others;
   if (other !== undefined)
     throw new LaunchError(other[0], `it cannot be given with restore: the machine is what '${path}' says`);
-  return files.readSaved(path, given.kernel);
+  const launch = await files.readSaved(path, given.kernel);
+  const forwards = (given.ports ?? []).map(parseForward);
+  return forwards.length === 0 ? launch : { ...launch, machine: { ...launch.machine, forwards } };
 }
 
 /** Arguments by which a machine is built. */
-const BUILDING = ['ramdisk', 'cmdline', 'memory', 'vcpus', 'config', 'disks', 'channels'] as const;
+const BUILDING = ['ramdisk', 'cmdline', 'memory', 'vcpus', 'config', 'disks', 'vifs', 'channels'] as const;
 
 /**
  * Reads what the arguments name. With neither kernel nor config, the bundled sample.

@@ -6,6 +6,7 @@ import {
   bool,
   bytes,
   count,
+  i64,
   kindOf,
   list,
   maybe,
@@ -25,6 +26,12 @@ import type { OverlayState } from './block/overlay';
 import type { ConsoleState } from './console';
 import type { EchoState } from './echo';
 import type { DevicesState } from './index';
+import type { NetState } from './net';
+import type { Learned } from './net/bridge';
+import type { Frame } from './net/frame';
+import type { GatewayState } from './net/gateway';
+import type { TcpState } from './net/tcp';
+import type { VifState } from './net/vif';
 import type { RingIndices } from './ring';
 import type { Link } from './xenbus';
 import type { XenstoreState } from './xenstore';
@@ -94,6 +101,8 @@ const xenstore = record<XenstoreState>({
   ),
 });
 
+const indices = record<RingIndices>({ taken: u32, given: u32 });
+
 const BLOCK = 4096;
 const disk = record<DiskState>({
   domain: u16,
@@ -101,13 +110,87 @@ const disk = record<DiskState>({
   connection: maybe(
     record<NonNullable<DiskState['connection']>>({
       link,
-      indices: record<RingIndices>({ taken: u32, given: u32 }),
+      indices,
       persist: bool,
       persistent: list(mapping),
       broken: bool,
     }),
   ),
   overlay: maybe(record<OverlayState>({ root: list(maybe(list(maybe(bytes(BLOCK)), 512))), blocks: count })),
+});
+
+const station = { mac: text, ip: u32 };
+type Takes = NonNullable<VifState['connection']>['takes'];
+
+const net = record<NetState>({
+  vifs: list(
+    record<VifState>({
+      domain: u16,
+      id: count,
+      connection: maybe(
+        record<NonNullable<VifState['connection']>>({
+          link,
+          transmit: indices,
+          receive: indices,
+          takes: record<Takes>({
+            sg: bool,
+            gsoV4: bool,
+            gsoV6: bool,
+            blankV4: bool,
+            blankV6: bool,
+            rxNotify: bool,
+            filter: bool,
+          }),
+          multicast: list(text),
+          queue: list(
+            record<Frame>({
+              bytes: bytes(),
+              checksum: oneOf('blank', 'valid', 'unknown'),
+              gso: optional(u16),
+            }),
+          ),
+          pollAt: maybe(i64),
+        }),
+      ),
+      counters: record<VifState['counters']>({ sent: count, received: count, dropped: count }),
+    }),
+  ),
+  bridges: list(
+    record<NetState['bridges'][number]>({
+      name: text,
+      learned: list(record<Learned>({ mac: text, port: text, at: i64 })),
+      gateway: record<GatewayState>({
+        heard: list(pair(u32, text)),
+        given: list(pair(text, u32)),
+        connections: list(
+          record<TcpState>({
+            connection: count,
+            domain: u16,
+            guest: record<TcpState['guest']>(station),
+            guestPort: u16,
+            ownPort: u16,
+            phase: oneOf('connecting', 'open'),
+            unacked: u32,
+            next: u32,
+            highest: u32,
+            window: u16,
+            mss: u16,
+            unsent: bytes(),
+            fromHost: count,
+            acknowledged: count,
+            hostEnded: bool,
+            expected: u32,
+            fromGuest: count,
+            taken: count,
+            guestEnded: bool,
+            tries: count,
+            duplicates: count,
+            due: maybe(i64),
+          }),
+        ),
+      }),
+    }),
+  ),
 });
 
 export const devicesSchema: Schema<DevicesState> = record<DevicesState>({
@@ -123,4 +206,5 @@ export const devicesSchema: Schema<DevicesState> = record<DevicesState>({
   xenstore,
   echo: list(record<EchoState>({ domain: u16, link: maybe(link), answered: u32 })),
   block: list(disk),
+  net,
 });

@@ -46,16 +46,20 @@ function listen(server: Server, { host, port }: ForwardConfig): Promise<number> 
 /**
  * Listens, and carries what comes to the machine as input, which its log has with the moment. When the machine goes
  * back and runs again, what the guest sends a second time is recognized by its place and dropped here.
+ * @param first number of the first connection; those below are another's, and are cut when they say something
  * @throws an Error that names the port that cannot be had
  */
 export async function forwardPorts(
   target: Pick<Target, 'networkInput' | 'onNetwork'>,
   forwards: readonly ForwardConfig[],
   log: (text: string) => void,
+  first = 1,
 ): Promise<Forwarding> {
   const connections = new Map<number, Connection>();
   const servers: Server[] = [];
-  let next = 1;
+  let next = first;
+  /** Connections that a saved machine had with another process's clients. */
+  const strange = new Set<number>();
   let disposed = false;
 
   const tell = (input: Parameters<Target['networkInput']>[0]): void => {
@@ -105,7 +109,13 @@ export async function forwardPorts(
   function hear(output: NetworkOutput): void {
     const { connection } = output;
     const own = connections.get(connection);
-    if (own === undefined) return;
+    if (own === undefined) {
+      if (output.event !== 'closed' && connection < first && !strange.has(connection)) {
+        strange.add(connection);
+        tell({ connection, event: 'abort' });
+      }
+      return;
+    }
     const { socket } = own;
     if (output.event === 'opened') socket.resume();
     else if (output.event === 'data') carry(connection, own, output.at, output.data);
@@ -161,10 +171,12 @@ export async function withForwards(target: Target, forwards: readonly ForwardCon
     if (listeners.size === 0) early.push(text);
     for (const listener of listeners) listener(`(ports) ${text}`);
   };
-  const forwarding = await forwardPorts(target, forwards, log).catch(async (error: unknown) => {
-    await target.dispose();
-    throw error;
-  });
+  const forwarding = await forwardPorts(target, forwards, log, Date.now() * 1000).catch(
+    async (error: unknown) => {
+      await target.dispose();
+      throw error;
+    },
+  );
   return {
     ...target,
     onLog(listener) {

@@ -53,8 +53,7 @@ export const inProcessTarget = async (config: MachineConfig, paced = false): Pro
   withForwards(await createEmbeddedTarget(config, machineHost({ paced })), config.forwards);
 
 /** A machine in a worker of its own, for the adapter. */
-import { withForwards } from './forward';
-export function workerTarget(config: MachineConfig): Promise<Target> {
+export async function workerTarget(config: MachineConfig): Promise<Target> {
   const sent = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(join(bundleFolder, 'worker.js'), { workerData: { sent } });
   const failed = new Promise<Error>((ended) => {

@@ -82,7 +82,7 @@ describe('launch arguments', () => {
       { ip: '10.0.2.30' },
       {},
     ]);
-    assert.deepEqual(machine.domains[0]?.channels, ['agent', 'log']);
+    assert.deepEqual(machine.domains[0].channels, ['agent', 'log']);
     assert.deepEqual(machine.forwards, [
       { host: '127.0.0.1', port: 2222, domain: 1, guestPort: 22 },
       { host: 'localhost', port: 8080, domain: 1, guestPort: 80 },

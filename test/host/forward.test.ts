@@ -9,9 +9,9 @@ interface Rig {
   readonly forwarding: Forwarding;
   readonly client: Socket;
   readonly received: () => string;
-  say(output: NetworkOutput): void;
+  readonly say: (output: NetworkOutput) => void;
   /** Waits until `holds`, which must happen. */
-  until(holds: () => boolean): Promise<void>;
+  readonly until: (holds: () => boolean) => Promise<void>;
 }
 
 describe('forwarded ports', () => {
@@ -21,7 +21,7 @@ describe('forwarded ports', () => {
     open = [];
   });
 
-  async function start(): Promise<Rig> {
+  async function start(first?: number): Promise<Rig> {
     const inputs: NetworkInput[] = [];
     const log: string[] = [];
     let listener: (output: NetworkOutput) => void = () => undefined;
@@ -35,6 +35,7 @@ describe('forwarded ports', () => {
       },
       [{ host: '127.0.0.1', port: 0, domain: 3, guestPort: 80 }],
       (line) => log.push(line),
+      first,
     );
     const client = createConnection({
       host: '127.0.0.1',
@@ -106,6 +107,13 @@ describe('forwarded ports', () => {
     await second.until(() => second.client.closed || second.client.readableEnded);
     assert.match(second.log.join(), /connection 1 is closed: the guest refuses/);
     assert.equal(second.inputs.at(-1)?.event, 'open');
+  });
+
+  it('cut the connections that a saved machine had with clients that are gone', async () => {
+    const { inputs, say } = await start(100);
+    assert.equal(inputs.splice(0)[0]?.connection, 100);
+    for (let i = 0; i < 2; i++) say({ connection: 7, event: 'data', at: 0, data: Uint8Array.of(1) });
+    assert.deepEqual(inputs, [{ connection: 7, event: 'abort' }]);
   });
 
   it('tell the machine when a client goes', async () => {

@@ -22,7 +22,7 @@ import { hypervisorSchema, HYPERVISOR_VERSION } from '../../hypervisor/saved';
 import type { ClockState } from '../clock';
 import type { ImageMark } from '../disks';
 import type { InputEntry, ScheduleState } from '../schedule';
-import type { DiskConfig, DomainConfig } from '../target';
+import type { DiskConfig, DomainConfig, VifConfig } from '../target';
 import { tlbsSchema, TLBS_VERSION } from '../tlbs';
 import type { Refusal, TraceContent, TraceState } from '../trace';
 
@@ -75,6 +75,9 @@ const about: Schema<About> = record<About>({
       cmdline: text,
       memory: count,
       vcpus: u16,
+      vifs: optional(
+        list(record<VifConfig>({ mac: optional(text), bridge: optional(text), ip: optional(text) })),
+      ),
       channels: optional(list(text)),
       onEnd: optional(
         record<NonNullable<SavedDomain['onEnd']>>({
