@@ -21,6 +21,7 @@ export interface RunSummary {
   readonly restarts: number;
   readonly wallMilliseconds: number;
   readonly hypercalls: TraceSummary['calls'];
+  readonly refusals: TraceSummary['refusals'];
   readonly traps: TraceSummary['traps'];
   readonly stateHash?: string;
 }
@@ -155,6 +156,7 @@ export async function runToEnd({
     restarts: happened.restarts,
     wallMilliseconds: Math.round(clock() - started),
     hypercalls: summary.calls,
+    refusals: summary.refusals,
     traps: summary.traps,
     ...(hash ? { stateHash: await target.stateHash() } : {}),
   };

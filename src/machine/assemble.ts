@@ -19,7 +19,8 @@ import { configsOf, originOf, withFiles } from './saved/origin';
 import { createStops } from './stops';
 import { createTlbs } from './tlbs';
 import type { DomainConfig, MachineConfig } from './target';
-import { createTrace, namingOf, TRACE_RECORD_SIZE, type NamedBy } from './trace';
+import { namingOf, type NamedBy } from './tallies';
+import { createTrace, TRACE_RECORD_SIZE } from './trace';
 
 export interface AssembleOptions {
   /** dist/interpret.wasm, compiled. */

@@ -1,4 +1,4 @@
-import type { DecodedValue, HypercallView, TraceRecord, TraceSummary, Walk } from './target';
+import type { CallCount, DecodedValue, HypercallView, TraceRecord, TraceSummary, Walk } from './target';
 
 /** How many elements of a batch are spelled out in one line of text. */
 const ELEMENTS_SHOWN = 4;
@@ -37,22 +37,51 @@ export function formatRecord(r: TraceRecord): string {
 
 export const hex = (n: bigint | number): string => `0x${n.toString(16)}`;
 
-/** A table of counts, most frequent first. */
+/** Virtual time with three digits: 870ns, 1.24µs, 35.1ms. */
+export function formatTime(ns: number): string {
+  const units = ['ns', 'µs', 'ms', 's'];
+  let value = ns;
+  let unit = 0;
+  for (; value >= 999.5 && unit < units.length - 1; unit++) value /= 1000;
+  const digits = unit === 0 || value >= 99.5 ? 0 : value >= 9.95 ? 1 : 2;
+  return `${value.toFixed(digits)}${units[unit] ?? ''}`;
+}
+
+/** A table of counts, most frequent first; then what was refused and why, and what was trapped. */
 export function formatSummary(s: TraceSummary): string {
+  const most = <T extends { readonly count: number }>(list: readonly T[]): T[] =>
+    [...list].sort((a, b) => b.count - a.count);
+  const row = (
+    ...[calls, refused, mean, median, name]: readonly [string, string, string, string, string]
+  ): string =>
+    `${calls.padStart(9)} ${refused.padStart(8)} ${mean.padStart(8)} ${median.padStart(8)}  ${name}`;
+  const counted = ({ count, refused, between }: CallCount, name: string): string =>
+    row(
+      count.toString(),
+      refused === 0 ? '' : refused.toString(),
+      between === undefined ? '' : formatTime(between.mean),
+      between === undefined ? '' : formatTime(between.median),
+      name,
+    );
   const lines = [
     `${s.total.toString()} hypercalls of ${s.calls.length.toString()} kinds`,
-    `${'calls'.padStart(9)} ${'refused'.padStart(8)}  hypercall`,
+    'virtual time from each to the next of its kind: mean and median',
+    row('calls', 'refused', 'mean', 'median', 'hypercall'),
   ];
-  const row = (count: number, refused: number, name: string): string =>
-    `${count.toString().padStart(9)} ${(refused === 0 ? '' : refused.toString()).padStart(8)}  ${name}`;
-  for (const c of [...s.calls].sort((a, b) => b.count - a.count)) {
-    lines.push(row(c.count, c.refused, c.name));
-    for (const op of [...c.ops].sort((a, b) => b.count - a.count))
-      lines.push(row(op.count, op.refused, `  .${op.name}`));
+  for (const c of most(s.calls)) {
+    lines.push(counted(c, c.name));
+    for (const op of most(c.ops)) lines.push(counted(op, `  .${op.name}`));
+  }
+  if (s.refusals.length > 0) {
+    lines.push('', `${'times'.padStart(9)}  refused or cut short`);
+    for (const { name, errno, count, reason } of most(s.refusals)) {
+      const why = [errno, reason].filter((text) => text !== '').join(': ');
+      lines.push(`${count.toString().padStart(9)}  ${name}  ${why}`);
+    }
   }
   if (s.traps.length > 0) {
     lines.push('', `${'times'.padStart(9)}  trapped work`);
-    for (const t of s.traps) lines.push(`${t.count.toString().padStart(9)}  ${t.name}`);
+    for (const t of most(s.traps)) lines.push(`${t.count.toString().padStart(9)}  ${t.name}`);
   }
   return lines.join('\n');
 }

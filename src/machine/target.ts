@@ -250,13 +250,22 @@ export interface TraceRecord {
   readonly depth: number;
 }
 
+export interface CallCount {
+  readonly name: string;
+  readonly count: number;
+  readonly refused: number;
+  /** Virtual nanoseconds from one to the next; the median is one of four steps to an octave. */
+  readonly between?: { readonly mean: number; readonly median: number };
+}
 export interface TraceSummary {
   readonly total: number;
-  readonly calls: readonly {
+  readonly calls: readonly (CallCount & { readonly ops: readonly CallCount[] })[];
+  /** What was refused with which error; the reason is that of the first time. */
+  readonly refusals: readonly {
     readonly name: string;
+    readonly errno: string;
     readonly count: number;
-    readonly refused: number;
-    readonly ops: readonly { readonly name: string; readonly count: number; readonly refused: number }[];
+    readonly reason: string;
   }[];
   readonly traps: readonly { readonly name: string; readonly count: number }[];
 }

@@ -1,7 +1,8 @@
-import type { Declaration, Hypervisor, GuestVcpu } from '../hypervisor/types';
+import type { Hypervisor } from '../hypervisor/types';
 import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
 import type { MachineClock } from './clock';
+import { createTallies, type NamedBy, type Names, type TalliesState } from './tallies';
 import type { TraceRecord, TraceSummary } from './target';
 
 /**
@@ -52,56 +53,9 @@ export interface Refusal {
   readonly reason: string | undefined;
 }
 
-export interface Count {
-  count: number;
-  refused: number;
-}
-
-export interface TraceState {
+export interface TraceState extends TalliesState {
   readonly next: number;
-  readonly calls: ReadonlyMap<string, Count>;
-  readonly ops: ReadonlyMap<string, Count>;
-  readonly traps: ReadonlyMap<string, number>;
 }
-
-/** What the trace asks of the hypervisor: the names a completed call answers to (`mmu_update`, `mmu_update.normal`, …). */
-type Names = (vcpu: GuestVcpu, call: Call) => readonly string[];
-
-/** Its number alone (it has no sub-operations), that and the command in its first argument, or guest memory. */
-export type NamedBy = 'number' | 'register' | 'memory';
-
-/** @returns what decides the names of the calls of each number */
-export function namingOf(declarations: readonly Declaration[]): (nr: number) => NamedBy {
-  const nowhere = (): undefined => undefined;
-  const of = (d: Declaration): NamedBy => {
-    const [op] = d.ops;
-    if (op === undefined) return 'number';
-    return d.select([BigInt(op.cmd), 0n, 0n, 0n, 0n, 0n], nowhere).length > 0 ? 'register' : 'memory';
-  };
-  const known = new Map(declarations.map((d) => [d.nr, of(d)]));
-  return (nr) => known.get(nr) ?? 'memory';
-}
-
-/** What a call counts for. */
-interface Counters {
-  readonly call: Count;
-  readonly ops: readonly Count[];
-}
-
-interface Naming {
-  readonly by: NamedBy;
-  readonly found: Map<number, Counters>;
-}
-
-/** Hypercall numbers that Xen's table has room for (xen.h, __HYPERVISOR_arch_7 is the last). */
-const NUMBERS = 64;
-/** Distinct calls whose names are remembered; a guest that makes up more starts it afresh. */
-const REMEMBERED = 1024;
-const COMMAND = 0xffff_ffffn;
-const NO_COMMAND = -1;
-/** Names counted one by one; numbers that a guest makes up could be any number of them. */
-const MOST_NAMES = 1024;
-const OTHERS = 'others';
 
 /**
  * @param memory the ring's bytes, a multiple of the record size, in the machine's shared memory
@@ -126,51 +80,7 @@ export function createTrace(
   let highest = 0;
   /** No record before it was ever here. */
   let origin = 0;
-  let calls = new Map<string, Count>();
-  let ops = new Map<string, Count>();
-  let traps = new Map<string, number>();
-
-  const counter = (into: Map<string, Count>, name: string): Count => {
-    let c = into.get(name);
-    if (c !== undefined) return c;
-    if (into.size >= MOST_NAMES && name !== OTHERS) return counter(into, OTHERS);
-    into.set(name, (c = { count: 0, refused: 0 }));
-    return c;
-  };
-  const count = (c: Count, refused: boolean): void => {
-    c.count++;
-    if (refused) c.refused++;
-  };
-
-  /** By number; what is found is by command. */
-  const namings: (Naming | undefined)[] = new Array<Naming | undefined>(NUMBERS);
-  let remembering = 0;
-  const forget = (): void => {
-    for (const n of namings) n?.found.clear();
-    remembering = 0;
-  };
-
-  const find = (vcpu: GuestVcpu, call: Call): Counters => {
-    const [name, ...subOperations] = names(vcpu, call);
-    return {
-      call: counter(calls, name ?? `#${call.nr.toString()}`),
-      ops: subOperations.map((op) => counter(ops, op)),
-    };
-  };
-
-  function countersOf(vcpu: GuestVcpu, call: Call): Counters {
-    const { nr } = call;
-    const naming =
-      nr < NUMBERS ? (namings[nr] ??= { by: namedBy(nr), found: new Map<number, Counters>() }) : undefined;
-    if (naming === undefined || naming.by === 'memory') return find(vcpu, call);
-    const key = naming.by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
-    let found = naming.found.get(key);
-    if (found === undefined) {
-      if (remembering++ >= REMEMBERED) forget();
-      naming.found.set(key, (found = find(vcpu, call)));
-    }
-    return found;
-  }
+  const tallies = createTallies(names, namedBy);
 
   const first = (): number => Math.min(next, Math.max(origin, highest - capacity));
 
@@ -209,7 +119,8 @@ export function createTrace(
       const retired = clock.retired();
       const q = at >> 3;
       u64[q + AT.retired / 8] = retired;
-      u64[q + AT.time / 8] = clock.at(retired);
+      const time = clock.at(retired);
+      u64[q + AT.time / 8] = time;
       u64[q + AT.rip / 8] = call.rip;
       // The array keeps the low 64 bits.
       u64[q + AT.result / 8] = call.result ?? 0n;
@@ -237,16 +148,11 @@ export function createTrace(
       next++;
       if (next > highest) highest = next;
 
-      const { call: calls, ops } = countersOf(vcpu, call);
-      count(calls, refused);
-      for (let i = 0; i < ops.length; i++) {
-        const op = ops[i];
-        if (op !== undefined) count(op, refused);
-      }
+      tallies.add(vcpu, call, refused, Number(time));
     },
 
     trap(_vcpu, name) {
-      traps.set(name, (traps.get(name) ?? 0) + 1);
+      tallies.trap(name);
     },
 
     read(hypervisor, seq) {
@@ -270,30 +176,13 @@ export function createTrace(
       };
     },
 
-    summary() {
-      let total = 0;
-      for (const c of calls.values()) total += c.count;
-      return {
-        total,
-        calls: [...calls].map(([name, c]) => ({
-          name,
-          ...c,
-          ops: [...ops]
-            .filter(([op]) => op.startsWith(`${name}.`))
-            .map(([op, o]) => ({ name: op.slice(name.length + 1), ...o })),
-        })),
-        traps: [...traps].map(([name, n]) => ({ name, count: n })),
-      };
-    },
+    summary: () => tallies.summary(),
 
-    save: () => ({ next, calls: structuredCopy(calls), ops: structuredCopy(ops), traps: new Map(traps) }),
+    save: () => ({ next, ...tallies.save() }),
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
       next = state.next;
-      forget();
-      calls = structuredCopy(state.calls);
-      ops = structuredCopy(state.ops);
-      traps = new Map(state.traps);
+      tallies.restore(state);
     },
     content() {
       const records: Uint8Array[] = [];
@@ -328,6 +217,3 @@ export function createTrace(
   };
   return sink;
 }
-
-const structuredCopy = (m: ReadonlyMap<string, Count>): Map<string, Count> =>
-  new Map([...m].map(([k, v]) => [k, { ...v }]));

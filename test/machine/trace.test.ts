@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { createClock } from '../../src/machine/clock';
-import { createTrace, namingOf, TRACE_RECORD_SIZE, type Trace } from '../../src/machine/trace';
+import { formatSummary, formatTime } from '../../src/machine/format';
+import { namingOf } from '../../src/machine/tallies';
+import { createTrace, TRACE_RECORD_SIZE, type Trace } from '../../src/machine/trace';
 import type { Call, GuestVcpu, Hypervisor } from '../../src/hypervisor/types';
 import { HYPERCALLS } from '../../src/hypervisor/hypercalls/table';
+import type { CallCount } from '../../src/machine/target';
 import { SAMPLE, domain, machineOf } from '../support/machines';
 import { seeded } from '../support/random';
 
@@ -103,21 +106,44 @@ describe('trace', () => {
     add(trace, 6);
     trace.trap(vcpu, 'page-fault');
     trace.trap(vcpu, 'page-fault');
-    assert.deepEqual(trace.summary(), {
-      total: 3,
-      calls: [
-        {
-          name: 'call1',
-          count: 3,
-          refused: 1,
-          ops: [
-            { name: 'op1', count: 2, refused: 1 },
-            { name: 'op6', count: 1, refused: 0 },
-          ],
-        },
-      ],
-      traps: [{ name: 'page-fault', count: 2 }],
-    });
+    const { total, calls, refusals, traps } = trace.summary();
+    assert.equal(total, 3);
+    const counts = ({ name, count, refused }: CallCount): unknown[] => [name, count, refused];
+    assert.deepEqual(calls.map(counts), [['call1', 3, 1]]);
+    assert.deepEqual(calls[0]?.ops.map(counts), [
+      ['op1', 2, 1],
+      ['op6', 1, 0],
+    ]);
+    assert.deepEqual(refusals, [{ name: 'call1.op1', errno: 'EINVAL', count: 1, reason: 'x' }]);
+    assert.deepEqual(traps, [{ name: 'page-fault', count: 2 }]);
+  });
+
+  it('tells the time from each call to the next of its kind, and the reason of each kind of refusal once', () => {
+    const trace = make();
+    for (const gap of [0n, 100n, 100n, 100n, 100n, 100_000n]) {
+      retired += gap - 10n;
+      add(trace, 1, gap === 100n ? { errno: 'ENOENT', reason: `at ${retired}` } : {});
+    }
+    add(trace, 2);
+    const [one, two] = trace.summary().calls;
+    assert.equal(one?.between?.mean, Math.round(100_400 / 5));
+    assert.ok(Math.abs((one?.between?.median ?? 0) - 100) < 10, String(one?.between?.median));
+    assert.equal(two?.between, undefined, 'once is no time between');
+    assert.equal(trace.summary().refusals.length, 1);
+    const mark = trace.save();
+    const before = formatSummary(trace.summary());
+    add(trace, 1, { errno: 'EPERM', reason: 'no' });
+    assert.notEqual(formatSummary(trace.summary()), before);
+    trace.restore(mark);
+    assert.equal(formatSummary(trace.summary()), before);
+    assert.match(before, /^ +6 +4 +20\.1µs +\d+ns {2}call1$/m);
+    assert.match(before, /^ +4 {2}call1\.op1 {2}ENOENT: at \d+$/m);
+    assert.deepEqual([870, 1240, 35_100_000, 2_000_000_000].map(formatTime), [
+      '870ns',
+      '1.24µs',
+      '35.1ms',
+      '2.00s',
+    ]);
   });
 
   it('does not grow with the numbers a guest makes up', () => {

@@ -87,7 +87,7 @@ export function hypercalls(
   changes: Changes,
 ): RowModel<HypercallRow> {
   let declared: readonly Hypercall[] = [];
-  let summary: Summary = { total: 0, calls: [], traps: [] };
+  let summary: Summary = { total: 0, calls: [], refusals: [], traps: [] };
 
   const roots = async (): Promise<HypercallRow[]> => {
     const [list, counted] = await Promise.all([

@@ -5,6 +5,7 @@ import {
   choice,
   count,
   i64,
+  kindOf,
   list,
   mapOf,
   maybe,
@@ -14,6 +15,7 @@ import {
   text,
   u16,
   u32,
+  uint32s,
   type Schema,
 } from '../../base/schema';
 import { SAVED_FIELDS, STATE_VERSION } from '../../cpu/vcpu';
@@ -24,6 +26,7 @@ import type { ImageMark } from '../disks';
 import type { InputEntry, ScheduleState } from '../schedule';
 import type { DiskConfig, DomainConfig, VifConfig } from '../target';
 import { tlbsSchema, TLBS_VERSION } from '../tlbs';
+import type { Count, RefusalCount } from '../tallies';
 import type { Refusal, TraceContent, TraceState } from '../trace';
 
 /** A file that the machine was made from: enough to know it again. */
@@ -119,7 +122,13 @@ export interface SavedMachine {
 
 export type SavedProcessor = Readonly<Record<string, Uint8Array>>;
 
-const counts = record<{ count: number; refused: number }>({ count, refused: count });
+const counts = record<Count>({
+  count,
+  refused: count,
+  last: kindOf('a number', (v) => typeof v === 'number'),
+  between: count,
+  classes: uint32s,
+});
 
 /** An image that was no file. */
 export interface SavedImage {
@@ -210,7 +219,7 @@ export const SECTIONS = {
   ),
   trace: section(
     'trace',
-    1,
+    2,
     'the hypercall trace (left out on request: then the resumed machine’s begins empty)',
     record<TraceContent>({
       state: record<TraceState>({
@@ -218,6 +227,7 @@ export const SECTIONS = {
         calls: mapOf(text, counts),
         ops: mapOf(text, counts),
         traps: mapOf(text, count),
+        refusals: mapOf(text, record<RefusalCount>({ name: text, errno: text, count, reason: text })),
       }),
       first: count,
       records: list(bytes()),

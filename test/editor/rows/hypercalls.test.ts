@@ -23,7 +23,7 @@ const declared: readonly Declared[] = [
   { name: 'platform_op', nr: 7, status: 'refused', doc: 'platform.h', args: [], ops: [] },
 ];
 
-const none: Summary = { total: 0, calls: [], traps: [] };
+const none: Summary = { total: 0, calls: [], refusals: [], traps: [] };
 
 function over() {
   const state = { summary: none, breakpoints: new Set<string>() };

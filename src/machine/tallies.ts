@@ -1,0 +1,223 @@
+/** How often what was called, how long after the last time, and what was refused and why: the trace in numbers. */
+import type { Call } from '../hypervisor/state';
+import type { Declaration, GuestVcpu } from '../hypervisor/types';
+import type { CallCount, TraceSummary } from './target';
+
+export interface Count {
+  count: number;
+  refused: number;
+  /** When it was called last (ns), and the sum of the times between. */
+  last: number;
+  between: number;
+  /** How many of the times between were about how long: four classes to an octave of nanoseconds. */
+  classes: Uint32Array;
+}
+
+export interface RefusalCount {
+  readonly name: string;
+  readonly errno: string;
+  count: number;
+  /** Why, the first time. */
+  readonly reason: string;
+}
+
+export interface TalliesState {
+  readonly calls: ReadonlyMap<string, Count>;
+  readonly ops: ReadonlyMap<string, Count>;
+  readonly traps: ReadonlyMap<string, number>;
+  readonly refusals: ReadonlyMap<string, RefusalCount>;
+}
+
+/** What the trace asks of the hypervisor: the names a completed call answers to (`mmu_update`, `mmu_update.normal`, …). */
+export type Names = (vcpu: GuestVcpu, call: Call) => readonly string[];
+
+/** Its number alone (it has no sub-operations), that and the command in its first argument, or guest memory. */
+export type NamedBy = 'number' | 'register' | 'memory';
+
+/** @returns what decides the names of the calls of each number */
+export function namingOf(declarations: readonly Declaration[]): (nr: number) => NamedBy {
+  const nowhere = (): undefined => undefined;
+  const of = (d: Declaration): NamedBy => {
+    const [op] = d.ops;
+    if (op === undefined) return 'number';
+    return d.select([BigInt(op.cmd), 0n, 0n, 0n, 0n, 0n], nowhere).length > 0 ? 'register' : 'memory';
+  };
+  const known = new Map(declarations.map((d) => [d.nr, of(d)]));
+  return (nr) => known.get(nr) ?? 'memory';
+}
+
+/** What a call counts for. */
+interface Counters {
+  readonly call: Count;
+  readonly ops: readonly Count[];
+}
+
+interface Naming {
+  readonly by: NamedBy;
+  readonly found: Map<number, Counters>;
+}
+
+/** Hypercall numbers that Xen's table has room for (xen.h, __HYPERVISOR_arch_7 is the last). */
+const NUMBERS = 64;
+/** Distinct calls whose names are remembered; a guest that makes up more starts it afresh. */
+const REMEMBERED = 1024;
+const COMMAND = 0xffff_ffffn;
+const NO_COMMAND = -1;
+/** Names counted one by one; numbers that a guest makes up could be any number of them. */
+const MOST_NAMES = 1024;
+const OTHERS = 'others';
+
+const PER_OCTAVE = 4;
+/** Up to 2^40 ns, a quarter of an hour. */
+const CLASSES = 40 * PER_OCTAVE;
+const classOf = (ns: number): number => Math.min(CLASSES - 1, Math.floor(PER_OCTAVE * Math.log2(ns + 1)));
+/** The middle of a class. */
+const lengthOf = (index: number): number => 2 ** ((index + 0.5) / PER_OCTAVE) - 1;
+
+const NEVER = -1;
+const newCount = (): Count => ({
+  count: 0,
+  refused: 0,
+  last: NEVER,
+  between: 0,
+  classes: new Uint32Array(CLASSES),
+});
+
+function count(c: Count, refused: boolean, now: number): void {
+  c.count++;
+  if (refused) c.refused++;
+  if (c.last !== NEVER) {
+    const ns = now - c.last;
+    const at = classOf(ns);
+    c.between += ns;
+    c.classes[at] = (c.classes[at] ?? 0) + 1;
+  }
+  c.last = now;
+}
+
+function median({ classes, count: all }: Count): number {
+  let left = (all - 1) / 2;
+  const at = classes.findIndex((n) => (left -= n) <= 0);
+  return lengthOf(at);
+}
+
+const shown = (name: string, c: Count): CallCount => ({
+  name,
+  count: c.count,
+  refused: c.refused,
+  ...(c.count < 2
+    ? {}
+    : { between: { mean: Math.round(c.between / (c.count - 1)), median: Math.round(median(c)) } }),
+});
+
+export interface Tallies {
+  /** @param now virtual time in nanoseconds */
+  add(vcpu: GuestVcpu, call: Call, refused: boolean, now: number): void;
+  trap(name: string): void;
+  summary(): TraceSummary;
+  save(): TalliesState;
+  restore(state: TalliesState): void;
+}
+
+/** @param namedBy what decides which names a call of that number has */
+export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): Tallies {
+  let calls = new Map<string, Count>();
+  let ops = new Map<string, Count>();
+  let traps = new Map<string, number>();
+  let refusals = new Map<string, RefusalCount>();
+
+  const counter = (into: Map<string, Count>, name: string): Count => {
+    let c = into.get(name);
+    if (c !== undefined) return c;
+    if (into.size >= MOST_NAMES && name !== OTHERS) return counter(into, OTHERS);
+    into.set(name, (c = newCount()));
+    return c;
+  };
+
+  /** By number; what is found is by command. */
+  const namings: (Naming | undefined)[] = new Array<Naming | undefined>(NUMBERS);
+  let remembering = 0;
+  const forget = (): void => {
+    for (const n of namings) n?.found.clear();
+    remembering = 0;
+  };
+
+  const find = (vcpu: GuestVcpu, call: Call): Counters => {
+    const [name, ...subOperations] = names(vcpu, call);
+    return {
+      call: counter(calls, name ?? `#${call.nr.toString()}`),
+      ops: subOperations.map((op) => counter(ops, op)),
+    };
+  };
+
+  function countersOf(vcpu: GuestVcpu, call: Call): Counters {
+    const { nr } = call;
+    const naming =
+      nr < NUMBERS ? (namings[nr] ??= { by: namedBy(nr), found: new Map<number, Counters>() }) : undefined;
+    if (naming === undefined || naming.by === 'memory') return find(vcpu, call);
+    const key = naming.by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
+    let found = naming.found.get(key);
+    if (found === undefined) {
+      if (remembering++ >= REMEMBERED) forget();
+      naming.found.set(key, (found = find(vcpu, call)));
+    }
+    return found;
+  }
+
+  function refuse(vcpu: GuestVcpu, call: Call): void {
+    const all = names(vcpu, call);
+    const name = all[1] ?? all[0] ?? `#${call.nr.toString()}`;
+    const errno = call.errno ?? '';
+    const key = `${name} ${errno}`;
+    const known = refusals.get(key);
+    if (known !== undefined) known.count++;
+    else if (refusals.size < MOST_NAMES)
+      refusals.set(key, { name, errno, count: 1, reason: call.reason ?? '' });
+  }
+
+  return {
+    add(vcpu, call, refused, now) {
+      const { call: all, ops: each } = countersOf(vcpu, call);
+      count(all, refused, now);
+      for (let i = 0; i < each.length; i++) {
+        const op = each[i];
+        if (op !== undefined) count(op, refused, now);
+      }
+      if (refused) refuse(vcpu, call);
+    },
+    trap(name) {
+      traps.set(name, (traps.get(name) ?? 0) + 1);
+    },
+    summary() {
+      let total = 0;
+      for (const c of calls.values()) total += c.count;
+      return {
+        total,
+        calls: [...calls].map(([name, c]) => ({
+          ...shown(name, c),
+          ops: [...ops]
+            .filter(([op]) => op.startsWith(`${name}.`))
+            .map(([op, o]) => shown(op.slice(name.length + 1), o)),
+        })),
+        refusals: [...refusals.values()].map((r) => ({ ...r })),
+        traps: [...traps].map(([name, n]) => ({ name, count: n })),
+      };
+    },
+    save: () => ({
+      calls: copyCounts(calls),
+      ops: copyCounts(ops),
+      traps: new Map(traps),
+      refusals: new Map([...refusals].map(([k, r]) => [k, { ...r }])),
+    }),
+    restore(state) {
+      forget();
+      calls = copyCounts(state.calls);
+      ops = copyCounts(state.ops);
+      traps = new Map(state.traps);
+      refusals = new Map([...state.refusals].map(([k, r]) => [k, { ...r }]));
+    },
+  };
+}
+
+const copyCounts = (m: ReadonlyMap<string, Count>): Map<string, Count> =>
+  new Map([...m].map(([k, c]) => [k, { ...c, classes: c.classes.slice() }]));
