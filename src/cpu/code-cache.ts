@@ -12,7 +12,7 @@ import type { Form, OperandSpec } from './encoding';
 import { GuestFault } from './fault';
 import type { MachineMemory } from './memory';
 import { VECTOR } from './ops';
-import { LINK, RECORD, RECORD_FLAG, RECORD_SIZE, REST_SHIFT } from './record';
+import { LINK, LINK_SIZE, RECORD, RECORD_FLAG, RECORD_SIZE, REST_SHIFT } from './record';
 import { GPR, offsetOf, type FieldName } from './state';
 import { ATTENTION, PAGE_SIZE } from './types';
 import {
@@ -29,6 +29,24 @@ import {
 
 /** A block ends at the latest after so many instructions: its truncated copy has one page. */
 const MAX_BLOCK = 80;
+
+/** A decoded block, as the region compiler looks at it. */
+export interface FoundBlock {
+  /** First record, link record, number of instructions. */
+  readonly first: number;
+  readonly link: number;
+  readonly count: number;
+  /** Times it was entered, as far as counted. */
+  readonly entered: number;
+}
+
+/** Whoever compiled regions is told when their bytes change. */
+export interface RegionOwner {
+  /** The region's code may not be run any more. */
+  drop(region: number): void;
+  /** All of them, and the link records made for them are gone. */
+  dropAll(): void;
+}
 
 export interface CodeCache {
   /**
@@ -47,6 +65,16 @@ export interface CodeCache {
   flush(): void;
   setBreakpoints(addresses: readonly bigint[]): void;
   readonly statistics: { decoded: number; flushes: number };
+
+  /** How often a block is entered before it is hot; 0: never. Holds for blocks decoded from now on. */
+  setHeat(times: number, owner: RegionOwner): void;
+  /** The block decoded last at this address, if it still holds. */
+  find(rip: bigint, host: number): FoundBlock | undefined;
+  /** A link record that knows nothing, for an exit of a region; 0: no room. */
+  makeLink(): number;
+  /** `region` was made from the bytes [from, to) of the page at `page` in linear memory, whose address is `rip` there. */
+  cover(region: number, page: number, from: number, to: number, rip: bigint): void;
+  hasBreakpoint(rip: bigint): boolean;
 }
 
 interface RegisterPlaces {
@@ -113,6 +141,8 @@ export function codeCache(
   const statistics = { decoded: 0, flushes: 0 };
   const recordsEnd = layout.records + layout.recordsSize;
   let arena = layout.records;
+  let heat = 0;
+  let regions: RegionOwner | undefined;
 
   // Which blocks lie in a frame: lists threaded through typed arrays, because blocks are made by the ten thousand.
   // A block in two frames has two entries. An entry stays when its slot is taken by another block: links may lead to it.
@@ -146,6 +176,10 @@ export function codeCache(
   /** The block of an entry is not to be run any more. */
   function kill(entry: number): void {
     const slot = entrySlot[entry] ?? 0;
+    if (slot === 0) {
+      regions?.drop(entryFirst[entry] ?? 0);
+      return;
+    }
     if (u32[(slot + SLOT.first) >> 2] === entryFirst[entry]) u32[(slot + SLOT.host) >> 2] = 0;
   }
 
@@ -216,6 +250,7 @@ export function codeCache(
       head[frame] = -1;
     }
     codeFrames = [];
+    regions?.dropAll();
     entries = 0;
     arena = layout.records;
     statistics.flushes++;
@@ -269,8 +304,32 @@ export function codeCache(
   return {
     statistics,
     flush,
+    setHeat(times, owner) {
+      heat = times;
+      regions = owner;
+    },
+    find(rip, host) {
+      const slot = layout.slots + (((host ^ (host >>> 15)) & (SLOT_COUNT - 1)) << SLOT_SHIFT);
+      if (u32[(slot + SLOT.host) >> 2] !== host || mem.u64[(slot + SLOT.rip) >> 3] !== rip) return undefined;
+      if (u32[(slot + SLOT.host2) >> 2] !== 0) return undefined;
+      const first = u32[(slot + SLOT.first) >> 2] ?? 0;
+      const count = u16[(slot + SLOT.count) >> 1] ?? 0;
+      const link = first + count * RECORD_SIZE;
+      return { first, link, count, entered: heat - (i32[(link + LINK.heat) >> 2] ?? 0) };
+    },
+    makeLink() {
+      if (arena + LINK_SIZE > recordsEnd) return 0;
+      const link = arena;
+      arena += LINK_SIZE;
+      for (const way of LINK.ways) u32[(link + way.generation) >> 2] = 0;
+      return link;
+    },
+    cover(region, page, from, to, rip) {
+      remember(0, region, page, from, to, Number(BigInt.asUintN(32, rip)), to - from);
+    },
+    hasBreakpoint: (rip) => breakLow.size > 0 && breakpoints.has(rip),
     decodeBlock(slot, host, ripLow, ripHigh, secondPage) {
-      if (arena + (MAX_BLOCK + 1) * RECORD_SIZE > recordsEnd) flush();
+      if (arena + MAX_BLOCK * RECORD_SIZE + LINK_SIZE > recordsEnd) flush();
       const first = arena;
       const page = host - (host % PAGE_SIZE);
       const end = page + PAGE_SIZE;
@@ -309,8 +368,10 @@ export function codeCache(
         bytes[flags] = (bytes[flags] ?? 0) | ((count - 1 - i) << REST_SHIFT);
       }
       u16[at >> 1] = endOfBlock;
+      u16[(at + LINK.entry) >> 1] = u16[(first + RECORD.handler) >> 1] ?? 0;
+      i32[(at + LINK.heat) >> 2] = heat;
       for (const way of LINK.ways) u32[(at + way.generation) >> 2] = 0;
-      arena = at + RECORD_SIZE;
+      arena = at + LINK_SIZE;
       statistics.decoded += count;
       u32[(slot + SLOT.rip) >> 2] = ripLow;
       u32[(slot + SLOT.rip + 4) >> 2] = ripHigh;

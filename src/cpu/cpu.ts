@@ -1,4 +1,5 @@
 import { codeCache, type CodeCache } from './code-cache';
+import { regionTier, type RegionTier } from './compile/tier';
 import { EXIT, type Exit } from './exits';
 import { GuestFault } from './fault';
 import { HELPERS } from './helpers/index';
@@ -21,6 +22,8 @@ export interface InterpretingCpu extends Cpu {
   readonly mem: MachineMemory;
   readonly vcpus: readonly StatefulVcpu[];
   readonly code: CodeCache;
+  /** The region compiler, when the tier is `compile`. */
+  readonly regions: RegionTier | undefined;
   /** Address, in linear memory, of the word that makes vCPU `index` leave with EXIT.KICK while it is non-zero. */
   kickWord(index: number): number;
 }
@@ -39,15 +42,21 @@ function exportsOf(instance: WebAssembly.Instance): Wasm {
 
 const toU64 = (v: unknown): bigint => BigInt.asUintN(64, typeof v === 'bigint' ? v : 0n);
 
+/** What runs guest code: the interpreter alone, or compiled regions for what is hot. The guest sees no difference. */
+export type Tier = 'interpret' | 'compile';
+
 export interface CpuOptions {
   readonly memory: MachineMemory;
   /** dist/interpret.wasm: what generateInterpreter made of the same FORMS and HELPERS. */
   readonly interpreter: Uint8Array | WebAssembly.Module;
   readonly hooks: Hooks;
+  /** Whether hot code is compiled; `heat`: how often a block is entered before it is hot. */
+  readonly tier?: Tier;
+  readonly heat?: number;
 }
 
 /** Throws an Error for a module made of other declarations than these. */
-export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): InterpretingCpu {
+export function createCpu({ memory: mem, interpreter, hooks, tier, heat }: CpuOptions): InterpretingCpu {
   const module =
     interpreter instanceof WebAssembly.Module ? interpreter : new WebAssembly.Module(interpreter);
   const key = interpreterKey();
@@ -148,6 +157,8 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
       view.setUint32(gathered, view.getUint32(gathered, true) | flags, true);
       return BigInt.asIntN(64, value);
     },
+    hot: (cpu: number, first: number, link: number, host: number) =>
+      regions?.hot(cpu >>> 0, first >>> 0, link >>> 0, host >>> 0),
     /** Non-zero: #XM, or #UD without CR4.OSXMMEXCPT (SDM Vol. 3 §2.5). */
     fp_settle(cpu: number): number {
       const at = cpu >>> 0;
@@ -165,6 +176,7 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
 
   const instance = new WebAssembly.Instance(module, { env });
   const wasm = exportsOf(instance);
+  const regions = tier === 'compile' ? regionTier(mem, code, instance.exports, heat) : undefined;
 
   /** One helper access, inside one page: the address in linear memory, or a thrown GuestFault. */
   function helperAccess(v: StatefulVcpu, address: bigint, access: number, seg: Seg | undefined, supervisor: boolean): number {
@@ -253,7 +265,11 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
   for (let i = 0; i < layout.vcpus.length; i++) {
     const address = layout.vcpus[i] ?? 0;
     const v = makeVcpu(mem, i, {
-      run: () => Number(wasm.run(address)) as Exit,
+      run: () => {
+        const exit = Number(wasm.run(address)) as Exit;
+        regions?.compile();
+        return exit;
+      },
       walk: (linear, access, user, cr3, probe) =>
         toU64(wasm[probe ? 'walk_probe' : 'walk'](address, BigInt.asIntN(64, linear), BigInt(access), user ? 1n : 0n, BigInt.asIntN(64, cr3))), // prettier-ignore
       flushSet: (set) => void wasm.flush_set(set),
@@ -267,6 +283,7 @@ export function createCpu({ memory: mem, interpreter, hooks }: CpuOptions): Inte
     mem,
     vcpus,
     code,
+    regions,
     flushAllTlbs() {
       for (const v of vcpus) v.flushTlb();
     },

@@ -9,6 +9,7 @@ import { offsetOf } from './state';
 import { ModuleBuilder } from './wasm/encoder';
 import { defineFloatingPoint } from './wasm/floating-point';
 import { lowerHandler, prologue } from './wasm/lower';
+import { defineRegionAccess, REGION_CALLS } from './wasm/region-access';
 import { defineRoutines, type Routines } from './wasm/routines';
 import { defineChain, defineRun } from './wasm/run';
 
@@ -65,6 +66,7 @@ export function generateInterpreter(
   const t = defineRoutines(builder);
   defineFloatingPoint(t);
   defineChain(t);
+  defineRegionAccess(t);
   const missing = new Set<string>();
   const helperNumber = (name: string): number => {
     const n = helpers.indexOf(name);
@@ -81,10 +83,11 @@ export function generateInterpreter(
   }); // prettier-ignore
   defineEndOfBlock(t);
   defineRun(t, forms.length);
-  for (const name of ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'ask_watch', 'flush_set']) {
+  for (const name of ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'ask_watch', 'flush_set', ...REGION_CALLS.keys()]) {
     const ref = t.functions.get(name);
     if (ref !== undefined) builder.export(ref);
   }
+  builder.exportTable('table');
   const run = t.functions.get('run');
   if (run !== undefined && key !== undefined) builder.export(run, key);
   return { bytes: builder.finish(), endOfBlock: forms.length, missingHelpers: [...missing].sort(), sizes };

@@ -1,6 +1,6 @@
 import { HELPER_NAMES } from './helpers/index';
 import { FORMS } from './instructions/index';
-import { LINK, RECORD, RECORD_SIZE, REST_SHIFT } from './record';
+import { LINK, LINK_SIZE, RECORD, RECORD_SIZE, REST_SHIFT } from './record';
 import { STATE_FIELDS } from './state';
 import { ABI } from './wasm/abi';
 
@@ -16,7 +16,7 @@ export function interpreterKey(): string {
     ),
     ...HELPER_NAMES,
     ...STATE_FIELDS.map((f) => `${f.name} ${f.offset}`),
-    JSON.stringify([ABI, RECORD, LINK, RECORD_SIZE, REST_SHIFT]),
+    JSON.stringify([ABI, RECORD, LINK, LINK_SIZE, RECORD_SIZE, REST_SHIFT]),
   ].join('\n');
   // FNV-1a: this guards against mistakes, not attacks.
   let hash = 0x811c9dc5;

@@ -51,12 +51,19 @@ export const REST_SHIFT = 1;
 export const LINK = {
   /** u16 */
   handler: 0,
+  /** u16: the form of the block's first instruction, whose place in the record a compiled region may have taken. */
+  entry: 6,
+  /** i32: counts down as the block is entered; at zero it is hot (compile/). */
+  heat: 48,
   ways: [
     /** u16, i64, i32, i32 (address of the bytes in linear memory), i32 */
     { count: 2, rip: 8, first: 16, host: 20, generation: 24 },
     { count: 4, rip: 32, first: 40, host: 44, generation: 28 },
   ],
 } as const;
+
+/** A link record is longer than the others. */
+export const LINK_SIZE = 56;
 
 export const RECORD_FLAG = {
   /** The memory operand is based on rsp/rbp without fs/gs override: non-canonical → #SS(0) (SDM 1 §3.3.7.1). */

@@ -34,6 +34,8 @@ export interface AssembleOptions {
   readonly saved?: Compression;
 }
 
+/** Off until the whole Linux boot is the same in both tiers. */
+const DEFAULT_TIER = 'interpret';
 const DEFAULT_TRACE_RECORDS = 65_536;
 
 /** The sum of the vCPUs' instruction counts. Asked several times an exit, so straight from their states. */
@@ -166,6 +168,7 @@ function emptyMachine(
   const cpu = createCpu({
     memory,
     interpreter: options.interpreter,
+    tier: config.tier ?? DEFAULT_TIER,
     hooks: {
       cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
       tsc: (vcpu) => hv.get().tsc(vcpu),

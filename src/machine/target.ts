@@ -296,6 +296,8 @@ export interface MachineConfig {
   readonly saved?: SavedSourceConfig;
   /** The host's affair: the machine itself opens no port. */
   readonly forwards?: readonly ForwardConfig[];
+  /** Whether hot guest code is compiled. The guest sees no difference; absent: see assemble.ts. */
+  readonly tier?: 'interpret' | 'compile';
 }
 /** A TCP port of this computer's that leads into a guest. */
 export interface ForwardConfig {

@@ -2,7 +2,7 @@ import { Bytes, VALTYPE } from '../wasm/encoder';
 import { ALIGN, opInfo, type ValType } from '../wasm/opcodes';
 import type { FieldName } from '../state';
 import { prune } from './liveness';
-import type { Block, Local, LoopLabel, Node, Special, Statement } from './nodes';
+import type { Block, Departure, Local, LoopLabel, Node, Special, Statement } from './nodes';
 
 /** Decides where state lives and what accesses, faults and calls look like. */
 export interface Lowering {
@@ -10,7 +10,13 @@ export interface Lowering {
   get(e: Emitter, field: FieldName): void;
   put(e: Emitter, field: FieldName, value: Node): void;
   /** Each argument is to be emitted exactly once; a result, when there is one, is left in its local by `e.bind`. */
-  special(e: Emitter, act: Special, args: readonly Node[], result: Node | undefined): void;
+  special(
+    e: Emitter,
+    act: Special,
+    args: readonly Node[],
+    result: Node | undefined,
+    bail: Departure | undefined,
+  ): void;
 }
 
 type Pending = Extract<Statement, { kind: 'let' | 'read' }>;
@@ -21,6 +27,8 @@ export class Emitter {
   private readonly locals: ValType[] = [];
   private depth = 0;
   private readonly pending = new Map<Node, Pending>();
+  /** Locals that departures compute with. */
+  private readonly spare: Partial<Record<ValType, number[]>> = {};
 
   constructor(
     private readonly paramCount: number,
@@ -140,11 +148,11 @@ export class Emitter {
     return this;
   }
 
-  private compute(node: Node): this {
+  private compute(node: Node, operand: (arg: Node) => void = (arg) => void this.value(arg)): this {
     const { op, imm } = node;
     if (op === 'const') return this.constant(node.type, imm as bigint);
     if (op === 'param') return this.getLocal(imm as number);
-    for (const arg of node.args) this.value(arg);
+    for (const arg of node.args) operand(arg);
     if (op === 'select') {
       if (node.type === 'v128') this.code.byte(0x1c, 1, VALTYPE.v128);
       else this.code.byte(0x1b);
@@ -230,7 +238,7 @@ export class Emitter {
         return;
       case 'special':
         this.flush(...s.args);
-        this.lowering.special(this, s.act, s.args, s.result);
+        this.lowering.special(this, s.act, s.args, s.result, s.bail);
         return;
       case 'return':
         this.flush(...s.values);
@@ -260,7 +268,73 @@ export class Emitter {
         this.flush();
         this.jump(s.label, s.where);
         return;
+      case 'block':
+        this.flush();
+        this.code.byte(0x02, 0x40);
+        this.depth++;
+        s.label.depth = { outer: this.depth, inner: this.depth };
+        this.list(s.body);
+        this.end();
+        return;
+      case 'keep':
+        return;
+      case 'edge':
+        this.flush(...s.to.sets.map((x) => x.value));
+        for (const { value } of s.to.sets) this.value(value);
+        this.arrive(s.to);
+        return;
+      case 'leave':
+        if (s.condition === undefined) {
+          this.flush();
+          this.leave(s.to);
+          return;
+        }
+        this.flush(s.condition);
+        this.value(s.condition).if();
+        this.leave(s.to);
+        this.end();
+        return;
     }
+  }
+
+  private arrive({ sets, label, where }: Departure): void {
+    for (let i = sets.length - 1; i >= 0; i--) this.setLocal(sets[i]?.local ?? 0);
+    this.jump(label, where);
+  }
+
+  /** Departs: what is not in a local already is computed here, nodes that several values share once. */
+  leave(to: Departure): void {
+    const shares = new Map<Node, number>();
+    const count = (node: Node): void => {
+      if (node.slot >= 0) return;
+      const n = shares.get(node) ?? 0;
+      shares.set(node, n + 1);
+      if (n === 0) node.args.forEach(count);
+    };
+    for (const { value } of to.sets) count(value);
+    const known = new Map<Node, number>();
+    const taken: Partial<Record<ValType, number>> = {};
+    const emit = (node: Node): void => {
+      const at = known.get(node);
+      if (at !== undefined) {
+        this.getLocal(at);
+        return;
+      }
+      if (node.slot >= 0 || node.op === 'local') {
+        this.value(node);
+        return;
+      }
+      this.compute(node, emit);
+      if ((shares.get(node) ?? 0) < 2 || node.args.length === 0) return;
+      const n = taken[node.type] ?? 0;
+      taken[node.type] = n + 1;
+      const pool = (this.spare[node.type] ??= []);
+      const local = (pool[n] ??= this.newLocal(node.type));
+      known.set(node, local);
+      this.teeLocal(local);
+    };
+    for (const { value } of to.sets) emit(value);
+    this.arrive(to);
   }
 
   private loop(s: Extract<Statement, { kind: 'loop' }>): void {

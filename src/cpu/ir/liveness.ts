@@ -21,6 +21,14 @@ function use(node: Node, depth: number): void {
   for (const arg of node.args) use(arg, node.depth);
 }
 
+/** A departure's values are not computed before: only what they are made of is kept. */
+function useCold(node: Node): void {
+  if (node.cold) return;
+  node.cold = true;
+  if (node.op === 'local') node.uses += 2;
+  else for (const arg of node.args) useCold(arg);
+}
+
 function keep(s: Statement, depth: number): Statement | undefined {
   switch (s.kind) {
     case 'let':
@@ -39,9 +47,25 @@ function keep(s: Statement, depth: number): Statement | undefined {
       use(s.value, depth);
       use(s.address, depth);
       return s;
+    case 'keep':
+      use(s.node, depth);
+      use(s.node, depth);
+      return s;
+    case 'leave':
+      for (const { value } of s.to.sets) useCold(value);
+      if (s.condition !== undefined) use(s.condition, depth);
+      return s;
+    case 'edge':
+      for (const { value } of s.to.sets) use(value, depth);
+      return s;
+    case 'block':
+      return { ...s, body: prune(s.body, depth) };
     case 'special':
+      for (const { value } of s.bail?.sets ?? []) useCold(value);
+      for (const v of s.args) use(v, depth);
+      return s;
     case 'return':
-      for (const v of s.kind === 'return' ? s.values : s.args) use(v, depth);
+      for (const v of s.values) use(v, depth);
       return s;
     case 'jump':
       return s;

@@ -24,6 +24,8 @@ export interface Node {
   slot: number;
   /** The use is inside a loop that does not contain the definition. */
   crossesLoop: boolean;
+  /** Some cold departure wants it: what it is made of stays at hand. */
+  cold: boolean;
 }
 
 /** A mutable local. */
@@ -62,11 +64,25 @@ export type Statement =
   | { readonly kind: 'put'; readonly field: FieldName; readonly value: Node }
   /** Raw store: op names the WebAssembly store, args [address, value]. */
   | { readonly kind: 'store'; readonly op: string; readonly offset: number; readonly address: Node; readonly value: Node }
-  | { readonly kind: 'special'; readonly act: Special; readonly args: readonly Node[]; readonly result: Node | undefined }
+  | { readonly kind: 'special'; readonly act: Special; readonly args: readonly Node[]; readonly result: Node | undefined; readonly bail?: Departure }
   | { readonly kind: 'if'; readonly condition: Node; readonly then: Block; readonly otherwise: Block }
   | { readonly kind: 'loop'; readonly head: Block; readonly condition: Node; readonly body: Block; readonly label: LoopLabel }
   | { readonly kind: 'jump'; readonly label: LoopLabel; readonly where: 'break' | 'continue' }
-  | { readonly kind: 'return'; readonly values: readonly Node[] }; // prettier-ignore
+  | { readonly kind: 'return'; readonly values: readonly Node[] }
+  /** A jump to `label`, 'break', goes behind it. */
+  | { readonly kind: 'block'; readonly body: Block; readonly label: LoopLabel }
+  /** A departure that is hardly ever taken: its values are computed there, from what is at hand, and nowhere else. */
+  | { readonly kind: 'leave'; readonly condition: Node | undefined; readonly to: Departure }
+  | { readonly kind: 'edge'; readonly to: Departure }
+  /** The value is put into a local here, whoever uses it. */
+  | { readonly kind: 'keep'; readonly node: Node }; // prettier-ignore
+
+/** Locals that are set, all at once, before a jump. */
+export interface Departure {
+  readonly sets: readonly { readonly local: number; readonly value: Node }[];
+  readonly label: LoopLabel;
+  readonly where: 'break' | 'continue';
+}
 
 export type Read =
   | { readonly op: 'get'; readonly field: FieldName }

@@ -1,7 +1,7 @@
 import type { FieldName } from '../state';
 import { opInfo, type ValType } from '../wasm/opcodes';
 import { bitLength, foldConstants, rangeOf, simplify } from './fold';
-import type { Block, Local, LoopLabel, Node, Read, Special, Statement } from './nodes';
+import type { Block, Departure, Local, LoopLabel, Node, Read, Special, Statement } from './nodes';
 
 /**
  * Records nodes and statements. Pure nodes are shared within the scope they were made in (and those inside it);
@@ -9,6 +9,8 @@ import type { Block, Local, LoopLabel, Node, Read, Special, Statement } from './
  */
 export class Recorder {
   readonly body: Block = [];
+  /** Where an act that may fail leaves to, for those who compile regions. */
+  departure: ((act: Special) => Departure | undefined) | undefined;
   private block: Block = this.body;
   private scope = new Map<string, Node>();
   private readonly scopes: Map<string, Node>[] = [];
@@ -26,6 +28,7 @@ export class Recorder {
       uses: 0,
       slot: -1,
       crossesLoop: false,
+      cold: false,
     };
     this.ids.set(node, this.ids.size);
     return node;
@@ -119,7 +122,8 @@ export class Recorder {
 
   special(act: Special, args: readonly Node[], type?: ValType, bits?: number): Node | undefined {
     const result = type === undefined ? undefined : this.result(type, bits);
-    this.push({ kind: 'special', act, args, result });
+    const bail = this.departure?.(act);
+    this.push({ kind: 'special', act, args, result, ...(bail === undefined ? {} : { bail }) });
     return result;
   }
 
@@ -160,6 +164,20 @@ export class Recorder {
     return { block, value };
   }
 
+  /** Records `body` into a block in which nothing computed before is known: constants and parameters are. */
+  apart(body: () => void): Block {
+    const scopes = this.scopes.splice(1);
+    const outer = this.scope;
+    // The outermost scope has constants and parameters; it is never the one at hand inside another.
+    if (this.scopes.length === 0) this.scopes.push(outer);
+    this.scope = new Map();
+    const { block } = this.inside(body);
+    this.scope = outer;
+    if (scopes.length > 0 || this.scopes[0] !== outer) this.scopes.push(...scopes);
+    else this.scopes.pop();
+    return block;
+  }
+
   /** `condition` is an i32. */
   if(condition: Node, then: () => void, otherwise?: () => void): void {
     if (condition.op === 'const') {
@@ -179,6 +197,15 @@ export class Recorder {
     const inner = this.inside(() => body(label)).block;
     this.depth--;
     this.push({ kind: 'loop', head: head.block, condition: head.value, body: inner, label });
+  }
+  /** `body` jumps behind itself by `break`. */
+  forward(body: (label: LoopLabel) => void): void {
+    const label: LoopLabel = { depth: undefined };
+    this.push({ kind: 'block', body: this.inside(() => body(label)).block, label });
+  }
+  /** Takes over what `inside` recorded. */
+  splice(block: Block): void {
+    for (const s of block) this.block.push(s);
   }
   break(label: LoopLabel): void {
     this.push({ kind: 'jump', label, where: 'break' });

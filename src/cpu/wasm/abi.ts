@@ -16,6 +16,10 @@ export const RC = {
   EXIT: 4,
   /** Abandoned, not retired; run() returns state.exit_reason. */
   FAULT: 8,
+  /** A compiled region was left between two instructions; state.rip and state.icount are exact. */
+  REGION: 16,
+  /** With REGION: the instruction at rip is one that the region leaves to the interpreter. */
+  BAIL: 32,
 } as const;
 
 /**

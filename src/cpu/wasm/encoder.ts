@@ -110,6 +110,7 @@ export class ModuleBuilder {
   private readonly exports = new Bytes();
   private exportCount = 0;
   private readonly elements: FunctionRef[] = [];
+  private tableName: string | undefined;
 
   type(signature: Signature): number {
     const key = `${signature.params.join()}>${signature.results.join()}`;
@@ -156,6 +157,11 @@ export class ModuleBuilder {
     this.exportCount++;
   }
 
+  /** Exports the table, which others may then grow. */
+  exportTable(name: string): void {
+    this.tableName = name;
+  }
+
   /** Appends to the table; returns the table index. */
   element(ref: FunctionRef): number {
     this.elements.push(ref);
@@ -175,11 +181,20 @@ export class ModuleBuilder {
     for (const f of this.functions) functions.u32(f.type);
     section(3, functions);
     const size = this.elements.length;
-    section(4, new Bytes().u32(1).byte(0x70, 0x01).u32(size).u32(size));
+    if (size > 0) {
+      const limits = this.tableName === undefined ? new Bytes().byte(0x01).u32(size).u32(size) : new Bytes().byte(0x00).u32(size);
+      section(4, new Bytes().u32(1).byte(0x70).append(limits.take()));
+    }
+    if (this.tableName !== undefined) {
+      this.exports.name(this.tableName).byte(0x01).u32(0);
+      this.exportCount++;
+    }
     section(7, new Bytes().u32(this.exportCount).append(this.exports.take()));
-    const elements = new Bytes().u32(1).byte(0x00, 0x41, 0x00, 0x0b).u32(size);
-    for (const e of this.elements) elements.u32(e.index);
-    section(9, elements);
+    if (size > 0) {
+      const elements = new Bytes().u32(1).byte(0x00, 0x41, 0x00, 0x0b).u32(size);
+      for (const e of this.elements) elements.u32(e.index);
+      section(9, elements);
+    }
     const code = new Bytes().u32(this.functions.length);
     this.functions.forEach((f, i) => {
       if (f.body === undefined) throw new Error(`function ${this.importedFunctions + i} has no body`);

@@ -113,6 +113,8 @@ function declareImports(t: Routines): void {
   // fp(cpu, operation, a, b, c): the exact path; gathers into fp_flags.
   t.import('fp', ['i32', 'i32', 'i64', 'i64', 'i64'], ['i64']);
   t.import('fp_settle', ['i32'], ['i32']);
+  // hot(cpu, first record, link record, host): a block has been entered often.
+  t.import('hot', ['i32', 'i32', 'i32', 'i32'], []);
   for (let n = 0; n <= 6; n++) {
     t.import(`helper${n}`, ['i32', 'i32', ...Array<ValType>(n).fill('i64')], ['i64']);
   }

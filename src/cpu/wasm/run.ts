@@ -42,6 +42,7 @@ export function defineChain(t: Routines): void {
         r.if(r.n('i32.and', room, r.n('i32.eqz', stop)), () => {
           setField(r, 'icount', after);
           const first = r.load('i32.load', link, way.first);
+          warm(r, cpu, first, r.wrap(count), host);
           r.callVoid('goto', [cpu, first, r.load('i32.load16_u', first, RECORD.handler)]);
         });
         r.return(r.i32(RC.END));
@@ -50,6 +51,14 @@ export function defineChain(t: Routines): void {
     setField(r, 'link_from', link);
     return r.i32(RC.END);
   });
+}
+
+/** A block is entered: at its last spark of heat the region compiler hears of it. */
+function warm(r: Recorder, cpu: Node, first: Node, count: Node, host: Node): void {
+  const link = r.n('i32.add', first, r.n('i32.mul', count, r.i32(RECORD_SIZE)));
+  const heat = r.n('i32.sub', r.load('i32.load', link, LINK.heat), r.i32(1));
+  r.store('i32.store', link, heat, LINK.heat);
+  r.if(r.n('i32.eqz', heat), () => r.callVoid('hot', [cpu, first, link, host]));
 }
 
 /** truncate(first, count, of): copies the first `count` records of a block, closed with a link record that knows nothing. */
@@ -70,6 +79,9 @@ function defineTruncate(t: Routines, endOfBlock: number): void {
         r.assign(at, r.n('i32.add', here, r.i32(RECORD_SIZE)));
       },
     );
+    // The interpreter's own: a region runs whole blocks only.
+    const link = r.n('i32.add', first, r.n('i32.mul', of, r.i32(RECORD_SIZE)));
+    r.store('i32.store16', copy, r.load('i32.load16_u', link, LINK.entry), RECORD.handler);
     r.store('i32.store16', end, r.i32(endOfBlock), LINK.handler);
     for (const way of LINK.ways) r.store('i32.store', end, r.i32(0), way.generation);
     return copy;
@@ -88,6 +100,7 @@ export function defineRun(t: Routines, endOfBlock: number): void {
   defineTruncate(t, endOfBlock);
 
   t.define('run', ['i32'], ['i32'], (r, cpu) => {
+    const bail = r.local('i32', r.i32(0));
     r.loop(
       () => r.i32(1),
       (top) => {
@@ -152,7 +165,10 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         const count = r.local('i64', r.load('i64.load16_u', slot, SLOT.count));
         const first = r.local('i32', r.load('i32.load', slot, SLOT.first));
         const allowed = r.n('select', r.i64(1), left, stepping);
-        r.if(r.n('i64.gt_u', r.read(count), allowed), () => {
+        const truncated = r.n('i32.or', r.n('i64.gt_u', r.read(count), allowed), r.n('i32.ne', stepping, r.i32(0)));
+        const whole = r.wrap(r.read(count));
+        const beginning = r.read(first);
+        r.if(truncated, () => {
           r.assign(first, r.call('truncate', [r.read(first), r.wrap(allowed), r.wrap(r.read(count))], 'i32'));
           r.assign(count, allowed);
         });
@@ -160,8 +176,14 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         const begin = r.read(first);
         setField(r, 'icount', r.n('i64.add', start, r.n('i64.sub', n, r.i64(1))));
 
-        const handler = r.load('i32.load16_u', begin, RECORD.handler);
-        const result = r.call('dispatch', [cpu, begin, handler], 'i32');
+        r.if(r.n('i32.eqz', truncated), () => warm(r, cpu, beginning, whole, at));
+        const handler = r.local('i32', r.load('i32.load16_u', begin, RECORD.handler));
+        r.if(r.n('i32.and', r.read(bail), r.n('i32.eqz', truncated)), () => {
+          const own = r.n('i32.add', beginning, r.n('i32.mul', whole, r.i32(RECORD_SIZE)));
+          r.assign(handler, r.load('i32.load16_u', own, LINK.entry));
+        });
+        r.assign(bail, r.i32(0));
+        const result = r.call('dispatch', [cpu, begin, r.read(handler)], 'i32');
 
         const singleStep = (): void => {
           r.if(stepping, () => {
@@ -175,6 +197,12 @@ export function defineRun(t: Routines, endOfBlock: number): void {
           setField(r, 'icount', r.n('i64.add', i64(r, 'icount'), r.i64(1)));
           setField(r, 'rip', i64(r, 'next'));
           singleStep();
+          r.continue(top);
+        });
+
+        r.if(r.n('i32.and', result, r.i32(RC.REGION)), () => {
+          setField(r, 'fp_flags', r.i32(0));
+          r.assign(bail, r.n('i32.and', result, r.i32(RC.BAIL)));
           r.continue(top);
         });
 

@@ -1,0 +1,262 @@
+import type { Block, Departure, LoopLabel, Node, Special } from '../ir/nodes';
+import { asOps, irOps, type IrOps } from '../ir/ops';
+import { asSource } from '../ir/record-source';
+import { Recorder } from '../ir/recorder';
+import { execute } from '../operands';
+import { decodedSource } from '../evaluate/source';
+import { FIELD, type FieldName } from '../state';
+import { RC } from '../wasm/abi';
+import { TRACKED, isFixed, trackedIndex, type RegionLocals, type RegionState, type Tracked } from './state';
+import type { Instr } from './discover';
+
+/** The semantics want something that regions leave to the interpreter. */
+export class Unsupported extends Error {}
+
+/** Pure, and safe to compute whether or not it is wanted. */
+const speculative = (b: Block): boolean =>
+  b.every((s) => s.kind === 'define' && !/\.(div|rem)_/.test(s.node.op));
+
+/** Where an instruction is, for whoever leaves before it. */
+export interface Place {
+  readonly rip: bigint;
+  /** Instructions of its block that have not run yet: they are given back. */
+  readonly rest: number;
+}
+
+/**
+ * Records instructions one after another with registers and flags as values: what one puts the next one gets. An act
+ * that may fail departs with the state as it was before its instruction, to be run by the interpreter.
+ */
+export class RegionRecorder {
+  readonly r = new Recorder();
+  state: RegionState = Array<Node | undefined>(TRACKED.length).fill(undefined);
+  /** Where a branch goes: the instruction's `next`. */
+  next: Node | undefined;
+  private before: RegionState = this.state;
+  private place: Place = { rip: 0n, rest: 0 };
+  /** The path at hand has departed. */
+  private gone = false;
+  /** Conditions known not to hold here, by paths that departed when they did. */
+  private refuted: Node[] = [];
+  private stored = false;
+  /** Address of the instruction after the one at hand. */
+  private after = 0n;
+
+  constructor(
+    readonly locals: RegionLocals,
+    private readonly exit: LoopLabel,
+  ) {
+    this.r.departure = (act) => this.departureOf(act);
+  }
+
+  /** The value of a tracked field. */
+  get(field: Tracked): Node {
+    return this.state[trackedIndex(field) ?? 0] ?? this.locals.read(this.r, field);
+  }
+  set(field: Tracked, value: Node): void {
+    this.state[trackedIndex(field) ?? 0] = value;
+  }
+
+  /** Sets for a departure or an edge: what `state` has that the locals have not. */
+  sets(state: RegionState, give = 0): Departure['sets'] {
+    const sets: { local: number; value: Node }[] = [];
+    state.forEach((value, i) => {
+      const field = TRACKED[i];
+      if (field === undefined) return;
+      let v = value;
+      if (field === 'left' && give !== 0) v = this.r.n('i64.add', v ?? this.locals.read(this.r, field), this.r.i64(give));
+      if (v === undefined) return;
+      const local = this.locals.of(field);
+      if (v.op === 'param' && v.imm === local) return;
+      this.locals.written.add(field);
+      sets.push({ local, value: v });
+    });
+    return sets;
+  }
+
+  /** A departure from the region: to `rip`, by the link record `link` (0: by the run loop). */
+  out(rip: Node, link: number, code: number, state = this.state, give = 0): Departure {
+    const { r, locals } = this;
+    const sets = [...this.sets(state, give), { local: locals.exitRip, value: rip }];
+    sets.push({ local: locals.exitLink, value: r.i32(link) });
+    sets.push({ local: locals.exitCode, value: r.i32(code) });
+    return { sets, label: this.exit, where: 'break' };
+  }
+
+  private bail(): Departure {
+    if (this.stored) throw new Unsupported('an act that may fail after one that cannot be undone');
+    return this.out(this.r.i64(this.place.rip), 0, RC.REGION | RC.BAIL, this.before, this.place.rest);
+  }
+
+  private departureOf(act: Special): Departure | undefined {
+    switch (act.op) {
+      case 'guestLoad':
+      case 'guestStore':
+      case 'fpCheck':
+        return this.bail();
+      case 'fp':
+        return undefined;
+      default:
+        throw new Unsupported(act.op);
+    }
+  }
+
+  /** One instruction; `rest` counts it and those after it in its block. */
+  instruction(i: Instr, rest: number): void {
+    const { r } = this;
+    this.before = this.state.slice();
+    this.place = { rip: i.rip, rest };
+    this.next = undefined;
+    this.after = i.next;
+    this.gone = false;
+    this.stored = false;
+    const o = this.ops(i);
+    execute(i.form, asOps(o), asSource(decodedSource(o, i.form, i.d, i.next)));
+    // Registers written here are computed here: departures then find them.
+    this.state.forEach((v, n) => {
+      if (v !== undefined && v !== this.before[n] && (n < 16 || v.type === 'v128') && v.op !== 'const') r.push({ kind: 'keep', node: v });
+    });
+  }
+
+  private ops(i: Instr): IrOps {
+    const { r } = this;
+    const o = irOps(r);
+    const get = (f: FieldName): Node => {
+      if (f === 'zero') return r.i64(0);
+      if (f === 'next') return this.next ?? r.i64(i.next);
+      if (f === 'rip') return r.i64(i.rip);
+      if (trackedIndex(f) !== undefined) return this.get(f);
+      if (isFixed(f)) return this.locals.read(r, f as Tracked);
+      const wide = FIELD[f].size === 16;
+      return r.get(f, wide ? 'v128' : 'i64', wide ? 128 : FIELD[f].type === 'i32' ? 32 : 64);
+    };
+    const set = (f: FieldName, v: Node): void => {
+      if (f === 'next') this.next = v;
+      else if (trackedIndex(f) !== undefined) this.set(f, v);
+      else if (isFixed(f) || f === 'rip') throw new Unsupported(`put ${f}`);
+      else {
+        this.stored = true;
+        r.push({ kind: 'put', field: f, value: v });
+      }
+    };
+    /** Departs without condition: what follows is never run. */
+    const depart = (): void => {
+      if (this.gone) return;
+      r.push({ kind: 'leave', condition: undefined, to: this.bail() });
+      this.gone = true;
+    };
+    const overrides: Partial<IrOps> = {
+      get,
+      set,
+      getx: get,
+      setx: set,
+      raise: depart,
+      probeWrite: depart,
+      exit: () => {
+        throw new Unsupported('exit');
+      },
+      if: (c, then, otherwise) => this.branch(r.condition(c), then, otherwise),
+      choose: () => {
+        throw new Unsupported('choose');
+      },
+    };
+    return Object.assign(o, overrides);
+  }
+
+  /** One side of a run-time branch, recorded apart. */
+  private side(body: (() => void) | undefined): { block: Block; state: RegionState; next: Node | undefined; gone: boolean } {
+    const { state, next } = this;
+    const refuted = this.refuted.length;
+    this.state = state.slice();
+    this.gone = false;
+    const { block } = this.r.inside(() => body?.());
+    const side = { block, state: this.state, next: this.next, gone: this.gone };
+    this.state = state;
+    this.next = next;
+    this.gone = false;
+    this.refuted.length = refuted;
+    return side;
+  }
+
+  private branch(condition: Node, then: () => void, otherwise: (() => void) | undefined): void {
+    const { r } = this;
+    if (condition.op === 'const') {
+      if (condition.imm !== 0n) then();
+      else otherwise?.();
+      return;
+    }
+    const yes = this.side(then);
+    const no = this.side(otherwise);
+    const onlyLeaves = (b: Block): boolean => b.every((s) => s.kind === 'define' || s.kind === 'leave' || s.kind === 'let');
+    if (yes.gone && onlyLeaves(yes.block)) {
+      if (!this.refuted.includes(condition)) {
+        this.refuted.push(condition);
+        r.push({ kind: 'leave', condition, to: this.bail() });
+      }
+      r.splice(no.block);
+      this.adopt(no);
+      return;
+    }
+    if (no.gone && onlyLeaves(no.block)) {
+      r.push({ kind: 'leave', condition: r.n('i32.eqz', condition), to: this.bail() });
+      r.splice(yes.block);
+      this.adopt(yes);
+      return;
+    }
+    if (yes.gone && no.gone) {
+      this.gone = true;
+      r.push({ kind: 'if', condition, then: yes.block, otherwise: no.block });
+      return;
+    }
+    const flat = speculative(yes.block) && speculative(no.block);
+    if (flat) {
+      r.splice(yes.block);
+      r.splice(no.block);
+    }
+    const merge = (a: Node, b: Node): Node => {
+      if (a === b) return a;
+      if (flat) return r.n('select', a, b, condition);
+      const local = r.local(a.type);
+      yes.block.push({ kind: 'assign', local, value: a });
+      no.block.push({ kind: 'assign', local, value: b });
+      merged.push(() => r.read(local));
+      return a;
+    };
+    const merged: (() => Node)[] = [];
+    const places: number[] = [];
+    TRACKED.forEach((field, n) => {
+      const [a, b] = [yes.state[n], no.state[n]];
+      if (a === b) {
+        this.state[n] = a;
+        return;
+      }
+      const leaf = (v: Node | undefined): Node => v ?? this.locals.read(r, field);
+      const v = merge(leaf(a), leaf(b));
+      this.state[n] = v;
+      places.push(n);
+    });
+    if (yes.next !== no.next) {
+      const after = r.i64(this.after);
+      this.next = r.n('select', yes.next ?? after, no.next ?? after, condition);
+    }
+    if (!flat) {
+      r.push({ kind: 'if', condition, then: yes.block, otherwise: no.block });
+      merged.forEach((read, k) => (this.state[places[k] ?? 0] = read()));
+    }
+  }
+
+  /** A path of its own, from the state at hand (or, afresh, from the locals) on: what is known there is forgotten after it. */
+  path(body: () => void, afresh = false): void {
+    const { state, refuted } = this;
+    this.state = afresh ? Array<Node | undefined>(TRACKED.length).fill(undefined) : state.slice();
+    this.refuted = afresh ? [] : refuted.slice();
+    body();
+    this.state = state;
+    this.refuted = refuted;
+  }
+
+  private adopt(side: { readonly state: RegionState; readonly next: Node | undefined }): void {
+    this.state = side.state;
+    this.next = side.next;
+  }
+}

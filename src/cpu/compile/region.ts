@@ -1,0 +1,213 @@
+import { Emitter } from '../ir/emitter';
+import type { LoopLabel, Node } from '../ir/nodes';
+import { RECORD_SIZE } from '../record';
+import { FIELD, offsetOf } from '../state';
+import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, RC, TLB_EXEC } from '../wasm/abi';
+import type { BasicBlock, Region } from './discover';
+import { lowerRegion } from './lower';
+import { RegionRecorder } from './record';
+import { RegionLocals, type RegionState } from './state';
+import { structure, type Flow } from './structure';
+
+export interface RegionCode {
+  /** Body of a function (vCPU, record) → RC, as the interpreter's handlers are. */
+  readonly body: Uint8Array;
+  readonly instructions: number;
+  readonly blocks: number;
+}
+
+export interface RegionContext {
+  /** A link record for an exit; 0: none. */
+  makeLink(): number;
+  /** Index of an imported function. */
+  call(name: string): number;
+  /** Instructions of the interpreter's block at the entry: it has counted all but one of them. */
+  readonly entryCount: number;
+}
+
+const CPU = 0;
+const RUN_LOOP = 0;
+
+/** Compiles a region: the function takes over at its entry and leaves with everything written back. */
+export function compileRegion(region: Region, c: RegionContext): RegionCode {
+  const entry = structure(region);
+  const locals = new RegionLocals();
+  const exit: LoopLabel = { depth: undefined };
+  const w = new RegionRecorder(locals, exit);
+  const { r } = w;
+  /** Labels of loops and merges that are open here. */
+  const labels = new Map<Flow, LoopLabel>();
+  let instructions = 0;
+
+  const edge = (label: LoopLabel, where: 'break' | 'continue'): void =>
+    r.push({ kind: 'edge', to: { sets: w.sets(w.state), label, where } });
+  const leave = (rip: Node, link: number, condition?: Node, state?: RegionState): void =>
+    r.push({ kind: 'leave', condition, to: w.out(rip, link, RC.REGION, state) });
+
+  /** Another page: its fetch entry has to be as the code was compiled for, as at the beginning of every block. */
+  function checkFetch(to: BasicBlock): void {
+    const page = to.rip & ~0xfffn;
+    const index = Number((page >> 12n) & BigInt(EXEC_ENTRIES - 1));
+    const at = r.n('i32.add', locals.read(r, 'tlb'), r.i32(TLB_EXEC + (index << EXEC_ENTRY_SHIFT)));
+    const addend = (to.host - Number(BigInt.asUintN(32, to.rip))) | 0;
+    const ok = r.n(
+      'i32.and',
+      r.n('i64.eq', r.load('i64.load', at, EXEC.tag), r.i64(page)),
+      r.n('i32.eq', r.load('i32.load', at, EXEC.addend), r.i32(addend)),
+    );
+    leave(r.i64(to.rip), c.makeLink(), r.n('i32.eqz', ok));
+  }
+
+  /** Goes from one block to an address. */
+  function go(from: Flow, rip: bigint): void {
+    const way = from.ways.get(rip);
+    if (way === undefined) {
+      leave(r.i64(rip), c.makeLink());
+      return;
+    }
+    const { to, back } = way;
+    if ((to.rip ^ from.rip) >> 12n !== 0n) checkFetch(to.block);
+    const label = labels.get(to);
+    if (back || to.merge) {
+      if (label === undefined) throw new Error('a jump to what is not open');
+      edge(label, back ? 'continue' : 'break');
+    } else if (to.loop) {
+      edgeInto(to);
+    } else {
+      body(to);
+    }
+  }
+
+  /** Into a loop that begins right here. */
+  function edgeInto(to: Flow): void {
+    const here: LoopLabel = { depth: undefined };
+    r.push({
+      kind: 'block',
+      body: r.inside(() => r.push({ kind: 'edge', to: { sets: w.sets(w.state), label: here, where: 'break' } })).block,
+      label: here,
+    });
+    w.path(() => tree(to), true);
+  }
+
+  /** A block and all that it dominates, with registers in their locals. */
+  function tree(x: Flow): void {
+    const scoped = (): void => r.splice(r.apart(() => body(x)));
+    if (!x.loop) {
+      scoped();
+      return;
+    }
+    r.loop(
+      () => r.i32(1),
+      (label) => {
+        const outer = labels.get(x);
+        labels.set(x, label);
+        scoped();
+        if (outer === undefined) labels.delete(x);
+        else labels.set(x, outer);
+      },
+    );
+  }
+
+  /** A block from the state at hand on; the merges it dominates come after it. */
+  function body(x: Flow): void {
+    const nest = (n: number): void => {
+      const merge = x.merges[n];
+      if (merge === undefined) {
+        straight(x);
+        return;
+      }
+      r.forward((label) => {
+        labels.set(merge, label);
+        w.path(() => nest(n - 1));
+        labels.delete(merge);
+      });
+      w.path(() => tree(merge), true);
+    };
+    nest(x.merges.length - 1);
+  }
+
+  /** The instructions of a block, and where it goes. */
+  function straight(x: Flow): void {
+    const { instrs } = x.block;
+    const n = instrs.length;
+    const start = r.i64(x.rip);
+    if (x.loop) {
+      const kick = r.load('i32.atomic.load', r.param('i32', CPU), offsetOf('kick'));
+      leave(start, RUN_LOOP, kick);
+    }
+    const left = r.n('i64.add', w.get('left'), r.i64(-n));
+    leave(start, RUN_LOOP, r.n('i64.lt_s', left, r.i64(0)));
+    w.set('left', left);
+    instructions += n;
+    instrs.forEach((i, k) => w.instruction(i, n - k));
+    const { next } = w;
+    const last = instrs.at(-1);
+    if (last === undefined) throw new Error('an empty block');
+    if (!x.block.branches) {
+      if (x.block.successors.length > 0) go(x, last.next);
+      else leave(r.i64(last.next), c.makeLink());
+      return;
+    }
+    const target = next ?? r.i64(last.next);
+    const [yes, no, condition] = target.args;
+    if (target.op === 'const') go(x, BigInt.asUintN(64, target.imm as bigint));
+    else if (target.op === 'select' && condition && yes?.op === 'const' && no?.op === 'const') {
+      r.if(condition, () => w.path(() => go(x, yes.imm as bigint)), () => w.path(() => go(x, no.imm as bigint))); // prettier-ignore
+    } else {
+      const guess = ([rip, ...others]: readonly bigint[]): void => {
+        if (rip === undefined) leave(target, c.makeLink());
+        else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
+      };
+      guess([...new Set(x.block.successors)].filter((s) => x.ways.has(s)));
+    }
+  }
+
+  r.push({ kind: 'block', body: r.inside(() => w.path(() => tree(entry), true)).block, label: exit });
+
+  const lowering = lowerRegion(locals, (name) => c.call(name));
+  const e = new Emitter(2, lowering);
+  // Locals that the code asks for only now come after the others.
+  locals.of('left');
+  locals.of('tlb');
+  for (const type of locals.types) e.newLocal(type);
+  enter(e, locals, c.entryCount);
+  const code = e.function(r.body, () => finish(e, locals, c.call('chain')));
+  return { body: code, instructions, blocks: region.blocks.size };
+}
+
+/** Reads what the region uses. `icount` has been moved on by all instructions of the interpreter's block but one. */
+function enter(e: Emitter, locals: RegionLocals, entryCount: number): void {
+  for (const [field, local] of locals.fields) {
+    if (field === 'left') {
+      e.getLocal(CPU).memory('i64.load', offsetOf('ilimit'));
+      e.getLocal(CPU).memory('i64.load', offsetOf('icount')).op('i64.sub');
+      e.i64(BigInt(entryCount - 1)).op('i64.add').setLocal(local);
+      continue;
+    }
+    const f = FIELD[field];
+    const load = field === 'tlb' ? 'i32.load' : f.size === 16 ? 'v128.load' : f.type === 'i32' ? 'i64.load32_u' : 'i64.load';
+    e.getLocal(CPU).memory(load, f.offset).setLocal(local);
+  }
+}
+
+/** Behind everything: writes back and goes on, by a link record or by the run loop. */
+function finish(e: Emitter, locals: RegionLocals, chain: number): void {
+  for (const field of locals.written) {
+    if (field === 'left') continue;
+    const f = FIELD[field];
+    e.getLocal(CPU).getLocal(locals.of(field)).memory(f.size === 16 ? 'v128.store' : 'i64.store', f.offset);
+  }
+  const icount = (less: bigint): void => {
+    e.getLocal(CPU).getLocal(CPU).memory('i64.load', offsetOf('ilimit')).getLocal(locals.of('left')).op('i64.sub');
+    if (less > 0n) e.i64(less).op('i64.sub');
+    e.memory('i64.store', offsetOf('icount'));
+  };
+  e.getLocal(locals.exitLink).if();
+  icount(1n);
+  e.getLocal(CPU).getLocal(locals.exitRip).memory('i64.store', offsetOf('next'));
+  e.getLocal(CPU).getLocal(locals.exitLink).i32(RECORD_SIZE).op('i32.sub').returnCall(chain);
+  e.end();
+  icount(0n);
+  e.getLocal(CPU).getLocal(locals.exitRip).memory('i64.store', offsetOf('rip'));
+  e.getLocal(locals.exitCode);
+}

@@ -1,0 +1,102 @@
+import type { BasicBlock, Region } from './discover';
+
+/**
+ * A region's control flow as WebAssembly wants it: loops entered at their head, jumps forward out of blocks. After
+ * N. Ramsey, "Beyond Relooper: recursive translation of unstructured control flow to structured control flow",
+ * ICFP 2022. An edge that enters a loop beside its head is not made: it leaves the region.
+ */
+export interface Flow {
+  readonly block: BasicBlock;
+  readonly rip: bigint;
+  /** Head of a loop. */
+  readonly loop: boolean;
+  /** Several jumps forward lead here. */
+  readonly merge: boolean;
+  /** Merges that this block dominates directly, in the order in which they are reached. */
+  readonly merges: Flow[];
+  /** Successors inside the region, and whether the way leads back. */
+  readonly ways: Map<bigint, { readonly to: Flow; readonly back: boolean }>;
+}
+
+export function structure(region: Region): Flow {
+  const { blocks, entry } = region;
+  // Reverse postorder.
+  const order: BasicBlock[] = [];
+  const seen = new Set<bigint>();
+  const visit = (b: BasicBlock): void => {
+    seen.add(b.rip);
+    for (const s of [...b.successors].reverse()) {
+      const to = blocks.get(s);
+      if (to !== undefined && !seen.has(s)) visit(to);
+    }
+    order.push(b);
+  };
+  visit(entry);
+  order.reverse();
+  const number = new Map(order.map((b, i) => [b.rip, i]));
+  const preds: number[][] = order.map(() => []);
+  order.forEach((b, i) => {
+    for (const s of new Set(b.successors)) {
+      const to = number.get(s);
+      if (to !== undefined) preds[to]?.push(i);
+    }
+  });
+
+  // Dominators: K. Cooper, T. Harvey, K. Kennedy, "A simple, fast dominance algorithm", 2001.
+  const idom: number[] = order.map(() => -1);
+  idom[0] = 0;
+  const meet = (a: number, b: number): number => {
+    let [x, y] = [a, b];
+    while (x !== y) {
+      while (x > y) x = idom[x] ?? 0;
+      while (y > x) y = idom[y] ?? 0;
+    }
+    return x;
+  };
+  for (let changed = true; changed;) {
+    changed = false;
+    for (let i = 1; i < order.length; i++) {
+      let d = -1;
+      for (const p of preds[i] ?? []) if ((idom[p] ?? -1) >= 0) d = d < 0 ? p : meet(d, p);
+      if (d !== idom[i]) {
+        idom[i] = d;
+        changed = true;
+      }
+    }
+  }
+  const dominates = (a: number, b: number): boolean => {
+    let x = b;
+    while (x > a) x = idom[x] ?? 0;
+    return x === a;
+  };
+
+  // An edge back to what does not dominate it is not made; dominators found with it hold without it, too, as far as they are used.
+  const flows: (Flow & { loop: boolean; merge: boolean })[] = order.map((block) => ({
+    block, rip: block.rip, loop: false, merge: false, merges: [], ways: new Map(),
+  })); // prettier-ignore
+  order.forEach((b, i) => {
+    const counted = new Map<bigint, number>();
+    for (const s of b.successors) counted.set(s, (counted.get(s) ?? 0) + 1);
+    for (const s of counted.keys()) {
+      const to = number.get(s);
+      const flow = to === undefined ? undefined : flows[to];
+      if (to === undefined || flow === undefined) continue;
+      const back = to <= i;
+      if (back && !dominates(to, i)) continue;
+      flows[i]?.ways.set(s, { to: flow, back });
+      if (back) flow.loop = true;
+    }
+  });
+  order.forEach((b, i) => {
+    const forward = (preds[i] ?? []).filter((p) => p < i);
+    // Both ways of one branch may lead to the same place.
+    const twice = forward.some((p) => (order[p]?.successors.filter((s) => s === b.rip).length ?? 0) > 1);
+    const flow = flows[i];
+    if (flow === undefined || i === 0 || (forward.length < 2 && !twice)) return;
+    flow.merge = true;
+    flows[idom[i] ?? 0]?.merges.push(flow);
+  });
+  const entryFlow = flows[0];
+  if (entryFlow === undefined) throw new Error('a region has an entry');
+  return entryFlow;
+}
