@@ -3,7 +3,7 @@
  * `npx tsx scripts/tiers.ts [--to N] [--every N] [--full N] [--tier T] [--until TEXT] [KERNEL]`. Without KERNEL Debian's,
  * with a busybox. Exit status 1 at the first difference.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { createHasher } from '../src/machine/hash';
 import { assembleMachine } from '../src/machine/assemble';
@@ -22,23 +22,61 @@ const { values, positionals } = parseArgs({
     until: { type: 'string', default: '# ' },
     memory: { type: 'string', default: '256' },
     slice: { type: 'string' },
+    heat: { type: 'string', default: '2000' },
+    progress: { type: 'boolean' },
     show: { type: 'boolean' },
   },
 });
-void loadImage; void existsSync;
+if (process.env['LIM']) (globalThis as { LIM?: number }).LIM = Number(process.env['LIM']);
+void loadImage;
 const say = (s: string): void => void process.stdout.write(`${s}\n`);
 
 async function main(): Promise<void> {
   const path = positionals[0] ?? findGuest('linux');
   if (path === undefined) throw new Error('no kernel');
-  const interpreter = new WebAssembly.Module(interpreterBytes());
-  const ramdisk = positionals[0] === undefined ? { name: 'initrd', bytes: makeInitramfs('echo ready\nuname -a\nps | head -5\nls -l / | head\nfor i in 1 2 3 4 5; do sh -c "echo $i; cat /proc/meminfo | head -2"; done\nmd5sum /bin/busybox\necho all done\npoweroff -f\n') } : undefined;
-  const reference: string[] = [];
-  for (const tier of (values.tier as ('interpret' | 'compile')[] | undefined) ?? (['interpret', 'compile'] as const)) {
+  const interpreter = new WebAssembly.Module(
+    process.env['INTERP'] ? readFileSync(process.env['INTERP']) : interpreterBytes(),
+  );
+  const ramdisk =
+    positionals[0] === undefined || positionals[0].includes('vmlinux')
+      ? {
+          name: 'initrd',
+          bytes: makeInitramfs(
+            'echo ready\nuname -a\nps | head -5\nls -l / | head\nfor i in 1 2 3 4 5; do sh -c "echo $i; cat /proc/meminfo | head -2"; done\nmd5sum /bin/busybox\necho all done\npoweroff -f\n',
+          ),
+        }
+      : undefined;
+  const known = process.env['REF'];
+  const reference: string[] =
+    known !== undefined && existsSync(known) ? readFileSync(known, 'utf8').split('\n') : [];
+  for (const tier of (values.tier as ('interpret' | 'compile')[] | undefined) ??
+    (['interpret', 'compile'] as const)) {
     const first = reference.length === 0;
     const machine = await assembleMachine(
-      { tier, domains: [{ name: 'guest', kernel: { name: 'k', bytes: readFileSync(path) }, cmdline: 'console=hvc0', memory: Number(values.memory) << 20, vcpus: 1, ...(ramdisk ? { ramdisk } : {}) }] },
-      { interpreter, log: () => undefined },
+      {
+        tier,
+        domains: [
+          {
+            name: 'guest',
+            kernel: { name: 'k', bytes: readFileSync(path) },
+            cmdline: 'console=hvc0',
+            memory: Number(values.memory) << 20,
+            vcpus: 1,
+            ...(ramdisk ? { ramdisk } : {}),
+          },
+        ],
+      },
+      {
+        interpreter,
+        log: () => undefined,
+        compile: {
+          clock: () => {
+            const u = process.cpuUsage();
+            return (u.user + u.system) / 1000;
+          },
+          heat: Number(values.heat),
+        },
+      },
     );
     let text = '';
     machine.devices.console.onOutput((_d, data) => {
@@ -55,12 +93,24 @@ async function main(): Promise<void> {
     let hashing = 0;
     for (let at = every; at <= BigInt(values.to); at += every) {
       while (machine.clock.retired() < at) {
-        const s = run.slice(at - machine.clock.retired(), true);
+        if (process.env['DBG'] && machine.clock.retired() >= BigInt(process.env['DBG'])) {
+          const v = machine.vcpus()[0];
+          process.stdout.write(`${machine.clock.retired()} ${v?.cpu.get('rip').toString(16) ?? ''}\n`);
+        }
+        const s = run.slice(
+          process.env['DBG'] && machine.clock.retired() >= BigInt(process.env['DBG'])
+            ? 1000n
+            : at - machine.clock.retired(),
+          true,
+        );
         if (s.kind === 'stop') {
           end = JSON.stringify(s.stop.reason, (_k, v: unknown) => (typeof v === 'bigint' ? v.toString() : v));
           break;
         }
-        if (s.kind === 'idle') { end = 'idle'; break; }
+        if (s.kind === 'idle') {
+          end = 'idle';
+          break;
+        }
       }
       const h0 = performance.now();
       const h = createHasher();
@@ -80,12 +130,19 @@ async function main(): Promise<void> {
         say(`rip ${v?.cpu.get('rip').toString(16) ?? ''}`);
         return;
       }
+      if (values.progress && (k % 100 === 0 || k > Number(process.env['FINE'] ?? 1e9)))
+        say(
+          `${((performance.now() - started) / 1000).toFixed(1)} s: ${machine.clock.retired()} ${JSON.stringify((machine.cpu as { regions?: { statistics: object } }).regions?.statistics ?? {})}`,
+        );
       if (end !== '' || text.includes('all done')) break;
     }
     const used = process.cpuUsage(cpu0);
     const regions = (machine.cpu as { regions?: { statistics: object } }).regions;
-    say(`${tier}: ${machine.clock.retired()} instructions, ${k} states, ${((performance.now() - started - hashing) / 1000).toFixed(2)} s wall (hashing ${(hashing / 1000).toFixed(1)} s apart), ${((used.user + used.system) / 1e6).toFixed(2)} s processor time ${end} ${JSON.stringify(regions?.statistics ?? {})}`);
+    say(
+      `${tier}: ${machine.clock.retired()} instructions, ${k} states, ${((performance.now() - started - hashing) / 1000).toFixed(2)} s wall (hashing ${(hashing / 1000).toFixed(1)} s apart), ${((used.user + used.system) / 1e6).toFixed(2)} s processor time ${end} ${JSON.stringify(regions?.statistics ?? {})}`,
+    );
     say(text.slice(-200));
+    if (first && known !== undefined) writeFileSync(known, reference.join('\n'));
   }
 }
 void main();

@@ -1,3 +1,4 @@
+import { decode, newDecoded } from '../../src/cpu/decode';
 import { evaluateOne } from '../../src/cpu/evaluate/index';
 import { EXIT, type Exit } from '../../src/cpu/exits';
 import { type FieldName, GPR } from '../../src/cpu/state';
@@ -5,7 +6,7 @@ import { D, NX, P, U, W, flatMachine } from '../../test/cpu/flat-machine';
 import { BACKGROUND, CODE, DATA, FILLER, FX, GS_BASE, PAGE, READ_ONLY, Result, type Test, WINDOW, WRITABLE_PAGES, hashElsewhere } from './protocol'; // prettier-ignore
 
 /** One of our ways to run an instruction, made to look like the oracle. */
-export const TIERS = ['evaluate', 'interpret'] as const;
+export const TIERS = ['evaluate', 'interpret', 'compile'] as const;
 export type TierName = (typeof TIERS)[number];
 export interface Tier {
   run(test: Test): Result;
@@ -21,8 +22,17 @@ const FPR = Array.from({ length: 8 }, (_, n) => `fpr${n}` as FieldName);
 const NO_ERROR_CODE = 0xffffffffn;
 const ACCESSED = 0x20n;
 
+const decoded = newDecoded();
+const lengthOf = (code: Uint8Array, at: number): number =>
+  Math.max(1, decode(code, at, code.length, decoded));
+
 export function makeTier(name: TierName): Tier {
-  const machine = flatMachine();
+  // One instruction a region, compiled when it is met.
+  const machine = flatMachine(
+    {},
+    512,
+    name === 'compile' ? { tier: 'compile', compile: { heat: 1, batch: 1 } } : {},
+  );
   const { cpu, v } = machine;
   const { mem } = cpu;
   // Only what the oracle maps is mapped.
@@ -53,7 +63,13 @@ export function makeTier(name: TierName): Tier {
       cpu.beforeStore(mfn);
     },
   };
-  const step = (): Exit => (name === 'evaluate' ? evaluateOne(oracle, v) : v.run(v.get('icount') + 1n));
+  const step = (): Exit => {
+    if (name === 'evaluate') return evaluateOne(oracle, v);
+    // A block of this instruction alone: a shorter one than a region's would be the interpreter's.
+    if (name === 'compile')
+      cpu.setBreakpoints([v.get('rip') + BigInt(lengthOf(code, Number(v.get('rip')) - CODE))]);
+    return v.run(v.get('icount') + 1n);
+  };
 
   function load(t: Test): void {
     const { regs } = t;

@@ -1,5 +1,5 @@
 import { codeCache, type CodeCache } from './code-cache';
-import { regionTier, type RegionTier } from './compile/tier';
+import { regionTier, type RegionTier, type TierOptions } from './compile/tier';
 import { EXIT, type Exit } from './exits';
 import { GuestFault } from './fault';
 import { HELPERS } from './helpers/index';
@@ -50,13 +50,13 @@ export interface CpuOptions {
   /** dist/interpret.wasm: what generateInterpreter made of the same FORMS and HELPERS. */
   readonly interpreter: Uint8Array | WebAssembly.Module;
   readonly hooks: Hooks;
-  /** Whether hot code is compiled; `heat`: how often a block is entered before it is hot. */
   readonly tier?: Tier;
-  readonly heat?: number;
+  /** For tests and measurements. */
+  readonly compile?: Partial<TierOptions>;
 }
 
 /** Throws an Error for a module made of other declarations than these. */
-export function createCpu({ memory: mem, interpreter, hooks, tier, heat }: CpuOptions): InterpretingCpu {
+export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: CpuOptions): InterpretingCpu {
   const module =
     interpreter instanceof WebAssembly.Module ? interpreter : new WebAssembly.Module(interpreter);
   const key = interpreterKey();
@@ -176,7 +176,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, heat }: CpuOp
 
   const instance = new WebAssembly.Instance(module, { env });
   const wasm = exportsOf(instance);
-  const regions = tier === 'compile' ? regionTier(mem, code, instance.exports, heat) : undefined;
+  const regions = tier === 'compile' ? regionTier(mem, code, instance.exports, compile) : undefined;
 
   /** One helper access, inside one page: the address in linear memory, or a thrown GuestFault. */
   function helperAccess(v: StatefulVcpu, address: bigint, access: number, seg: Seg | undefined, supervisor: boolean): number {
@@ -267,7 +267,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, heat }: CpuOp
     const v = makeVcpu(mem, i, {
       run: () => {
         const exit = Number(wasm.run(address)) as Exit;
-        regions?.compile();
+        regions?.between();
         return exit;
       },
       walk: (linear, access, user, cr3, probe) =>

@@ -83,7 +83,16 @@ export function generateInterpreter(
   }); // prettier-ignore
   defineEndOfBlock(t);
   defineRun(t, forms.length);
-  for (const name of ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'ask_watch', 'flush_set', ...REGION_CALLS.keys()]) {
+  for (const name of [
+    'run',
+    'walk',
+    'walk_probe',
+    'fetch',
+    'attend',
+    'ask_watch',
+    'flush_set',
+    ...REGION_CALLS.keys(),
+  ]) {
     const ref = t.functions.get(name);
     if (ref !== undefined) builder.export(ref);
   }

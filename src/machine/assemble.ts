@@ -1,5 +1,5 @@
 import { createLog } from '../base/log';
-import { createCpu } from '../cpu/cpu';
+import { createCpu, type CpuOptions } from '../cpu/cpu';
 import { createMemory, type MachineMemory } from '../cpu/memory';
 import { processorCpuid } from '../cpu/processor';
 import { offsetOf } from '../cpu/state';
@@ -26,6 +26,8 @@ export interface AssembleOptions {
   /** dist/interpret.wasm, compiled. */
   readonly interpreter: WebAssembly.Module;
   readonly log: (text: string) => void;
+  /** For measurements of the region compiler. */
+  readonly compile?: CpuOptions['compile'];
   /** Hypercalls that the trace keeps before it overwrites the oldest. */
   readonly traceRecords?: number;
   /** For disks whose images are files. */
@@ -169,6 +171,7 @@ function emptyMachine(
     memory,
     interpreter: options.interpreter,
     tier: config.tier ?? DEFAULT_TIER,
+    ...(options.compile === undefined ? {} : { compile: options.compile }),
     hooks: {
       cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
       tsc: (vcpu) => hv.get().tsc(vcpu),

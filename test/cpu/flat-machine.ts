@@ -1,5 +1,5 @@
 import { processorCpuid } from '../../src/cpu/processor';
-import { createCpu, type InterpretingCpu } from '../../src/cpu/cpu';
+import { createCpu, type CpuOptions, type InterpretingCpu } from '../../src/cpu/cpu';
 import { createMemory } from '../../src/cpu/memory';
 import type { Hooks } from '../../src/cpu/types';
 import type { StatefulVcpu } from '../../src/cpu/vcpu';
@@ -44,11 +44,16 @@ const ROOT = 0x60000;
  * 2 MiB of memory with one vCPU at CPL 3: code at 0x10000, data pages 0x20000–0x21fff, stack below 0x30000,
  * each mapped where it lies; nothing else is.
  */
-export function flatMachine(hooks: Partial<Hooks> = {}, frames = 512): FlatMachine {
+export function flatMachine(
+  hooks: Partial<Hooks> = {},
+  frames = 512,
+  tier: Pick<CpuOptions, 'tier' | 'compile'> = {},
+): FlatMachine {
   const mem = createMemory({ frames, vcpus: 1, records: 65536 * 4 });
   const cpu = createCpu({
     memory: mem,
     interpreter: interpreterModule(),
+    ...tier,
     hooks: {
       cpuid: (_, leaf, subleaf) => processorCpuid(leaf, subleaf),
       tsc: (v) => v.get('icount'),

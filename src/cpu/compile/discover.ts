@@ -13,30 +13,36 @@ export interface Instr {
   readonly next: bigint;
 }
 
-/** Instructions that run one after another. Its successors are those of the last one, or the next instruction. */
+/** Names a block of a region: its address, and above it a number for copies made for one way into it. */
+export type BlockKey = bigint;
+
+/** Instructions that run one after another. */
 export interface BasicBlock {
+  readonly key: BlockKey;
   readonly rip: bigint;
   readonly host: number;
   readonly instrs: Instr[];
-  /** Where it may go on: addresses, some of which may be no blocks of the region. */
-  readonly successors: bigint[];
+  /** Where it may go on; some of them may be no blocks of the region. */
+  readonly successors: BlockKey[];
   /** The last instruction branches. */
   readonly branches: boolean;
 }
 
 export interface Region {
   readonly entry: BasicBlock;
-  readonly blocks: ReadonlyMap<bigint, BasicBlock>;
+  readonly blocks: ReadonlyMap<BlockKey, BasicBlock>;
   /** Address in linear memory of each page it has code in. */
   readonly pages: ReadonlyMap<bigint, number>;
 }
 
 /** Instructions and blocks of one region at most. */
-const MAX_INSTRUCTIONS = 400;
+const MAX_INSTRUCTIONS = 300;
 const MAX_BLOCKS = 64;
-const MAX_PAGES = 4;
+const MAX_PAGES = 6;
 /** A block is worth its code when it was entered this part as often as the region's first. */
-const WORTH = 32;
+const WORTH = 16;
+/** Calls into one another that returns are followed out of. */
+const MAX_CALLS = 6;
 
 const pageOf = (rip: bigint): bigint => rip & ~0xfffn;
 
@@ -53,10 +59,21 @@ export interface DiscoverContext {
 
 /** A run of instructions as the interpreter's block at its head has it. */
 interface Run {
+  readonly rip: bigint;
+  readonly host: number;
   readonly instrs: Instr[];
-  readonly successors: bigint[];
+  readonly successors: BlockKey[];
   readonly branches: boolean;
 }
+
+/** A way to go on: `stack` are the addresses that calls on the way so far will return to. */
+interface Item {
+  readonly key: BlockKey;
+  readonly host: number;
+  readonly stack: readonly bigint[];
+}
+
+const ripOf = (key: BlockKey): bigint => BigInt.asUintN(64, key);
 
 /** What the interpreter saw behind a branch whose target is computed: link records remember two. */
 function seenTargets(mem: MachineMemory, link: number): bigint[] {
@@ -87,67 +104,105 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
   const first = code.find(rip, host);
   const least = Math.max(1, Math.floor((first?.entered ?? 0) / WORTH));
 
-  const runs = new Map<bigint, Run>();
+  const runs = new Map<BlockKey, Run>();
   const decoded = newDecoded();
   let total = 0;
+  let copies = 0n;
 
-  /** Decodes on from a leader to a branch, or to what cannot be compiled. */
-  function runFrom(leader: bigint, at: number): Run {
+  /** A block that does nothing but return (Linux' return thunk) is copied for each jump to it: each returns elsewhere. */
+  function onlyReturns(target: bigint): boolean {
+    const at = hostOf(target);
+    if (at === undefined || decode(bytes, at, at - (at % PAGE_SIZE) + PAGE_SIZE, decoded) <= 0) return false;
+    return formOf(decoded).mnemonic === 'ret';
+  }
+
+  /** Decodes on from a leader to a branch, or to what cannot be compiled; queues where it goes. */
+  function runFrom({ key, host: at, stack }: Item): Run {
+    const rip = ripOf(key);
     const instrs: Instr[] = [];
+    const run = (branches: boolean, ...successors: BlockKey[]): Run => ({
+      rip,
+      host: at,
+      instrs,
+      successors,
+      branches,
+    });
     const end = at - (at % PAGE_SIZE) + PAGE_SIZE;
     let p = at;
-    let here = leader;
-    const found = code.find(leader, at);
+    let here = rip;
+    const found = code.find(rip, at);
     while (total + instrs.length < MAX_INSTRUCTIONS && p < end) {
       if (code.hasBreakpoint(here)) break;
       const length = decode(bytes, p, end, decoded);
       if (length <= 0) break;
       const form = formOf(decoded);
-      if (!c.supports(form)) return { instrs, successors: [], branches: false };
+      if (!c.supports(form)) return run(false);
       const next = BigInt.asUintN(64, here + BigInt(length));
       instrs.push({ d: { ...decoded }, form, rip: here, next });
       p += length;
       here = next;
       if (!form.branch) continue;
-      const successors: bigint[] = [];
+      if (form.mnemonic === 'ret') {
+        const back = stack.at(-1);
+        if (back === undefined) return run(true);
+        follow(back, stack.slice(0, -1));
+        return run(true, back);
+      }
+      const inner = form.mnemonic === 'call' ? [...stack, next].slice(-MAX_CALLS) : stack;
       if (form.immediate.relative) {
         const by = (BigInt(decoded.immHi) << 32n) | BigInt(decoded.immLo >>> 0);
-        successors.push(BigInt.asUintN(64, next + by));
-        if (form.mnemonic !== 'jmp' && form.mnemonic !== 'call') successors.push(next);
-      } else if (found !== undefined && mem.view.getBigUint64(found.link - RECORD_SIZE + RECORD.next, true) === next) {
-        successors.push(...seenTargets(mem, found.link));
+        let target = BigInt.asUintN(64, next + by);
+        const jumps = form.mnemonic === 'jmp';
+        if (jumps && onlyReturns(target)) target |= ++copies << 64n;
+        follow(target, inner);
+        if (jumps || form.mnemonic === 'call') return run(true, target);
+        follow(next, stack);
+        return run(true, target, next);
       }
-      return { instrs, successors, branches: true };
+      const seen =
+        found !== undefined && mem.view.getBigUint64(found.link - RECORD_SIZE + RECORD.next, true) === next
+          ? seenTargets(mem, found.link)
+          : [];
+      for (const s of seen) follow(s, inner);
+      return run(true, ...seen);
     }
-    return { instrs, successors: p >= end || total + instrs.length >= MAX_INSTRUCTIONS ? [here] : [], branches: false };
+    const goesOn = p >= end || total + instrs.length >= MAX_INSTRUCTIONS;
+    if (goesOn) follow(here, stack);
+    return goesOn ? run(false, here) : run(false);
   }
 
-  const queue: { rip: bigint; host: number }[] = [{ rip, host }];
+  const queue: Item[] = [{ key: rip, host, stack: [] }];
+  function follow(key: BlockKey, stack: readonly bigint[]): void {
+    if (runs.has(key)) return;
+    const at = hostOf(ripOf(key));
+    if (at === undefined) return;
+    const known = code.find(ripOf(key), at);
+    if (known !== undefined && known.entered >= least) queue.push({ key, host: at, stack });
+  }
   for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-    if (runs.has(item.rip) || runs.size >= MAX_BLOCKS || total >= MAX_INSTRUCTIONS) continue;
-    const run = runFrom(item.rip, item.host);
+    if (runs.has(item.key) || runs.size >= MAX_BLOCKS || total >= MAX_INSTRUCTIONS) continue;
+    const run = runFrom(item);
     if (run.instrs.length === 0) continue;
-    runs.set(item.rip, run);
+    runs.set(item.key, run);
     total += run.instrs.length;
-    for (const s of run.successors) {
-      const at = hostOf(s);
-      if (at === undefined) continue;
-      const known = code.find(s, at);
-      if (known !== undefined && known.entered >= least) queue.push({ rip: s, host: at });
-    }
   }
 
   // Where one run goes through the head of another, it ends there.
-  const blocks = new Map<bigint, BasicBlock>();
-  for (const [leader, run] of runs) {
-    const at = hostOf(leader);
-    if (at === undefined) continue;
+  const blocks = new Map<BlockKey, BasicBlock>();
+  for (const [key, run] of runs) {
     const cut = run.instrs.findIndex((i, n) => n > 0 && runs.has(i.rip));
     const block: BasicBlock =
       cut < 0
-        ? { rip: leader, host: at, ...run }
-        : { rip: leader, host: at, instrs: run.instrs.slice(0, cut), successors: [run.instrs[cut]?.rip ?? 0n], branches: false };
-    blocks.set(leader, block);
+        ? { key, ...run }
+        : {
+            key,
+            rip: run.rip,
+            host: run.host,
+            instrs: run.instrs.slice(0, cut),
+            successors: [run.instrs[cut]?.rip ?? 0n],
+            branches: false,
+          };
+    blocks.set(key, block);
   }
   const entry = blocks.get(rip);
   return entry === undefined ? undefined : { entry, blocks, pages };

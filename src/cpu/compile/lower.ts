@@ -39,7 +39,11 @@ export function lowerRegion(locals: RegionLocals, call: (name: string) => number
     e.i64(-4096n).op('i64.and').op('i64.eq').if('i32');
     e.getLocal(va).op('i32.wrap_i64').getLocal(at).memory('i32.load', TLB.addend).op('i32.add');
     e.else();
-    e.getLocal(CPU).getLocal(va).i32(bytes).call(call(write ? 'region_write' : 'region_read')).teeLocal(at);
+    e.getLocal(CPU)
+      .getLocal(va)
+      .i32(bytes)
+      .call(call(write ? 'region_write' : 'region_read'))
+      .teeLocal(at);
     e.op('i32.eqz').if();
     e.leave(bail);
     e.end().getLocal(at).end();

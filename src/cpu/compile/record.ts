@@ -39,6 +39,7 @@ export class RegionRecorder {
   /** Conditions known not to hold here, by paths that departed when they did. */
   private refuted: Node[] = [];
   private stored = false;
+  private o: IrOps | undefined;
   /** Address of the instruction after the one at hand. */
   private after = 0n;
 
@@ -64,7 +65,8 @@ export class RegionRecorder {
       const field = TRACKED[i];
       if (field === undefined) return;
       let v = value;
-      if (field === 'left' && give !== 0) v = this.r.n('i64.add', v ?? this.locals.read(this.r, field), this.r.i64(give));
+      if (field === 'left' && give !== 0)
+        v = this.r.n('i64.add', v ?? this.locals.read(this.r, field), this.r.i64(give));
       if (v === undefined) return;
       const local = this.locals.of(field);
       if (v.op === 'param' && v.imm === local) return;
@@ -110,23 +112,25 @@ export class RegionRecorder {
     this.after = i.next;
     this.gone = false;
     this.stored = false;
-    const o = this.ops(i);
+    const o = (this.o ??= this.ops());
+    o.begin();
     execute(i.form, asOps(o), asSource(decodedSource(o, i.form, i.d, i.next)));
     // Registers written here are computed here: departures then find them.
     this.state.forEach((v, n) => {
-      if (v !== undefined && v !== this.before[n] && (n < 16 || v.type === 'v128') && v.op !== 'const') r.push({ kind: 'keep', node: v });
+      if (v !== undefined && v !== this.before[n] && (n < 16 || v.type === 'v128') && v.op !== 'const')
+        r.push({ kind: 'keep', node: v });
     });
   }
 
-  private ops(i: Instr): IrOps {
+  private ops(): IrOps {
     const { r } = this;
     const o = irOps(r);
     const get = (f: FieldName): Node => {
       if (f === 'zero') return r.i64(0);
-      if (f === 'next') return this.next ?? r.i64(i.next);
-      if (f === 'rip') return r.i64(i.rip);
+      if (f === 'next') return this.next ?? r.i64(this.after);
+      if (f === 'rip') return r.i64(this.place.rip);
       if (trackedIndex(f) !== undefined) return this.get(f);
-      if (isFixed(f)) return this.locals.read(r, f as Tracked);
+      if (isFixed(f)) return this.locals.read(r, f);
       const wide = FIELD[f].size === 16;
       return r.get(f, wide ? 'v128' : 'i64', wide ? 128 : FIELD[f].type === 'i32' ? 32 : 64);
     };
@@ -164,7 +168,12 @@ export class RegionRecorder {
   }
 
   /** One side of a run-time branch, recorded apart. */
-  private side(body: (() => void) | undefined): { block: Block; state: RegionState; next: Node | undefined; gone: boolean } {
+  private side(body: (() => void) | undefined): {
+    block: Block;
+    state: RegionState;
+    next: Node | undefined;
+    gone: boolean;
+  } {
     const { state, next } = this;
     const refuted = this.refuted.length;
     this.state = state.slice();
@@ -187,7 +196,8 @@ export class RegionRecorder {
     }
     const yes = this.side(then);
     const no = this.side(otherwise);
-    const onlyLeaves = (b: Block): boolean => b.every((s) => s.kind === 'define' || s.kind === 'leave' || s.kind === 'let');
+    const onlyLeaves = (b: Block): boolean =>
+      b.every((s) => s.kind === 'define' || s.kind === 'leave' || s.kind === 'let');
     if (yes.gone && onlyLeaves(yes.block)) {
       if (!this.refuted.includes(condition)) {
         this.refuted.push(condition);

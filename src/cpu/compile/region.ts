@@ -6,7 +6,7 @@ import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, RC, TLB_EXEC } from '../wasm/abi'
 import type { BasicBlock, Region } from './discover';
 import { lowerRegion } from './lower';
 import { RegionRecorder } from './record';
-import { RegionLocals, type RegionState } from './state';
+import { RegionLocals } from './state';
 import { structure, type Flow } from './structure';
 
 export interface RegionCode {
@@ -41,8 +41,8 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
 
   const edge = (label: LoopLabel, where: 'break' | 'continue'): void =>
     r.push({ kind: 'edge', to: { sets: w.sets(w.state), label, where } });
-  const leave = (rip: Node, link: number, condition?: Node, state?: RegionState): void =>
-    r.push({ kind: 'leave', condition, to: w.out(rip, link, RC.REGION, state) });
+  const leave = (rip: Node, link: number, condition?: Node, code: number = RC.REGION): void =>
+    r.push({ kind: 'leave', condition, to: w.out(rip, link, code) });
 
   /** Another page: its fetch entry has to be as the code was compiled for, as at the beginning of every block. */
   function checkFetch(to: BasicBlock): void {
@@ -83,7 +83,9 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
     const here: LoopLabel = { depth: undefined };
     r.push({
       kind: 'block',
-      body: r.inside(() => r.push({ kind: 'edge', to: { sets: w.sets(w.state), label: here, where: 'break' } })).block,
+      body: r.inside(() =>
+        r.push({ kind: 'edge', to: { sets: w.sets(w.state), label: here, where: 'break' } }),
+      ).block,
       label: here,
     });
     w.path(() => tree(to), true);
@@ -136,7 +138,9 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
       leave(start, RUN_LOOP, kick);
     }
     const left = r.n('i64.add', w.get('left'), r.i64(-n));
-    leave(start, RUN_LOOP, r.n('i64.lt_s', left, r.i64(0)));
+    // The interpreter's block at the entry may be shorter, and fit where ours does not.
+    const code = x === entry ? RC.REGION | RC.BAIL : RC.REGION;
+    leave(start, RUN_LOOP, r.n('i64.lt_s', left, r.i64(0)), code);
     w.set('left', left);
     instructions += n;
     instrs.forEach((i, k) => w.instruction(i, n - k));
@@ -158,7 +162,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
         if (rip === undefined) leave(target, c.makeLink());
         else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
       };
-      guess([...new Set(x.block.successors)].filter((s) => x.ways.has(s)));
+      guess([...x.ways.keys()]);
     }
   }
 
@@ -181,11 +185,20 @@ function enter(e: Emitter, locals: RegionLocals, entryCount: number): void {
     if (field === 'left') {
       e.getLocal(CPU).memory('i64.load', offsetOf('ilimit'));
       e.getLocal(CPU).memory('i64.load', offsetOf('icount')).op('i64.sub');
-      e.i64(BigInt(entryCount - 1)).op('i64.add').setLocal(local);
+      e.i64(BigInt(entryCount - 1))
+        .op('i64.add')
+        .setLocal(local);
       continue;
     }
     const f = FIELD[field];
-    const load = field === 'tlb' ? 'i32.load' : f.size === 16 ? 'v128.load' : f.type === 'i32' ? 'i64.load32_u' : 'i64.load';
+    const load =
+      field === 'tlb'
+        ? 'i32.load'
+        : f.size === 16
+          ? 'v128.load'
+          : f.type === 'i32'
+            ? 'i64.load32_u'
+            : 'i64.load';
     e.getLocal(CPU).memory(load, f.offset).setLocal(local);
   }
 }
@@ -195,10 +208,16 @@ function finish(e: Emitter, locals: RegionLocals, chain: number): void {
   for (const field of locals.written) {
     if (field === 'left') continue;
     const f = FIELD[field];
-    e.getLocal(CPU).getLocal(locals.of(field)).memory(f.size === 16 ? 'v128.store' : 'i64.store', f.offset);
+    e.getLocal(CPU)
+      .getLocal(locals.of(field))
+      .memory(f.size === 16 ? 'v128.store' : 'i64.store', f.offset);
   }
   const icount = (less: bigint): void => {
-    e.getLocal(CPU).getLocal(CPU).memory('i64.load', offsetOf('ilimit')).getLocal(locals.of('left')).op('i64.sub');
+    e.getLocal(CPU)
+      .getLocal(CPU)
+      .memory('i64.load', offsetOf('ilimit'))
+      .getLocal(locals.of('left'))
+      .op('i64.sub');
     if (less > 0n) e.i64(less).op('i64.sub');
     e.memory('i64.store', offsetOf('icount'));
   };

@@ -1,4 +1,4 @@
-import type { BasicBlock, Region } from './discover';
+import type { BasicBlock, BlockKey, Region } from './discover';
 
 /**
  * A region's control flow as WebAssembly wants it: loops entered at their head, jumps forward out of blocks. After
@@ -14,7 +14,7 @@ export interface Flow {
   readonly merge: boolean;
   /** Merges that this block dominates directly, in the order in which they are reached. */
   readonly merges: Flow[];
-  /** Successors inside the region, and whether the way leads back. */
+  /** Successors inside the region by address, and whether the way leads back. */
   readonly ways: Map<bigint, { readonly to: Flow; readonly back: boolean }>;
 }
 
@@ -22,9 +22,9 @@ export function structure(region: Region): Flow {
   const { blocks, entry } = region;
   // Reverse postorder.
   const order: BasicBlock[] = [];
-  const seen = new Set<bigint>();
+  const seen = new Set<BlockKey>();
   const visit = (b: BasicBlock): void => {
-    seen.add(b.rip);
+    seen.add(b.key);
     for (const s of [...b.successors].reverse()) {
       const to = blocks.get(s);
       if (to !== undefined && !seen.has(s)) visit(to);
@@ -33,7 +33,7 @@ export function structure(region: Region): Flow {
   };
   visit(entry);
   order.reverse();
-  const number = new Map(order.map((b, i) => [b.rip, i]));
+  const number = new Map(order.map((b, i) => [b.key, i]));
   const preds: number[][] = order.map(() => []);
   order.forEach((b, i) => {
     for (const s of new Set(b.successors)) {
@@ -75,22 +75,20 @@ export function structure(region: Region): Flow {
     block, rip: block.rip, loop: false, merge: false, merges: [], ways: new Map(),
   })); // prettier-ignore
   order.forEach((b, i) => {
-    const counted = new Map<bigint, number>();
-    for (const s of b.successors) counted.set(s, (counted.get(s) ?? 0) + 1);
-    for (const s of counted.keys()) {
+    for (const s of new Set(b.successors)) {
       const to = number.get(s);
       const flow = to === undefined ? undefined : flows[to];
       if (to === undefined || flow === undefined) continue;
       const back = to <= i;
       if (back && !dominates(to, i)) continue;
-      flows[i]?.ways.set(s, { to: flow, back });
+      flows[i]?.ways.set(flow.rip, { to: flow, back });
       if (back) flow.loop = true;
     }
   });
   order.forEach((b, i) => {
     const forward = (preds[i] ?? []).filter((p) => p < i);
     // Both ways of one branch may lead to the same place.
-    const twice = forward.some((p) => (order[p]?.successors.filter((s) => s === b.rip).length ?? 0) > 1);
+    const twice = forward.some((p) => (order[p]?.successors.filter((s) => s === b.key).length ?? 0) > 1);
     const flow = flows[i];
     if (flow === undefined || i === 0 || (forward.length < 2 && !twice)) return;
     flow.merge = true;

@@ -16,10 +16,17 @@ import { discover } from './discover';
 import { Unsupported } from './record';
 import { compileRegion } from './region';
 
-/** Entries of a block before it is hot. */
-const HEAT = 2000;
-/** Regions of one module: instantiating is what a module costs. */
-const BATCH = 16;
+export interface TierOptions {
+  /** Entries of a block before it is hot. */
+  readonly heat: number;
+  /** Regions of one module: instantiating is what a module costs. */
+  readonly batch: number;
+  /** Milliseconds, for the statistics. */
+  readonly clock: () => number;
+}
+const DEFAULTS: TierOptions = { heat: 2000, batch: 16, clock: () => 0 };
+/** Runs that a hot block waits for others at most. */
+const PATIENCE = 20;
 /** Regions at a time; the table index has 16 bits. */
 const MAX_REGIONS = 20_000;
 /** Linear memory a module may import: 4 GiB. */
@@ -33,13 +40,15 @@ export interface TierStatistics {
   bytes: number;
   dropped: number;
   refused: number;
+  /** Of wall time, when there is a clock. */
+  milliseconds: number;
 }
 
 export interface RegionTier {
   /** A block became hot: `link` is its link record, `host` the address of its bytes. */
   hot(vcpu: number, first: number, link: number, host: number): void;
-  /** Compiles what waits. Between runs, and when enough waits. */
-  compile(): void;
+  /** Between two runs: compiles what has waited long enough. */
+  between(): void;
   readonly statistics: TierStatistics;
 }
 
@@ -83,15 +92,24 @@ export function regionTier(
   mem: MachineMemory,
   code: CodeCache,
   exports: WebAssembly.Instance['exports'],
-  heat = HEAT,
-): RegionTier & { owner: RegionOwner } {
+  options: Partial<TierOptions> = {},
+): RegionTier {
+  const { heat, batch: batchSize, clock } = { ...DEFAULTS, ...options };
   const table = tableOf(exports);
   const { view } = mem;
   const supports: (boolean | undefined)[] = [];
   const refusedForms = new Set<number>();
   const supportsForm = (f: Form): boolean =>
     !refusedForms.has(f.number) && (supports[f.number] ??= supported(f));
-  const statistics: TierStatistics = { regions: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0 };
+  const statistics: TierStatistics = {
+    regions: 0,
+    modules: 0,
+    instructions: 0,
+    bytes: 0,
+    dropped: 0,
+    refused: 0,
+    milliseconds: 0,
+  };
 
   const env: Record<string, WebAssembly.ImportValue> = { memory: mem.memory };
   for (const name of REGION_CALLS.keys()) env[name] = exports[name] as WebAssembly.ImportValue;
@@ -101,6 +119,7 @@ export function regionTier(
   const installed = new Map<number, Installed>();
   const free: number[] = [];
   let nextRegion = 1;
+  let waited = 0;
 
   function fetched(vcpu: number, page: bigint): number | undefined {
     const tlb = view.getUint32(vcpu + offsetOf('tlb'), true);
@@ -113,7 +132,8 @@ export function regionTier(
     const i = installed.get(region);
     if (i === undefined) return;
     installed.delete(region);
-    if (view.getUint16(i.first + RECORD.handler, true) === i.index) view.setUint16(i.first + RECORD.handler, i.form, true);
+    if (view.getUint16(i.first + RECORD.handler, true) === i.index)
+      view.setUint16(i.first + RECORD.handler, i.form, true);
     table.set(i.index, null);
     free.push(i.index);
     statistics.dropped++;
@@ -130,19 +150,26 @@ export function regionTier(
 
   function compile(): void {
     if (queue.length === 0) return;
+    const began = clock();
+    waited = 0;
     const batch = queue;
     queue = [];
     const builder = new ModuleBuilder();
     builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
     const calls = new Map<string, number>();
-    for (const [name, signature] of REGION_CALLS) calls.set(name, builder.importFunction('env', name, signature).index);
+    for (const [name, signature] of REGION_CALLS)
+      calls.set(name, builder.importFunction('env', name, signature).index);
     const made: { name: string; region: number; install: () => void }[] = [];
     for (const { vcpu, rip, host } of batch) {
       const block = code.find(rip, host);
       if (block === undefined || installed.size + made.length >= MAX_REGIONS) continue;
       const form = view.getUint16(block.link + LINK.entry, true);
       if (view.getUint16(block.first + RECORD.handler, true) !== form) continue;
-      const region = discover({ mem, code, supports: supportsForm, fetched: (page) => fetched(vcpu, page) }, rip, host);
+      const region = discover(
+        { mem, code, supports: supportsForm, fetched: (page) => fetched(vcpu, page) },
+        rip,
+        host,
+      );
       if (region === undefined) {
         statistics.refused++;
         continue;
@@ -189,6 +216,7 @@ export function regionTier(
       const f = instance.exports[m.name];
       if (i !== undefined && typeof f === 'function') table.set(i.index, f);
     }
+    statistics.milliseconds += clock() - began;
   }
 
   const owner: RegionOwner = {
@@ -201,15 +229,17 @@ export function regionTier(
   code.setHeat(heat, owner);
 
   return {
-    owner,
     statistics,
     hot(vcpu, _first, link, host) {
       // The link record follows the block's records; the first instruction's address is that of the block.
       const rip = hotRip(vcpu, link, host);
       if (rip !== undefined) queue.push({ vcpu, rip, host });
-      if (queue.length >= BATCH) compile();
+      if (queue.length >= batchSize) compile();
     },
-    compile,
+    between() {
+      // A module for few regions costs as much as one for many; those few may be all there is.
+      if (queue.length > 0 && ++waited >= PATIENCE) compile();
+    },
   };
 
   /** The linear address whose bytes lie at `host`: the block was entered through `next` or `rip`. */

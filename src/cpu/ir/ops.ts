@@ -4,7 +4,10 @@ import type { FpOp, Local, Node } from './nodes';
 import type { Recorder } from './recorder';
 
 /** `Ops` that records into `r`. */
-export type IrOps = OpsOf<Node, Node>;
+export type IrOps = OpsOf<Node, Node> & {
+  /** Another instruction begins: what was probed for writing no longer counts. */
+  begin(): void;
+};
 
 const COMPARE: Readonly<Record<Cond, string>> = {
   eq: 'i64.eq',
@@ -93,6 +96,7 @@ export function irOps(r: Recorder): IrOps {
     r.pure(`${LANES[w]}.replace_lane`, [a, w === 64 ? v : r.wrap(v)], i);
 
   const o: IrOps = {
+    begin: () => void (writable.length = 0),
     k,
     add: binary('i64.add'),
     sub,

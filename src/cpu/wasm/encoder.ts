@@ -182,7 +182,10 @@ export class ModuleBuilder {
     section(3, functions);
     const size = this.elements.length;
     if (size > 0) {
-      const limits = this.tableName === undefined ? new Bytes().byte(0x01).u32(size).u32(size) : new Bytes().byte(0x00).u32(size);
+      const limits =
+        this.tableName === undefined
+          ? new Bytes().byte(0x01).u32(size).u32(size)
+          : new Bytes().byte(0x00).u32(size);
       section(4, new Bytes().u32(1).byte(0x70).append(limits.take()));
     }
     if (this.tableName !== undefined) {

@@ -9,6 +9,13 @@ import { execEntry, field, global, pageOf, setField, type Routines } from './rou
 
 const i64 = (r: Recorder, name: FieldName): Node => r.load('i64.load', r.param('i32', 0), offsetOf(name));
 
+/** The place of the table of blocks for code at `host`. */
+function slotOf(r: Recorder, host: Node): Node {
+  const hash = r.n('i32.xor', host, r.n('i32.shr_u', host, r.i32(15)));
+  const index = r.n('i32.shl', r.n('i32.and', hash, r.i32(SLOT_COUNT - 1)), r.i32(SLOT_SHIFT));
+  return r.n('i32.add', global(r, 'slots'), index);
+}
+
 /**
  * The end of a block, of the record `rec`: goes on to the next block when the link record after `rec` knows it and
  * nothing asks to stop; else back to the run loop, which will make the link.
@@ -22,6 +29,20 @@ export function defineChain(t: Routines): void {
     const entry = execEntry(r, next);
     r.if(r.n('i64.ne', r.load('i64.load', entry, EXEC.tag), pageOf(r, next)), () => r.return(r.i32(RC.END)));
     const host = r.n('i32.add', r.wrap(next), r.load('i32.load', entry, EXEC.addend));
+    /** On to a block, if there is room for all of it and nothing asks to stop. */
+    const enter = (first: Node, count: Node): void => {
+      // What is counted so far lacks the instruction just done; what will be lacks the last one, too.
+      const after = r.n('i64.add', i64(r, 'icount'), count);
+      const tf = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
+      const stop = r.n('i32.or', r.load('i32.atomic.load', cpu, offsetOf('kick')), tf);
+      const room = r.n('i64.lt_s', after, i64(r, 'ilimit'));
+      r.if(r.n('i32.and', room, r.n('i32.eqz', stop)), () => {
+        setField(r, 'icount', after);
+        warm(r, cpu, first, r.wrap(count), host);
+        r.callVoid('goto', [cpu, first, r.load('i32.load16_u', first, RECORD.handler)]);
+      });
+      r.return(r.i32(RC.END));
+    };
     for (const way of LINK.ways) {
       const known = r.n(
         'i32.and',
@@ -32,22 +53,25 @@ export function defineChain(t: Routines): void {
           r.n('i32.eq', r.load('i32.load', link, way.generation), generation),
         ),
       );
-      r.if(known, () => {
-        const count = r.load('i64.load16_u', link, way.count);
-        // What is counted so far lacks the instruction just done; what will be lacks the last one, too.
-        const after = r.n('i64.add', i64(r, 'icount'), count);
-        const tf = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
-        const stop = r.n('i32.or', r.load('i32.atomic.load', cpu, offsetOf('kick')), tf);
-        const room = r.n('i64.lt_s', after, i64(r, 'ilimit'));
-        r.if(r.n('i32.and', room, r.n('i32.eqz', stop)), () => {
-          setField(r, 'icount', after);
-          const first = r.load('i32.load', link, way.first);
-          warm(r, cpu, first, r.wrap(count), host);
-          r.callVoid('goto', [cpu, first, r.load('i32.load16_u', first, RECORD.handler)]);
-        });
-        r.return(r.i32(RC.END));
-      });
+      r.if(known, () => enter(r.load('i32.load', link, way.first), r.load('i64.load16_u', link, way.count)));
     }
+    // A branch with many targets: the table of blocks itself.
+    r.if(r.n('i32.eq', r.load('i32.load', link, LINK.ways[1].generation), generation), () => {
+      const slot = slotOf(r, host);
+      const plain = r.n(
+        'i32.or',
+        r.load('i32.load', slot, SLOT.host2),
+        r.load('i32.load16_u', slot, SLOT.breakpoint),
+      );
+      const same = r.n(
+        'i32.and',
+        r.n('i64.eq', r.load('i64.load', slot, SLOT.rip), next),
+        r.n('i32.eq', r.load('i32.load', slot, SLOT.host), host),
+      );
+      r.if(r.n('i32.and', same, r.n('i32.eqz', plain)), () =>
+        enter(r.load('i32.load', slot, SLOT.first), r.load('i64.load16_u', slot, SLOT.count)),
+      );
+    });
     setField(r, 'link_from', link);
     return r.i32(RC.END);
   });
@@ -115,9 +139,7 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         r.if(r.n('i32.eqz', at), () => r.return(r.i32(EXIT.EXCEPTION)));
 
         // The block: by linear address and bytes.
-        const hash = r.n('i32.xor', at, r.n('i32.shr_u', at, r.i32(15)));
-        const index = r.n('i32.shl', r.n('i32.and', hash, r.i32(SLOT_COUNT - 1)), r.i32(SLOT_SHIFT));
-        const slot = r.n('i32.add', global(r, 'slots'), index);
+        const slot = slotOf(r, at);
         const other = r.n(
           'i32.or',
           r.n('i64.ne', r.load('i64.load', slot, SLOT.rip), rip),
@@ -165,7 +187,11 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         const count = r.local('i64', r.load('i64.load16_u', slot, SLOT.count));
         const first = r.local('i32', r.load('i32.load', slot, SLOT.first));
         const allowed = r.n('select', r.i64(1), left, stepping);
-        const truncated = r.n('i32.or', r.n('i64.gt_u', r.read(count), allowed), r.n('i32.ne', stepping, r.i32(0)));
+        const truncated = r.n(
+          'i32.or',
+          r.n('i64.gt_u', r.read(count), allowed),
+          r.n('i32.ne', stepping, r.i32(0)),
+        );
         const whole = r.wrap(r.read(count));
         const beginning = r.read(first);
         r.if(truncated, () => {
@@ -178,7 +204,7 @@ export function defineRun(t: Routines, endOfBlock: number): void {
 
         r.if(r.n('i32.eqz', truncated), () => warm(r, cpu, beginning, whole, at));
         const handler = r.local('i32', r.load('i32.load16_u', begin, RECORD.handler));
-        r.if(r.n('i32.and', r.read(bail), r.n('i32.eqz', truncated)), () => {
+        r.if(r.n('i32.and', r.n('i32.ne', r.read(bail), r.i32(0)), r.n('i32.eqz', truncated)), () => {
           const own = r.n('i32.add', beginning, r.n('i32.mul', whole, r.i32(RECORD_SIZE)));
           r.assign(handler, r.load('i32.load16_u', own, LINK.entry));
         });
