@@ -1,5 +1,5 @@
 import { createLog } from '../base/log';
-import { createCpu, type CpuOptions } from '../cpu/cpu';
+import { createCpu, type CpuOptions, type Tier } from '../cpu/cpu';
 import { createMemory, type MachineMemory } from '../cpu/memory';
 import { processorCpuid } from '../cpu/processor';
 import { offsetOf } from '../cpu/state';
@@ -26,6 +26,7 @@ export interface AssembleOptions {
   /** dist/interpret.wasm, compiled. */
   readonly interpreter: WebAssembly.Module;
   readonly log: (text: string) => void;
+  readonly tier?: Tier;
   /** For measurements of the region compiler. */
   readonly compile?: CpuOptions['compile'];
   /** Hypercalls that the trace keeps before it overwrites the oldest. */
@@ -69,7 +70,8 @@ function countOf({ u32, layout }: MachineMemory): () => number {
  * Builds the machine that `config` describes, its domains at their first instruction, or as it was saved.
  * @throws ImageError, BuildError, SavedFileError or RangeError, naming what cannot be had and why
  */
-export async function assembleMachine(config: MachineConfig, options: AssembleOptions): Promise<Machine> {
+export async function assembleMachine(config: MachineConfig, given: AssembleOptions): Promise<Machine> {
+  const options: AssembleOptions = { tier: config.tier ?? DEFAULT_TIER, ...given };
   if (config.saved !== undefined) return restoreMachine(config.saved.path, options);
   const images = await imagesOf(config.domains);
   const size = {
@@ -170,7 +172,7 @@ function emptyMachine(
   const cpu = createCpu({
     memory,
     interpreter: options.interpreter,
-    tier: config.tier ?? DEFAULT_TIER,
+    tier: options.tier ?? DEFAULT_TIER,
     ...(options.compile === undefined ? {} : { compile: options.compile }),
     hooks: {
       cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
