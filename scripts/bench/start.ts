@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: bundles run.ts as the shipped code is bundled, and runs it. From sources, through a loader, the
- * same code is up to half as fast again. BENCH_PROFILE=FOLDER keeps names and writes a processor profile there.
+ * same code is up to half as fast again. BENCH_AS=worker bundles
+ * it as the adapter's worker is, with a probe before every statement of the hypervisor. BENCH_PROFILE=FOLDER keeps names and writes a processor profile there.
  */
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -9,12 +10,13 @@ import webpack from 'webpack';
 import { webpackConfig } from '../../webpack.config';
 
 const root = join(__dirname, '..', '..');
+const [plain, worker] = webpackConfig([]);
 const profile = process.env['BENCH_PROFILE'];
 
 const bundled = (): Promise<void> =>
   new Promise((resolve, reject) => {
     const compiler = webpack({
-      ...webpackConfig([]),
+      ...(process.env['BENCH_AS'] === 'worker' ? worker : plain),
       entry: { bench: join(__dirname, 'run.ts') },
       optimization: { splitChunks: false, minimize: profile === undefined },
       // What it loads of dist/ lies beside it.
