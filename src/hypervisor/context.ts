@@ -24,6 +24,8 @@ export interface CallContext {
 export interface GuestMemory {
   read<T>(type: Type<T>, at: bigint, what: string): T;
   write<T>(type: Type<T>, at: bigint, value: T, what: string): void;
+  /** Fills `into`: what `read` does, for what is read at every turn. */
+  load(into: Uint32Array, at: bigint, what: string | (() => string)): void;
   copyIn(at: bigint, length: number, what: string): Uint8Array;
   copyOut(at: bigint, bytes: Uint8Array, what: string): void;
   /** Undefined instead of failing. */

@@ -94,6 +94,17 @@ export function createGuestMemory(cpu: Vcpu, memory: MachineMemory): GuestMemory
     copyIn,
     copyOut,
     reader,
+    load: (into, at, what) => {
+      const size = into.length * 4;
+      address64[0] = at;
+      const host = addressOk(at, size) ? cpu.reach(address32[0] ?? 0, address32[1] ?? 0, size, false) : 0;
+      if (host !== 0 && (host & 3) === 0) {
+        for (let i = 0; i < into.length; i++) into[i] = memory.halves[(host >>> 2) + i] ?? 0;
+        return;
+      }
+      const bytes = copyIn(at, size, typeof what === 'string' ? what : what());
+      into.set(new Uint32Array(bytes.buffer));
+    },
     read: (type, at, what) => {
       const { size } = type;
       check(what, at, size);

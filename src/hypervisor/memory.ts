@@ -9,6 +9,8 @@ export interface MachineMemory {
   readonly frameCount: number;
   /** All of the host's memory that the machine is in: for what Vcpu.reach found. Read only. */
   readonly all: DataView;
+  /** The same as 32-bit words. */
+  readonly halves: Uint32Array;
   /** The page itself, not a copy: read only. */
   bytes(mfn: number): Uint8Array;
   /** Announces a store, then hands out the page for writing. */
@@ -16,6 +18,9 @@ export interface MachineMemory {
   /** Entry `index` (0–511) of a frame taken as 64-bit words. */
   read64(mfn: number, index: number): bigint;
   write64(mfn: number, index: number, value: bigint): void;
+  /** Word `index` (0–1023) of a frame taken as 32-bit words, unsigned; and entry `index` written by its halves. */
+  half(mfn: number, index: number): number;
+  writeHalves(mfn: number, index: number, low: number, high: number): void;
   /** One byte, and one 64-bit word, at an offset in bytes within the frame. */
   byteAt(mfn: number, offset: number): number;
   setByteAt(mfn: number, offset: number, value: number): void;
@@ -45,6 +50,7 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
   return {
     frameCount: mem.frameCount,
     all: mem.view,
+    halves: mem.u32,
     bytes,
     writable,
     read64: (mfn, index) => mem.view.getBigUint64(base(mfn) + (index & 511) * 8, true),
@@ -52,6 +58,13 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
       const at = base(mfn) + (index & 511) * 8;
       cpu.beforeStore(mfn);
       mem.view.setBigUint64(at, value, true);
+    },
+    half: (mfn, index) => mem.u32[(base(mfn) >>> 2) + (index & 1023)] ?? 0,
+    writeHalves: (mfn, index, low, high) => {
+      const at = (base(mfn) >>> 2) + 2 * (index & 511);
+      cpu.beforeStore(mfn);
+      mem.u32[at] = low;
+      mem.u32[at + 1] = high;
     },
     byteAt: (mfn, offset) => mem.bytes[base(mfn) + offset] ?? 0,
     setByteAt: (mfn, offset, value) => {

@@ -8,7 +8,7 @@
  */
 import { hex } from '../abi/decoded';
 import { DOMID } from '../abi/domains';
-import { FIRST_XEN_SLOT, LAST_XEN_SLOT, PTE, pteFlags, pteFrame, pteText } from '../abi/mmu';
+import { FIRST_XEN_SLOT, LAST_XEN_SLOT, PTE, pteFlags, pteText } from '../abi/mmu';
 import type { DomainId } from '../base/branded';
 import { COST } from './budget';
 import { checkDescriptor } from './descriptors';
@@ -38,6 +38,16 @@ export interface PageTypes {
     domain: DomainId,
     preserveAd: boolean,
   ): Problem;
+  /** The same, the value by its halves. */
+  modHalves(
+    level: Level,
+    table: number,
+    index: number,
+    low: number,
+    high: number,
+    domain: DomainId,
+    preserveAd: boolean,
+  ): Problem;
   /** The checks and references of an L1 entry; for grants and the builder. */
   getFromL1e(entry: bigint, domain: DomainId): Problem;
   putFromL1e(entry: bigint, domain: DomainId): void;
@@ -64,18 +74,40 @@ const ALLOWED =
 const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL) | PTE.GNTTAB) & ~0x000f_ffff_ffff_f000n;
 const DISALLOWED = BigInt.asUintN(64, ~ALLOWED) & ~0x000f_ffff_ffff_f000n;
 
+/** An entry is handled by its halves, signed or not; as one number it is made only for words about it. */
+const whole = (low: number, high: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+const lowOf = (entry: bigint): number => Number(entry & 0xffff_ffffn);
+const highOf = (entry: bigint): number => Number(entry >> 32n);
+const frameOf = (low: number, high: number): number => (high & 0xf_ffff) * 2 ** 20 + (low >>> 12);
+const [PRESENT, RW, USER, AD, GLOBAL] = [
+  lowOf(PTE.PRESENT), lowOf(PTE.RW), lowOf(PTE.USER), lowOf(PTE.ACCESSED | PTE.DIRTY), lowOf(PTE.GLOBAL),
+]; // prettier-ignore
+const GUEST_KERNEL_HIGH = highOf(PTE.GUEST_KERNEL);
+const NOT_IN_L1 = { low: lowOf(DISALLOWED_L1), high: highOf(DISALLOWED_L1) } as const;
+const NOT_IN_TABLE = { low: lowOf(DISALLOWED), high: highOf(DISALLOWED) } as const;
+
 const levelType = (level: Level): FrameType => level;
 
 /**
  * What Xen adds to an entry of a 64-bit guest: everything is a user page, since the guest's kernel runs in ring
  * 3, too; the kernel's are marked, and the others made global (adjust_guest_l1e, adjust_guest_l2e …).
  */
-export function adjustEntry(level: Level, entry: bigint): bigint {
-  if ((entry & PTE.PRESENT) === 0n) return entry;
-  if (level > 1) return entry | PTE.USER;
-  if ((entry & PTE.USER) === 0n) return entry | PTE.GUEST_KERNEL | PTE.USER;
-  return (entry & PTE.GUEST_KERNEL) === 0n ? entry | PTE.GLOBAL : entry;
-}
+export const adjustEntry = (level: Level, entry: bigint): bigint => {
+  const [low, high] = [lowOf(entry), highOf(entry)];
+  return whole(adjustLow(level, low, high), adjustHigh(level, low, high));
+};
+
+/** The same for each half, given both. */
+const adjustLow = (level: Level, low: number, high: number): number =>
+  (low & PRESENT) === 0
+    ? low
+    : level > 1 || (low & USER) === 0
+      ? low | USER
+      : (high & GUEST_KERNEL_HIGH) === 0
+        ? low | GLOBAL
+        : low;
+const adjustHigh = (level: Level, low: number, high: number): number =>
+  level === 1 && (low & (PRESENT | USER)) === PRESENT ? high | GUEST_KERNEL_HIGH : high;
 
 /** Whether the guest may set this slot of an L4. */
 export const isGuestSlot = (index: number): boolean => index < FIRST_XEN_SLOT || index > LAST_XEN_SLOT;
@@ -157,42 +189,43 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     putPage(mfn);
   }
 
-  function getFromL1e(entry: bigint, domain: DomainId): Problem {
-    if ((entry & PTE.PRESENT) === 0n) return undefined;
-    const bad = entry & DISALLOWED_L1;
-    if (bad !== 0n) {
+  function getFromL1e(low: number, high: number, domain: DomainId): Problem {
+    if ((low & PRESENT) === 0) return undefined;
+    if (((low & NOT_IN_L1.low) | (high & NOT_IN_L1.high)) !== 0) {
+      const entry = whole(low, high);
+      const bad = entry & DISALLOWED_L1;
       return new Refusal(
         'EINVAL',
         `L1 entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`,
       );
     }
-    const mfn = pteFrame(entry);
+    const mfn = frameOf(low, high);
     if (!exists(mfn)) {
       return new Refusal(
         'EPERM',
-        `L1 entry ${pteText(entry)} maps mfn ${hex(mfn)}, which is not memory: d${domain} may not map I/O space`,
+        `L1 entry ${pteText(whole(low, high))} maps mfn ${hex(mfn)}, which is not memory: d${domain} may not map I/O space`,
       );
     }
     if (getPage(mfn, domain) !== undefined) {
       return new Refusal(
         'EBUSY',
-        `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)}, which does not belong to d${domain}`,
+        `L1 entry ${pteText(whole(low, high))} maps ${frames.describe(mfn)}, which does not belong to d${domain}`,
       );
     }
-    if ((entry & PTE.RW) !== 0n && getType(mfn, FRAME_TYPE.writable) !== undefined) {
+    if ((low & RW) !== 0 && getType(mfn, FRAME_TYPE.writable) !== undefined) {
       putPage(mfn);
       return new Refusal(
         'EBUSY',
-        `L1 entry ${pteText(entry)} maps ${frames.describe(mfn)} writable, but it is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}`,
+        `L1 entry ${pteText(whole(low, high))} maps ${frames.describe(mfn)} writable, but it is in use as ${FRAME_TYPE_NAMES[typeOf(mfn)]}`,
       );
     }
     return undefined;
   }
 
-  function putFromL1e(entry: bigint, domain: DomainId): void {
-    if ((entry & PTE.PRESENT) === 0n) return;
-    const mfn = pteFrame(entry);
-    if ((entry & PTE.RW) !== 0n) {
+  function putFromL1e(low: number, high: number, domain: DomainId): void {
+    if ((low & PRESENT) === 0) return;
+    const mfn = frameOf(low, high);
+    if ((low & RW) !== 0) {
       putPageAndType(mfn);
       return;
     }
@@ -201,42 +234,52 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
   }
 
   /** L2–L4: the entry must name a table of the level below. `table` is the frame the entry stands in. */
-  function getFromTableEntry(level: Level, table: number, entry: bigint, domain: DomainId): Problem {
-    if ((entry & PTE.PRESENT) === 0n) return undefined;
-    const bad = entry & DISALLOWED;
-    if (bad !== 0n) {
+  function getFromTableEntry(
+    level: Level,
+    table: number,
+    low: number,
+    high: number,
+    domain: DomainId,
+  ): Problem {
+    if ((low & PRESENT) === 0) return undefined;
+    if (((low & NOT_IN_TABLE.low) | (high & NOT_IN_TABLE.high)) !== 0) {
+      const entry = whole(low, high);
+      const bad = entry & DISALLOWED;
       return new Refusal(
         'EINVAL',
         `L${level} entry ${pteText(entry)} has flags that are not the guest's to set: ${hex(bad)} (${pteFlags(bad).join(' ')})`,
       );
     }
-    const mfn = pteFrame(entry);
+    const mfn = frameOf(low, high);
     // A linear page table: a read-only entry that names its own table. It holds nothing.
     if (mfn === table) {
-      return (entry & PTE.RW) === 0n
+      return (low & RW) === 0
         ? undefined
-        : new Refusal('EINVAL', `L${level} entry ${pteText(entry)} maps its own table writable`);
+        : new Refusal('EINVAL', `L${level} entry ${pteText(whole(low, high))} maps its own table writable`);
     }
     const problem = getPageAndType(mfn, domain, levelType((level - 1) as Level));
     if (problem === undefined) return undefined;
     return new Refusal(
       problem.errno,
-      `L${level} entry ${pteText(entry)} in table mfn ${hex(table)}: ${problem.reason}`,
+      `L${level} entry ${pteText(whole(low, high))} in table mfn ${hex(table)}: ${problem.reason}`,
     );
   }
 
-  function putFromTableEntry(table: number, entry: bigint): void {
-    if ((entry & PTE.PRESENT) === 0n) return;
-    const mfn = pteFrame(entry);
+  function putFromTableEntry(table: number, low: number, high: number): void {
+    if ((low & PRESENT) === 0) return;
+    const mfn = frameOf(low, high);
     if (mfn !== table) putPageAndType(mfn);
   }
 
-  const getEntry = (level: Level, table: number, entry: bigint, domain: DomainId): Problem =>
-    level === 1 ? getFromL1e(entry, domain) : getFromTableEntry(level, table, entry, domain);
-  const putEntry = (level: Level, table: number, entry: bigint, domain: DomainId): void => {
-    if (level === 1) putFromL1e(entry, domain);
-    else putFromTableEntry(table, entry);
+  const getEntry = (level: Level, table: number, low: number, high: number, domain: DomainId): Problem =>
+    level === 1 ? getFromL1e(low, high, domain) : getFromTableEntry(level, table, low, high, domain);
+  const putEntry = (level: Level, table: number, low: number, high: number, domain: DomainId): void => {
+    if (level === 1) putFromL1e(low, high, domain);
+    else putFromTableEntry(table, low, high);
   };
+  /** The entry as it stands. */
+  const putEntryAt = (level: Level, table: number, index: number, domain: DomainId): void =>
+    putEntry(level, table, memory.half(table, 2 * index), memory.half(table, 2 * index + 1), domain);
 
   /** The slots of a table that the guest's entries are in. */
   const guestSlot = (level: Level, index: number): boolean => level !== 4 || isGuestSlot(index);
@@ -249,20 +292,21 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     hooks.spend(COST.table);
     for (let i = 0; i < 512; i++) {
       if (!guestSlot(level, i)) continue;
-      const entry = memory.read64(mfn, i);
-      if ((entry & PTE.PRESENT) === 0n) continue;
-      const problem = getEntry(level, mfn, entry, domain);
+      const low = memory.half(mfn, 2 * i);
+      if ((low & PRESENT) === 0) continue;
+      const high = memory.half(mfn, 2 * i + 1);
+      const problem = getEntry(level, mfn, low, high, domain);
       if (problem !== undefined) {
         for (let k = 0; k < i; k++) {
-          if (guestSlot(level, k)) putEntry(level, mfn, memory.read64(mfn, k), domain);
+          if (guestSlot(level, k)) putEntryAt(level, mfn, k, domain);
         }
         return new Refusal(
           problem.errno,
           `mfn ${hex(mfn)} cannot become an L${level} table, entry ${i}: ${problem.reason}`,
         );
       }
-      const adjusted = adjustEntry(level, entry);
-      if (adjusted !== entry) memory.write64(mfn, i, adjusted);
+      const [toLow, toHigh] = [adjustLow(level, low, high), adjustHigh(level, low, high)];
+      if (toLow >>> 0 !== low || toHigh >>> 0 !== high) memory.writeHalves(mfn, i, toLow, toHigh);
     }
     if (level === 4) hooks.fillXenSlots(mfn, domain);
     return undefined;
@@ -274,7 +318,7 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     hooks.flush();
     hooks.spend(COST.table);
     for (let i = 0; i < 512; i++) {
-      if (guestSlot(level, i)) putEntry(level, mfn, memory.read64(mfn, i), domain);
+      if (guestSlot(level, i)) putEntryAt(level, mfn, i, domain);
     }
   }
 
@@ -302,7 +346,8 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     level: Level,
     table: number,
     index: number,
-    value: bigint,
+    low: number,
+    high: number,
     domain: DomainId,
     preserveAd: boolean,
   ): Problem {
@@ -312,13 +357,14 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
         `L4 slot ${index} of mfn ${hex(table)} is one of Xen's (${FIRST_XEN_SLOT}–${LAST_XEN_SLOT})`,
       );
     }
-    const problem = getEntry(level, table, value, domain);
+    const problem = getEntry(level, table, low, high, domain);
     if (problem !== undefined) return problem;
-    const old = memory.read64(table, index);
-    let entry = adjustEntry(level, value);
-    if (preserveAd) entry |= old & (PTE.ACCESSED | PTE.DIRTY);
-    memory.write64(table, index, entry);
-    putEntry(level, table, old, domain);
+    const oldLow = memory.half(table, 2 * index);
+    const oldHigh = memory.half(table, 2 * index + 1);
+    let entry = adjustLow(level, low, high);
+    if (preserveAd) entry |= oldLow & AD;
+    memory.writeHalves(table, index, entry, adjustHigh(level, low, high));
+    putEntry(level, table, oldLow, oldHigh, domain);
     return undefined;
   }
 
@@ -329,9 +375,11 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     putType,
     getPageAndType,
     putPageAndType,
-    modEntry,
-    getFromL1e,
-    putFromL1e,
+    modEntry: (level, table, index, value, domain, preserveAd) =>
+      modEntry(level, table, index, lowOf(value), highOf(value), domain, preserveAd),
+    modHalves: modEntry,
+    getFromL1e: (entry, domain) => getFromL1e(lowOf(entry), highOf(entry), domain),
+    putFromL1e: (entry, domain) => putFromL1e(lowOf(entry), highOf(entry), domain),
   };
 }
 

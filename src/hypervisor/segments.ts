@@ -12,6 +12,10 @@ const DPL = 3n << 45n;
 const PRESENT = 1n << 47n;
 const LONG = 1n << 53n;
 
+/** The descriptor at hand. */
+const descriptorWord = new BigUint64Array(1);
+const descriptorBytes = new Uint8Array(descriptorWord.buffer);
+
 /** The descriptor that a selector names, or why there is none. */
 function descriptorOf(v: GuestVcpu, selector: number): bigint | string {
   if (selector <= 3) return 'it is null';
@@ -21,10 +25,9 @@ function descriptorOf(v: GuestVcpu, selector: number): bigint | string {
   const limit = cpu.getInt(local ? 'ldt_limit' : 'gdt_limit');
   const offset = selector & 0xfff8;
   if (base === 0n || offset + 7 > limit) return `it lies beyond the ${local ? 'LDT' : 'GDT'}`;
-  const bytes = new Uint8Array(8);
   // The processor's own read: supervisor rights.
-  if (cpu.readLinear(base + BigInt(offset), bytes, 0) < 8) return 'its descriptor is not mapped';
-  const descriptor = new DataView(bytes.buffer).getBigUint64(0, true);
+  if (cpu.readLinear(base + BigInt(offset), descriptorBytes, 0) < 8) return 'its descriptor is not mapped';
+  const [descriptor = 0n] = descriptorWord;
   if ((descriptor & PRESENT) === 0n) return `its descriptor ${hex(descriptor)} is not present`;
   if ((descriptor & CODE_OR_DATA) === 0n) return `its descriptor ${hex(descriptor)} is a system segment`;
   return descriptor;

@@ -85,39 +85,52 @@ const check = (problem: Problem): void => {
   if (problem !== undefined) throw problem;
 };
 
-function updateEntry(context: CallContext, ptr: bigint, val: bigint, command: number): void {
+/** The request at hand, by halves: ptr, val (xen.h struct mmu_update). */
+const request = new Uint32Array(mmuUpdate.size / 4);
+const LOW = mmuUpdate.offset.ptr / 4;
+const VALUE = mmuUpdate.offset.val / 4;
+/** Frame that ptr names. */
+const frameOf = (r: Uint32Array): number => (r[LOW + 1] ?? 0) * 2 ** 20 + ((r[LOW] ?? 0) >>> 12);
+
+function updateEntry(context: CallContext, r: Uint32Array, command: number): void {
   const { core, domain } = context;
-  const mfn = Number(ptr >> 12n);
+  const mfn = frameOf(r);
+  const pointer = r[LOW] ?? 0;
+  const [low, high] = [r[VALUE] ?? 0, r[VALUE + 1] ?? 0];
   check(core.types.getPage(mfn, domain.id));
   try {
-    const index = Number((ptr & 0xff8n) >> 3n);
+    const index = (pointer & 0xff8) >> 3;
     const type = (core.frames.type[mfn] ?? 0) as FrameType;
     if ((core.frames.typeCount[mfn] ?? 0) > 0 && isTable(type)) {
       const preserve = command === MMU.MMU_PT_UPDATE_PRESERVE_AD;
-      check(core.types.modEntry(type as Level, mfn, index, val, domain.id, preserve));
+      check(core.types.modHalves(type as Level, mfn, index, low, high, domain.id, preserve));
       return;
     }
     // An ordinary page of the guest's: the same as a store.
     const typed = core.types.getType(mfn, FRAME_TYPE.writable);
-    if (typed !== undefined) throw new Refusal('EINVAL', `${hex(ptr)} cannot be written: ${typed.reason}`);
-    core.memory.write64(mfn, index, val);
+    if (typed !== undefined) {
+      const ptr = (BigInt(mfn) << 12n) | BigInt(pointer & 0xfff);
+      throw new Refusal('EINVAL', `${hex(ptr)} cannot be written: ${typed.reason}`);
+    }
+    core.memory.writeHalves(mfn, index, low, high);
     core.types.putType(mfn);
   } finally {
     core.types.putPage(mfn);
   }
 }
 
-type Update = (context: CallContext, request: ValueOf<typeof mmuUpdate>) => void;
-const normalUpdate: Update = (context, { ptr, val }) => updateEntry(context, ptr, val, Number(ptr & 7n));
+type Update = (context: CallContext, request: Uint32Array) => void;
+const normalUpdate: Update = (context, r) => updateEntry(context, r, (r[LOW] ?? 0) & 7);
 
 const updates: Readonly<Partial<Record<number, Update>>> = {
   [MMU.MMU_NORMAL_PT_UPDATE]: normalUpdate,
   [MMU.MMU_PT_UPDATE_PRESERVE_AD]: normalUpdate,
   [MMU.MMU_PT_UPDATE_NO_TRANSLATE]: normalUpdate,
-  [MMU.MMU_MACHPHYS_UPDATE]: ({ core, domain }, { ptr, val }) => {
-    const mfn = Number(ptr >> 12n);
+  [MMU.MMU_MACHPHYS_UPDATE]: ({ core, domain }, r) => {
+    const mfn = frameOf(r);
     check(core.types.getPage(mfn, domain.id));
-    setMachineToPhysical(core, domain, mfn, val);
+    const value = (BigInt(r[VALUE + 1] ?? 0) << 32n) | BigInt(r[VALUE] ?? 0);
+    setMachineToPhysical(core, domain, mfn, value);
     core.types.putPage(mfn);
   },
 };
@@ -146,8 +159,8 @@ export const mmu_update = batch({
     checkOwner(context, foreigndom);
     const batch = { at: ureqs, size: mmuUpdate.size, count, pdone };
     return runBatch(context, batch, COST.element, (i) => {
-      const request = context.guest.read(mmuUpdate, ureqs + BigInt(i * mmuUpdate.size), `request ${i}`);
-      const command = Number(request.ptr & 7n);
+      context.guest.load(request, ureqs + BigInt(i * mmuUpdate.size), () => `request ${i}`);
+      const command = (request[LOW] ?? 0) & 7;
       const update = updates[command];
       if (update === undefined) fail('ENOSYS', `mmu_update has no command ${command}`);
       update(context, request);

@@ -15,6 +15,7 @@ import {
   xennmi_callback,
 } from '../../abi/traps';
 import { guestVa, isCanonical } from '../../base/branded';
+import { halfOf, wordOf } from '../../cpu/state';
 import { bounce, EFLAGS } from '../bounce';
 import type { CallContext } from '../context';
 import type { Core } from '../core';
@@ -165,6 +166,23 @@ export const nmi_op = family({
   ],
 });
 
+const [RIP, RSP, RCX, R11] = [wordOf('rip'), wordOf('rsp'), wordOf('rcx'), wordOf('r11')];
+const [CS, SS] = [halfOf('cs'), halfOf('ss')];
+/** EFLAGS as a number: what of the frame's is taken, and what is set whatever it says. */
+const IF = Number(EFLAGS.IF);
+const RETURNED_FLAGS = 0x3f_ffff & ~Number(EFLAGS.IOPL | EFLAGS.NT | EFLAGS.VM);
+const SET_FLAGS = IF | 2;
+const IN_SYSCALL = Number(VGCF_in_syscall);
+
+/** The frame that is returned by, and the index of each of its words. */
+const frame = new BigUint64Array(iret_context.size / 8);
+const frameHalves = new Uint32Array(frame.buffer);
+const { offset: at } = iret_context;
+const SAVED = {
+  rax: at.rax / 8, r11: at.r11 / 8, rcx: at.rcx / 8, flags: at.flags / 8, rip: at.rip / 8, cs: at.cs / 8,
+  rflags: at.rflags / 8, rsp: at.rsp / 8, ss: at.ss / 8,
+} as const; // prettier-ignore
+
 export const iret = hypercall({
   name: 'iret',
   nr: 23,
@@ -172,36 +190,37 @@ export const iret = hypercall({
   args: {},
   run({ core, domain, vcpu, guest }) {
     const { cpu, state } = vcpu;
-    const saved = guest.read(iret_context, cpu.get('rsp'), 'iret frame');
-    const toUser = (saved.cs & 3n) === 3n;
+    const { words, halves } = cpu;
+    guest.load(frameHalves, words[RSP] ?? 0n, 'iret frame');
+    const rip = frame[SAVED.rip] ?? 0n;
+    const cs = frameHalves[2 * SAVED.cs] ?? 0;
+    const rflags = frameHalves[2 * SAVED.rflags] ?? 0;
+    const toUser = (cs & 3) === 3;
     if (toUser) {
       if (state.userTable === undefined) {
-        crash(
-          core,
-          domain,
-          `vCPU ${vcpu.id}: iret to guest user at ${hex(saved.rip)} without a user base table`,
-        );
+        crash(core, domain, `vCPU ${vcpu.id}: iret to guest user at ${hex(rip)} without a user base table`);
         return 0;
       }
       toggleMode(vcpu);
     }
     // Ring 3 is as privileged as a guest gets.
-    cpu.set('cs', (saved.cs & 0xffffn) | 3n);
-    cpu.set('ss', (saved.ss & 0xffffn) | 3n);
-    cpu.set('rip', saved.rip);
-    cpu.set('rsp', saved.rsp);
-    cpu.rflags = (saved.rflags & ~(EFLAGS.IOPL | EFLAGS.NT | EFLAGS.VM) & 0x3f_ffffn) | EFLAGS.IF | 2n;
-    if ((saved.flags & VGCF_in_syscall) === 0n) {
-      cpu.set('rcx', saved.rcx);
-      cpu.set('r11', saved.r11);
+    halves[CS] = (cs & 0xffff) | 3;
+    halves[SS] = ((frameHalves[2 * SAVED.ss] ?? 0) & 0xffff) | 3;
+    words[RIP] = rip;
+    words[RSP] = frame[SAVED.rsp] ?? 0n;
+    cpu.flags = (rflags & RETURNED_FLAGS) | SET_FLAGS;
+    if (((frameHalves[2 * SAVED.flags] ?? 0) & IN_SYSCALL) === 0) {
+      words[RCX] = frame[SAVED.rcx] ?? 0n;
+      words[R11] = frame[SAVED.r11] ?? 0n;
     } else {
-      cpu.set('rcx', saved.rip);
-      cpu.set('r11', cpu.rflags);
+      words[RCX] = rip;
+      words[R11] = cpu.rflags;
     }
-    setUpcallMask(core, vcpu, (saved.rflags & EFLAGS.IF) === 0n);
+    setUpcallMask(core, vcpu, (rflags & IF) === 0);
     state.nmiMasked = false;
-    checkReturn(core, vcpu, saved.rip);
-    return saved.rax;
+    const rax = frame[SAVED.rax] ?? 0n;
+    checkReturn(core, vcpu, rip);
+    return rax;
   },
 });
 
