@@ -91,6 +91,16 @@ export interface HyperstepRequests {
     arguments: { readonly domain: number; readonly console?: number; readonly data: string };
     body: Nothing;
   };
+  /** A disk that the domain was configured with is taken from it, given back, or grows to a number of 512-byte sectors. */
+  'hyperstep/disk': {
+    arguments: {
+      readonly domain: number;
+      readonly vdev: string;
+      readonly change: 'unplug' | 'plug' | 'resize';
+      readonly sectors?: number;
+    };
+    body: Nothing;
+  };
 }
 export type HyperstepRequest = keyof HyperstepRequests;
 

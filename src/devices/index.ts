@@ -2,7 +2,7 @@
 import type { Disposable } from '../base/disposable';
 import type { Log } from '../base/log';
 import type { BackendContext, DomainConnections } from '../hypervisor/backend';
-import { createBlock, type Disk, type DiskState, type DiskView } from './block';
+import { createBlock, type Disk, type DiskInput, type DiskState, type DiskView } from './block';
 import { createConsole, type ConsoleBackend, type ConsoleState, type ConsoleView } from './console';
 import { createEcho, type EchoState } from './echo';
 import { createXenstore, type XenstoreState } from './xenstore';
@@ -11,7 +11,7 @@ import type { NetworkInput, NetworkOutput } from './net/host';
 import type { SplitView } from './xenbus';
 import type { XenstoreServer } from './xenstore/server';
 
-export type { Disk } from './block';
+export type { Disk, DiskInput } from './block';
 export { deviceNumber } from './block/vdev';
 export { isQcow2, qcow2Store } from './block/qcow2';
 export { emptyStore, memoryFile, rawStore, type BlockFile, type BlockStore } from './block/store';
@@ -32,8 +32,9 @@ export interface DevicesState {
 export const rebootedDevices = (fresh: DevicesState, before: DevicesState): DevicesState => ({
   ...fresh,
   block: fresh.block.map((disk) => {
-    const { overlay } = before.block.find((b) => b.domain === disk.domain && b.vdev === disk.vdev) ?? disk;
-    return { ...disk, overlay };
+    const { overlay, sectors } =
+      before.block.find((b) => b.domain === disk.domain && b.vdev === disk.vdev) ?? disk;
+    return { ...disk, overlay, sectors };
   }),
 });
 
@@ -53,7 +54,8 @@ export type DeviceInput =
       readonly console: number;
       readonly data: Uint8Array;
     }
-  | ({ readonly kind: 'network' } & NetworkInput);
+  | ({ readonly kind: 'network' } & NetworkInput)
+  | ({ readonly kind: 'disk' } & DiskInput);
 
 export interface DeviceOptions {
   /** The disks that a new domain comes with. */
@@ -119,6 +121,7 @@ export function createDevices(
     xenstore: xenstore.server,
     input(input) {
       if (input.kind === 'console') console.input(input.domain, input.data, input.console);
+      else if (input.kind === 'disk') block.input(input);
       else net.input(input);
     },
     onNetwork: (listener) => net.onOutput(listener),

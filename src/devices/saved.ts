@@ -41,7 +41,7 @@ import type { Watch } from './xenstore/requests';
 import type { ClientState, Message, ServerState } from './xenstore/server';
 import type { Accessed, Node, StoreState } from './xenstore/store';
 
-export const DEVICES_VERSION = 1;
+export const DEVICES_VERSION = 2;
 
 const mapping = record<GrantMapping>({ domain: u16, ref: u32, mfn: u32, writable: bool });
 
@@ -107,6 +107,7 @@ const BLOCK = 4096;
 const disk = record<DiskState>({
   domain: u16,
   vdev: text,
+  sectors: count,
   connection: maybe(
     record<NonNullable<DiskState['connection']>>({
       link,

@@ -99,6 +99,14 @@ export interface SplitBackend<C> {
   /** Front end's node, at any time. */
   read(name: string): string | undefined;
   tell(nodes: Nodes): void;
+  /** Tells a front end that is connected to look at our nodes once more (Linux's back ends do so after a resize). */
+  nudge(): void;
+  /** Whether the domain has the device: from the beginning on, until it is unplugged. */
+  plugged(): boolean;
+  /** Gives it to the domain again. */
+  plug(): void;
+  /** Asks the front end to let go, as xl does; the device is gone once it has, which may be never. */
+  unplug(): void;
   /** Closes a connection whose front end did what cannot be; the reason goes to the log and to the `error` node. */
   fail(reason: string): void;
   /** The domain ended. */
@@ -134,6 +142,7 @@ export function splitBackend<C>(
   const connected = (): Connected<C> | undefined => current;
   let listeners: { dispose(): void }[] = [];
 
+  const plugged = (): boolean => server.read(`${back}/frontend`) !== undefined;
   const state = (): number | undefined => decimal(server.read(`${back}/state`));
   const enter = (next: XenbusState): void => {
     if (state() !== next) server.write(`${back}/state`, String(next));
@@ -253,10 +262,19 @@ export function splitBackend<C>(
           },
     ...Object.fromEntries(device.ready.map((at) => [at, begin])),
   };
+  const theirState = (): number => decimal(server.read(`${front}/state`)) ?? XenbusState.Closed;
   const follow = (): void => {
-    const theirs = decimal(server.read(`${front}/state`));
-    (reactions[theirs ?? XenbusState.Closed] ?? close)();
+    if (!plugged()) return;
+    const theirs = theirState();
+    (reactions[theirs] ?? close)();
+    if (theirs === XenbusState.Closed && server.read(`${back}/online`) === '0') remove();
   };
+
+  function remove(): void {
+    release();
+    // Ours first: what the front end's end does to our listeners then finds nothing that is plugged.
+    for (const path of [back, front, errorNode]) server.remove(path);
+  }
 
   const make = (path: string, nodes: Nodes, permissions: Parameters<XenstoreCore['make']>[2]): void => {
     server.make(path, '', permissions);
@@ -264,17 +282,21 @@ export function splitBackend<C>(
       server.make(`${path}/${name}`, String(value), permissions);
   };
   const initial = XenbusState.Initialising;
-  make(front, { backend: back, 'backend-id': 0, state: initial, ...device.front }, [
-    ...guestOwned(domain),
-    { domain: 0, may: MAY.READ },
-  ]);
-  make(
-    back,
-    { frontend: front, 'frontend-id': domain, online: 1, state: initial, ...device.back },
-    readOnly(domain),
-  );
+  function plug(): void {
+    if (plugged()) return;
+    make(front, { backend: back, 'backend-id': 0, state: initial, ...device.front }, [
+      ...guestOwned(domain),
+      { domain: 0, may: MAY.READ },
+    ]);
+    make(
+      back,
+      { frontend: front, 'frontend-id': domain, online: 1, state: initial, ...device.back },
+      readOnly(domain),
+    );
+    follow();
+  }
   server.watch(`${front}/state`, follow);
-  follow();
+  plug();
 
   return {
     domain,
@@ -282,11 +304,25 @@ export function splitBackend<C>(
     connection: () => current?.own,
     read: (name) => server.read(`${front}/${name}`),
     tell,
+    nudge() {
+      if (connected() !== undefined) server.write(`${back}/state`, String(XenbusState.Connected));
+    },
+    plugged,
+    plug,
+    unplug() {
+      if (!plugged()) return;
+      tell({ online: 0 });
+      // Nobody there who could let go: no driver, or one that has already.
+      if (theirState() === XenbusState.Closed || theirState() === XenbusState.Initialising) remove();
+      else enter(XenbusState.Closing);
+    },
     fail(reason) {
       complain('closed', reason);
       close();
     },
-    end: close,
+    end() {
+      if (plugged()) close();
+    },
     link: () => current?.link,
     restore(link?: Link, remake?: (link: Link) => C) {
       use(link && remake && { link, own: remake(link) });

@@ -230,6 +230,16 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       rouse();
       return Promise.resolve();
     },
+    diskInput: async (input) => {
+      const known = machine.devices.inspect().block;
+      if (!known.some(({ domain, vdev }) => domain === input.domain && vdev === input.vdev))
+        throw new RangeError(`domain ${input.domain.toString()} has no disk ${input.vdev}`);
+      if (input.change === 'resize' && !(Number.isSafeInteger(input.sectors) && input.sectors > 0))
+        throw new RangeError(`${input.sectors.toString()} is no number of sectors`);
+      machine.input({ kind: 'disk', ...input });
+      rouse();
+      return Promise.resolve();
+    },
     onNetwork: (listener) => {
       networkListeners.add(listener);
       return () => networkListeners.delete(listener);

@@ -54,6 +54,7 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   traceSummary: 'answer',
   consoleInput: 'answer',
   networkInput: 'answer',
+  diskInput: 'answer',
   dispose: 'answer',
 };
 
@@ -69,7 +70,7 @@ export class RemoteError extends Error {
 const INSIDE = 'the machine is inside the hypervisor; step out of it first';
 /** What is asked for there and can wait until the hypervisor is left. */
 const LEAVES: ReadonlySet<Method> = new Set(['restart', 'dispose']);
-const WAITS: ReadonlySet<Method> = new Set(['consoleInput', 'networkInput']);
+const WAITS: ReadonlySet<Method> = new Set(['consoleInput', 'networkInput', 'diskInput']);
 
 const errorOf = (e: unknown): { name: string; message: string } =>
   e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };

@@ -4,7 +4,7 @@
  * (bigint and Uint8Array allowed, no functions). Nothing here knows DAP.
  */
 
-import type { NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
+import type { DiskInput, NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
 
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
@@ -434,6 +434,8 @@ export interface Target {
   onConsole(listener: ConsoleListener): () => void;
   /** What the host's end of a connection into a domain says: logged like console input. */
   networkInput(input: NetworkInput): Promise<void>;
+  /** A disk that the domain was configured with is unplugged, plugged again or grows: logged like console input. */
+  diskInput(input: DiskInput): Promise<void>;
   onNetwork(listener: (output: NetworkOutput) => void): () => void;
   /** Hypervisor messages: unimplemented calls, guest crashes, warnings. */
   onLog(listener: (text: string) => void): () => void;

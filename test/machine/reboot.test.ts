@@ -115,6 +115,7 @@ describe('a domain that has ended', () => {
     const disk = (blocks: number): DevicesState['block'][number] => ({
       domain: 1,
       vdev: 'xvda',
+      sectors: 8 + blocks,
       connection: undefined,
       overlay: { root: [], blocks },
     });

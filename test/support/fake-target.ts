@@ -499,6 +499,7 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       return Promise.resolve();
     },
     networkInput: () => Promise.resolve(),
+    diskInput: () => Promise.resolve(),
     onNetwork: () => () => undefined,
     onConsole: (listener) => {
       consoleListeners.add(listener);

@@ -7,7 +7,7 @@ import { handler } from '../handler';
 import type { Machine } from '../machine';
 import type { HyperstepRequest, HyperstepRequests } from '../protocol';
 import type { Shape } from '../shape';
-import { boolean, count, integer, listOf, maybe, object, optional, text } from '../shape';
+import { boolean, count, integer, listOf, maybe, object, oneOf, optional, text } from '../shape';
 import { saveToFile } from '../saving';
 import { toWire } from '../wire';
 
@@ -78,6 +78,20 @@ export const hyperstep: readonly Handler[] = [
     async ({ target }, { domain, console, data }) => {
       // The one call that a running machine takes: it logs the moment at which the guest gets the bytes.
       await target.consoleInput(domain, new TextEncoder().encode(data), console);
+      return {};
+    },
+    { urgent: true },
+  ),
+  custom(
+    'hyperstep/disk',
+    object({
+      domain: count,
+      vdev: text,
+      change: oneOf('unplug', 'plug', 'resize'),
+      sectors: optional(count),
+    }),
+    async ({ target }, { domain, vdev, change, sectors = 0 }) => {
+      await target.diskInput({ domain, vdev, change, sectors });
       return {};
     },
     { urgent: true },

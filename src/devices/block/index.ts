@@ -43,6 +43,14 @@ export interface Disk {
   readonly cdrom: boolean;
 }
 
+/** What happens to a disk while its domain runs. */
+export type DiskInput = { readonly domain: number; readonly vdev: string } & (
+  | { readonly change: 'unplug' }
+  | { readonly change: 'plug' }
+  /** 512 bytes each; a disk only grows. */
+  | { readonly change: 'resize'; readonly sectors: number }
+);
+
 interface ConnectionState {
   readonly link: Link;
   readonly indices: RingIndices;
@@ -56,6 +64,8 @@ interface ConnectionState {
 export interface DiskState {
   readonly domain: number;
   readonly vdev: string;
+  /** Its size by now. */
+  readonly sectors: number;
   readonly connection: ConnectionState | undefined;
   /** Absent for a read-only disk. */
   readonly overlay: OverlayState | undefined;
@@ -72,6 +82,7 @@ interface Instance {
   readonly domain: DomainId;
   readonly vdev: string;
   end(): void;
+  input(input: DiskInput): void;
   save(): DiskState;
   restore(state: DiskState): void;
   view(): DiskView;
@@ -83,12 +94,14 @@ export interface DiskView extends SplitView {
   readonly image: string;
   readonly access: DiskAccess;
   readonly sectors: number;
+  readonly plugged: boolean;
   readonly rings: readonly RingView[];
 }
 
 export interface BlockDevice {
   attach(connections: DomainConnections): void;
   detach(domain: DomainId): void;
+  input(input: DiskInput): void;
   save(): readonly DiskState[];
   restore(states: readonly DiskState[]): void;
   inspect(): readonly DiskView[];
@@ -239,16 +252,33 @@ function createInstance(
     log,
   );
 
+  function resize(sectors: number): void {
+    if (overlay === undefined || sectors < store.sectors) {
+      const why = overlay === undefined ? 'it is read-only' : `it has ${store.sectors} and only grows`;
+      log.warn(`d${domain} ${vdev}: not resized to ${sectors} sectors: ${why}`);
+      return;
+    }
+    overlay.grow(sectors);
+    if (backend.connection() === undefined) return;
+    backend.tell({ sectors });
+    backend.nudge();
+  }
+
   return {
     domain,
     vdev,
     end: () => backend.end(),
+    input(input) {
+      if (input.change === 'resize') resize(input.sectors);
+      else backend[input.change]();
+    },
     save() {
       const connection = backend.connection();
       const link = backend.link();
       return {
         domain,
         vdev,
+        sectors: store.sectors,
         connection: connection &&
           link && {
             link,
@@ -266,9 +296,11 @@ function createInstance(
       image: disk.name,
       access,
       sectors: store.sectors,
+      plugged: backend.plugged(),
       rings: [backend.connection()?.ring.view()].filter((ring) => ring !== undefined),
     }),
-    restore({ connection: saved, overlay: written }) {
+    restore({ connection: saved, overlay: written, sectors }) {
+      overlay?.grow(sectors);
       if (saved === undefined) backend.restore(undefined);
       else
         backend.restore(saved.link, ({ pages }) => ({
@@ -301,6 +333,9 @@ export function createBlock(
     },
     detach(domain) {
       for (const instance of instances) if (instance.domain === domain) instance.end();
+    },
+    input(input) {
+      instances.find((i) => i.domain === input.domain && i.vdev === input.vdev)?.input(input);
     },
     save: () => instances.map((i) => i.save()),
     inspect: () => instances.map((i) => i.view()),

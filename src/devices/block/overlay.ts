@@ -29,6 +29,8 @@ export interface OverlayState {
 export interface OverlayStore extends BlockStore {
   /** The sectors read as zeroes from now on. */
   discard(sector: number, count: number): void;
+  /** To more sectors; what is new reads as zeroes where the store below has nothing. */
+  grow(sectors: number): void;
   save(): OverlayState;
   restore(state: OverlayState): void;
 }
@@ -39,7 +41,7 @@ export function overlayStore(
   below: BlockStore,
   { writeThrough = false, limit = DEFAULT_LIMIT } = {},
 ): OverlayStore {
-  const { sectors } = below;
+  let { sectors } = below;
   /** Blocks in the tree. */
   let blocks = 0;
   let root: (Leaf | undefined)[] = [];
@@ -144,7 +146,9 @@ export function overlayStore(
   }
 
   return {
-    sectors,
+    get sectors() {
+      return sectors;
+    },
     readOnly: false,
     read(sector, into) {
       each(sector, into.length, (block, from, to, at) => {
@@ -171,6 +175,7 @@ export function overlayStore(
       });
     },
     flush,
+    grow: (more) => (sectors = more),
     save() {
       own = new Set();
       return { root, blocks };

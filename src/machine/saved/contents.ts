@@ -140,6 +140,9 @@ export interface SavedImage {
 const moment = { retired: i64, time: i64, turns: count };
 type Console = Extract<InputEntry, { readonly kind: 'console' }>;
 type Network = Extract<InputEntry, { readonly kind: 'network' }>;
+type Disk = Extract<InputEntry, { readonly kind: 'disk' }>;
+type Change<C> = Extract<Disk, { readonly change: C }>;
+const disk = { ...moment, kind: oneOf<'disk'>('disk'), domain: u16, vdev: text };
 type Event<E> = Extract<Network, { readonly event: E }>;
 const network = { ...moment, kind: oneOf<'network'>('network'), connection: count };
 const input = choice<InputEntry, 'kind'>('kind', {
@@ -150,6 +153,11 @@ const input = choice<InputEntry, 'kind'>('kind', {
     end: record<Event<'end'>>({ ...network, event: oneOf('end') }),
     abort: record<Event<'abort'>>({ ...network, event: oneOf('abort') }),
     taken: record<Event<'taken'>>({ ...network, event: oneOf('taken'), bytes: count }),
+  }),
+  disk: choice<Disk, 'change'>('change', {
+    plug: record<Change<'plug'>>({ ...disk, change: oneOf('plug') }),
+    unplug: record<Change<'unplug'>>({ ...disk, change: oneOf('unplug') }),
+    resize: record<Change<'resize'>>({ ...disk, change: oneOf('resize'), sectors: count }),
   }),
 });
 

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { BLKIF_OP, blkif_request, blkif_response, SLOT_SIZE } from '../../../src/devices/block/blkif';
 import { ringSlots, sring } from '../../../src/devices/ring';
 import { memoryFile, rawStore, type BlockStore } from '../../../src/devices/block/store';
 import { deviceNumber } from '../../../src/devices/block/vdev';
 import { XS } from '../../../src/devices/xenstore/wire';
+import { openDiskFile } from '../../../src/host/disk-file';
 import { seeded } from '../../support/random';
 import {
   BACK,
@@ -414,6 +418,97 @@ describe('devices: block back end', () => {
     const removed = connected();
     removed.guest.ask(XS.RM, `${FRONT}\0`);
     assert.deepEqual(removed.backend.mapped, []);
+  });
+
+  it('is unplugged once its front end lets go, and plugged again with what was written', () => {
+    const front = connected();
+    const input = (change: 'plug' | 'unplug'): void =>
+      front.devices.input({ kind: 'disk', domain: 1, vdev: 'xvda', change });
+    front.page(0).fill(0xaa);
+    assert.equal(front.ask(request(WRITE, 0, [[front.ref(0), 0, 0]])), OKAY);
+    input('unplug');
+    assert.deepEqual([front.state(), front.node('online')], ['5', '0']);
+    // Until then it works: the front end may have writes to finish.
+    assert.equal(front.ask(request(READ, 0, [[front.ref(1), 0, 0]])), OKAY);
+    assert.equal(front.devices.inspect().block[0]?.plugged, true);
+    front.set('state', '5');
+    assert.equal(front.state(), '5');
+    front.set('state', '6');
+    assert.equal(front.node('state'), '!EACCES');
+    assert.equal(front.guest.ask(XS.READ, `${FRONT}/backend\0`), '!ENOENT');
+    assert.deepEqual(front.backend.mapped, []);
+    assert.equal(front.devices.inspect().block[0]?.plugged, false);
+    const without = structuredClone(front.devices.save());
+
+    input('unplug');
+    input('plug');
+    input('plug');
+    assert.equal(front.state(), '2');
+    assert.equal(front.node('online'), '1');
+    front.backend.unbound.add('1:3');
+    assert.equal(front.connect(), '4');
+    assert.equal(front.ask(request(READ, 0, [[front.ref(2), 0, 1]])), OKAY);
+    assert.deepEqual(sectorsOf(front.page(2)).slice(0, 2), [0xaa, 2]);
+
+    // Whether it is there goes with the machine's state.
+    front.devices.restore(without);
+    assert.equal(front.devices.inspect().block[0]?.plugged, false);
+    input('plug');
+    assert.equal(front.state(), '2');
+    // Nobody is there yet who could let go.
+    input('unplug');
+    assert.equal(front.node('state'), '!EACCES');
+    front.backend.shutDown(1);
+    assert.equal(front.devices.xenstore.read(`${BACK}/state`), undefined);
+  });
+
+  it('grows while it is used, and says so by its state', () => {
+    const front = connected();
+    const resize = (sectors: number): void =>
+      front.devices.input({ kind: 'disk', domain: 1, vdev: 'xvda', change: 'resize', sectors });
+    front.guest.ask(XS.WATCH, `${BACK}/state\0t\0`);
+    front.guest.events();
+    const before = structuredClone(front.devices.save());
+    assert.equal(front.ask(request(WRITE, SECTORS, [[front.ref(0), 0, 7]])), ERROR);
+    resize(SECTORS + 8);
+    assert.deepEqual(front.guest.events(), [`${BACK}/state|t`]);
+    assert.deepEqual([front.state(), front.node('sectors')], ['4', String(SECTORS + 8)]);
+    front.page(0).fill(0xaa);
+    assert.equal(front.ask(request(WRITE, SECTORS, [[front.ref(0), 0, 6]])), OKAY);
+    assert.equal(front.ask(request(READ, SECTORS, [[front.ref(1), 0, 7]])), OKAY);
+    assert.deepEqual(sectorsOf(front.page(1)), [0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0]);
+    assert.equal(front.ask(request(READ, SECTORS + 8, [[front.ref(1), 0, 0]])), ERROR);
+    // Never smaller, and a read-only one not at all.
+    resize(SECTORS);
+    assert.equal(front.node('sectors'), String(SECTORS + 8));
+    assert.match(front.lines.join(), /not resized to 100 sectors: it has 108/);
+    front.devices.restore(before);
+    assert.equal(front.devices.inspect().block[0]?.sectors, SECTORS);
+    const fixed = connected({ ...disk(), access: 'read-only' });
+    fixed.devices.input({ kind: 'disk', domain: 1, vdev: 'xvda', change: 'resize', sectors: 200 });
+    assert.equal(fixed.node('sectors'), String(SECTORS));
+    assert.match(fixed.lines.join(), /read-only/);
+  });
+
+  it('grows into its file where it is written through', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'grow-'));
+    try {
+      const path = join(folder, 'disk');
+      writeFileSync(path, image());
+      const file = openDiskFile(path, true);
+      const front = connected({ store: rawStore(file), access: 'write-through', cdrom: false });
+      front.devices.input({ kind: 'disk', domain: 1, vdev: 'xvda', change: 'resize', sectors: 200 });
+      front.page(0).fill(0xaa);
+      assert.equal(front.ask(request(WRITE, 150, [[front.ref(0), 0, 0]])), OKAY);
+      assert.equal(front.ask(request(READ, 149, [[front.ref(1), 0, 7]])), OKAY);
+      assert.deepEqual(sectorsOf(front.page(1)), [0, 0xaa, 0, 0, 0, 0, 0, 0]);
+      const now = readFileSync(path);
+      assert.equal(now[150 * 512], 0xaa);
+      assert.deepEqual(now.subarray(0, SECTORS * 512), Buffer.from(image()));
+      file.close();
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('goes back and forth between saved states: the ring’s indices, and what was written', () => {
