@@ -182,9 +182,17 @@ export function buildTables(forms: readonly Form[]): DecodeTables {
         write(1, rowOf(withB, withB[0]?.forms[0]?.mem ?? false));
         return;
       }
+      // Most of the 256 match the same few: the row is looked for once for each set.
+      const bySet = new Map<string, number>();
       const group = Uint16Array.from({ length: 256 }, (_, b) => {
+        let set = b < 0xc0 ? 'm' : 'r';
+        for (const e of here) set += matchesModrm(e.encoding, b) ? '1' : '0';
+        const known = bySet.get(set);
+        if (known !== undefined) return known;
         const matching = here.filter((e) => matchesModrm(e.encoding, b));
-        return rowOf(matching, matching.every((e) => !e.encoding.modrm?.anyMod) && b < 0xc0);
+        const row = rowOf(matching, matching.every((e) => !e.encoding.modrm?.anyMod) && b < 0xc0);
+        bySet.set(set, row);
+        return row;
       });
       const text = group.join();
       const known = groupNumbers.get(text) ?? groups.push(group) - 1;

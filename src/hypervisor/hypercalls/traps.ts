@@ -227,8 +227,8 @@ export const iret = hypercall({
 /** What the processor would refuse to return to goes to the failsafe callback instead (failsafe_callback, entry.S). */
 function checkReturn(core: Core, v: GuestVcpu, rip: bigint): void {
   const problem =
-    codeProblem(v, v.cpu.get('cs')) ??
-    stackProblem(v, v.cpu.get('ss')) ??
+    codeProblem(core, v, v.cpu.get('cs')) ??
+    stackProblem(core, v, v.cpu.get('ss')) ??
     (isCanonical(guestVa(rip)) ? undefined : { reason: `rip ${hex(rip)} is not canonical` });
   if (problem === undefined) return;
   if (problem.unsupported === true) {
@@ -256,11 +256,11 @@ export const set_segment_base = hypercall({
   nr: 25,
   doc: 'arch-x86/xen-x86_64.h SEGBASE_*',
   args: { which: enumOf(u32, SEGBASE, 'SEGBASE'), base: vaddr },
-  run({ vcpu }, { which, base }) {
+  run({ core, vcpu }, { which, base }) {
     const { cpu, state } = vcpu;
     if (which === SEGBASE.SEGBASE_GS_USER_SEL) {
       // Errors do not fail the call: an unusable selector gives a null base, as on real Xen.
-      state.shadowGs = loadSegmentBase(vcpu, Number(base & 0xffffn));
+      state.shadowGs = loadSegmentBase(core, vcpu, Number(base & 0xffffn));
       return 0;
     }
     const set: Readonly<Partial<Record<number, () => void>>> = {
