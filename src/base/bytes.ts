@@ -115,6 +115,10 @@ export function latin1(bytes: Uint8Array): string {
   return text;
 }
 
+/** The opposite of {@link latin1}. */
+export const ascii = (text: string): Uint8Array =>
+  Uint8Array.from(text, (character) => character.charCodeAt(0));
+
 /** Whether `bytes` hold `pattern` at `offset`. */
 export function startsWith(bytes: Uint8Array, pattern: readonly number[], offset = 0): boolean {
   return pattern.every((value, index) => bytes[offset + index] === value);

@@ -11,6 +11,8 @@ import { RequestError } from './errors';
 import type { Handles } from './handles';
 import { createHandles } from './handles';
 import type { Host } from './host';
+import type { SourceMapping } from './sources';
+import { noMapping } from './sources';
 import type { Machine } from './machine';
 
 /** What the client said of itself in `initialize`. */
@@ -30,7 +32,8 @@ export interface FrameHandle {
 }
 /** Rows behind a variables reference, read afresh each time. */
 export interface Container {
-  list(): Promise<readonly Variable[]>;
+  /** All; or, where the rows are elements of something long, those asked for. */
+  list(start?: number, count?: number): Promise<readonly Variable[]>;
 }
 
 /** One connection's state, which handlers share. */
@@ -39,6 +42,8 @@ export interface Context {
   readonly breakpoints: Breakpoints;
   client: Client;
   machine: Machine | undefined;
+  /** How paths of line tables and paths of the client go together. */
+  sources: SourceMapping;
   /** Valid until the machine runs again (DAP, "Lifetime of Objects References"). */
   readonly frames: Handles<FrameHandle>;
   readonly containers: Handles<Container>;
@@ -64,6 +69,7 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
       memory: false,
     },
     machine: undefined,
+    sources: noMapping,
     frames: createHandles<FrameHandle>(),
     containers: createHandles<Container>(),
     configured: false,
@@ -115,9 +121,9 @@ export const toClientLine = ({ client }: Context, line: number): number =>
 export const fromClientLine = ({ client }: Context, line: number): number =>
   client.linesStartAt1 ? line : line + 1;
 
-export function sourceOf(context: Context, symbols: SymbolIndex, file: string): DebugProtocol.Source {
+export function sourceOf(context: Context, _symbols: SymbolIndex, file: string): DebugProtocol.Source {
   const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
-  const path = symbols.files.includes(file) ? context.host.sourcePath(file) : undefined;
+  const path = context.sources.toLocal(file);
   if (path === undefined)
     return { name, origin: `${file}, which is not on this computer`, presentationHint: 'deemphasize' };
   return { name, path: context.client.pathsAreUris ? pathToFileURL(path).href : path };

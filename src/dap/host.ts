@@ -1,5 +1,6 @@
 import type { InstructionDecoder } from '../debugger/decoder';
 import type { LaunchFiles } from '../debugger/launch';
+import type { SymbolPlaces } from '../debugger/guest-symbols';
 import type { SymbolIndex } from '../debugger/symbols';
 import type { DomainConfig, MachineConfig, Target } from '../machine/target';
 
@@ -9,7 +10,10 @@ export interface Host extends LaunchFiles {
   createTarget(config: MachineConfig): Promise<Target>;
   loadDecoder(): Promise<InstructionDecoder>;
   /** Never rejects for want of symbols: an image without any gives an empty index. */
-  loadSymbols(kernel: DomainConfig['kernel']): Promise<SymbolIndex>;
-  /** Where a file of a line table is on this computer; undefined when it is not. */
-  sourcePath(file: string): string | undefined;
+  loadSymbols(kernel: DomainConfig['kernel'], places: SymbolPlaces): Promise<SymbolIndex>;
+  /**
+   * Where a file of a line table is on this computer; undefined when it is not.
+   * @param kernel path of the image, beside which files with relative paths may be; without, the bundled sample
+   */
+  sourcePath(file: string, kernel: string | undefined): string | undefined;
 }

@@ -2,6 +2,7 @@ import { resolveLaunch } from '../debugger/launch';
 import type { Launch } from '../debugger/launch';
 import { createRunControl } from '../debugger/run-control';
 import type { RunControl } from '../debugger/run-control';
+import type { SymbolPlaces } from '../debugger/guest-symbols';
 import type { SymbolIndex } from '../debugger/symbols';
 import type { Target } from '../machine/target';
 import { toProtocolBreakpoint } from './breakpoint-view';
@@ -14,7 +15,7 @@ import type { Reply } from './handler';
 import type { Machine } from './machine';
 import { createMachine } from './machine';
 import { startProgress, type Progress } from './progress';
-import { mapSources } from './sources';
+import { localSources, mapSources } from './sources';
 import type { LaunchArguments } from './protocol';
 
 async function resolve(context: Context, args: LaunchArguments): Promise<Launch> {
@@ -51,7 +52,11 @@ async function buildMachine(
   if (domain === undefined) throw new RequestError('launch: the configuration has no domain');
   progress.step(`building the domain from ${domain.kernel.name}`);
   // A worker builds the domain, so the symbols can be read meanwhile.
-  const loading = loadSymbols(context, domain.kernel);
+  context.sources = mapSources(
+    (file) => context.host.sourcePath(file, launch.kernelPath),
+    Object.entries(args.sourceMap ?? {}),
+  );
+  const loading = loadSymbols(context, args, launch, domain.kernel);
   const target = await context.host.createTarget(launch.machine).catch(async (error: unknown) => {
     await loading;
     throw error;
@@ -72,15 +77,18 @@ async function buildMachine(
 /** A guest without readable symbols is debugged by addresses; that is no reason not to boot it. */
 async function loadSymbols(
   context: Context,
+  args: LaunchArguments,
+  { kernelPath }: Launch,
   kernel: { name: string; bytes: Uint8Array },
 ): Promise<SymbolIndex> {
-  const symbols = mapSources(await context.host.loadSymbols(kernel), (file) => context.host.sourcePath(file));
-  return symbols;
+  const places: SymbolPlaces = { kernelPath, given: args.symbols ?? [] };
+  return localSources(await context.host.loadSymbols(kernel, places), context.sources);
 }
 
 function announceSymbols(context: Context, name: string, symbols: SymbolIndex): void {
-  const lines = symbols.files.length === 0 ? 'no line table' : `lines of ${symbols.files.length} files`;
+  const lines = symbols.hasLines ? 'source lines' : 'no line table';
   output(context, 'console', `${name}: ${symbols.count} symbols, ${lines}`);
+  for (const text of symbols.report ?? []) output(context, 'console', text);
 }
 
 async function assemble(

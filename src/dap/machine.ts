@@ -27,6 +27,8 @@ export interface Machine {
   vcpuOf(thread: number): VcpuRef | undefined;
   /** The hypercall that a vCPU is stopped in. */
   callAt(vcpu: VcpuRef): Promise<HypercallView | undefined>;
+  /** Inlined functions that begin at the instruction and have not been stepped into. */
+  hiddenAt(vcpu: VcpuRef): number;
   contextAt(vcpu: VcpuRef): Promise<EvaluationContext>;
   /** The call stack, remembered until `forget`. */
   stack(vcpu: VcpuRef): Promise<readonly Frame[]>;
@@ -63,6 +65,10 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
     if (stop?.reason.kind === 'hypercall' && sameVcpu(stop.vcpu, vcpu)) return stop.reason.call;
     return target.currentHypercall(vcpu);
   };
+  const hiddenAt = (vcpu: VcpuRef): number => {
+    const { halt } = control;
+    return halt?.kind === 'step' && sameVcpu(halt.stop.vcpu, vcpu) ? halt.hidden : 0;
+  };
   const contextAt = async (vcpu: VcpuRef): Promise<EvaluationContext> => ({
     target,
     vcpu,
@@ -77,12 +83,16 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
     threadOf,
     vcpuOf: (thread) => vcpus[thread - 1],
     callAt,
+    hiddenAt,
     contextAt,
     stack: (vcpu) => {
       const thread = threadOf(vcpu);
       const known = stacks.get(thread);
       if (known !== undefined) return known;
-      const fresh = contextAt(vcpu).then((context) => unwind({ ...context, call: context.call }, MAX_FRAMES));
+      const hidden = hiddenAt(vcpu);
+      const fresh = contextAt(vcpu)
+        .then((context) => unwind({ ...context, call: context.call }, MAX_FRAMES))
+        .then((frames) => frames.slice(hidden));
       stacks.set(thread, fresh);
       return fresh;
     },
@@ -94,6 +104,7 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
       silence();
       await control.dispose();
       await target.dispose();
+      symbols.dispose?.();
     },
   };
 }

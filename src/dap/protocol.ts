@@ -51,6 +51,10 @@ export interface LaunchArguments {
   readonly vifs?: readonly string[];
   /** Ports of this computer's loopback that lead into the guest: "8080:80", "127.0.0.1:8080:d1:80". */
   readonly ports?: readonly string[];
+  /** Files with the kernel's debugging information, where it is not found by itself. */
+  readonly symbols?: readonly string[];
+  /** Where sources are: beginnings of paths as the compiler had them, and the folders here that they mean. */
+  readonly sourceMap?: Readonly<Record<string, string>>;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Run without breakpoints, as clients mean it. */

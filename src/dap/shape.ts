@@ -43,6 +43,15 @@ export const textOrNumber = check(
   'a text or a number',
   (v): v is string | number => typeof v === 'string' || typeof v === 'number',
 );
+/** An object whose members are all texts. */
+export const textMap = check(
+  'an object of texts',
+  (v): v is Readonly<Record<string, string>> =>
+    typeof v === 'object' &&
+    v !== null &&
+    !Array.isArray(v) &&
+    Object.values(v).every((one) => typeof one === 'string'),
+);
 export const anything: Shape<unknown> = (value) => value;
 
 /** One of some texts; what is not known falls back, where the protocol says that clients may invent values. */

@@ -1,73 +1,151 @@
-import type { Expression, Scope, Value } from '../machine/conditions';
-import { ExpressionError, evaluateExpression, findValue, hypercallScope } from '../machine/conditions';
-import type { AddressSpace, HypercallView, Target, VcpuRef } from '../machine/target';
-import { hex } from './locations';
+import type { Entry, Unit } from '../guest/dwarf';
+import { AT, Unavailable } from '../guest/dwarf';
+import { ImageError } from '../guest/error';
+import { findValue, hypercallScope } from '../machine/conditions';
+import type { Expression } from '../machine/expressions';
+import { ExpressionError, parts } from '../machine/expressions';
+import type { HypercallView, Target, VcpuRef } from '../machine/target';
+import type { Operand } from './c/operand';
+import { types } from './c/operand';
+import { cachedMemory } from './memory-cache';
+import type { ReadMemory } from './memory-cache';
 import type { RegisterFile } from './registers';
-import { bytesToNumber } from './registers';
 import type { SymbolIndex } from './symbols';
+import type { Frame } from './unwind';
+import { locate } from './unwind/activation';
+import { computed, inMemory } from './values/typed';
 
-/** What names mean at one stop: a hypercall's arguments first, then registers, then symbols of the guest. */
+/** What names mean at one stop and in one frame of it. */
 export interface EvaluationContext {
   readonly target: Target;
   readonly vcpu: VcpuRef;
   readonly registers: RegisterFile;
   readonly symbols: SymbolIndex;
   readonly call?: HypercallView | undefined;
+  /** Whose local variables are meant. */
+  readonly frame?: Frame | undefined;
+  /** Memory as it is while nothing runs or is changed. */
+  readonly read?: ReadMemory;
 }
 
-function nameIn({ registers, symbols, call }: EvaluationContext, name: string): Value | undefined {
-  // `$rax` is always the register, even where an argument has its name.
-  if (/^[$%]/.test(name)) return registers.get(name);
-  const argument =
-    call === undefined ? undefined : (findValue(call.args, name) ?? hypercallScope(call).name(name));
-  return argument ?? registers.get(name) ?? symbols.find(name);
+export const memoryOf = ({ target, vcpu, read }: EvaluationContext): ReadMemory =>
+  read ?? cachedMemory(target, vcpu);
+
+export const unitOf = ({ frame, symbols }: EvaluationContext): Unit | undefined =>
+  frame?.activation?.scopes[0]?.entry.unit ??
+  (frame === undefined ? undefined : symbols.debug?.unitAt(frame.activation?.pc ?? frame.address));
+
+/** Local variables and parameters, the innermost first; `hidden` ones have the name of a later one. */
+export function localsOf({
+  frame,
+  symbols,
+}: EvaluationContext): { name: string; entry: Entry; hidden: boolean }[] {
+  const { debug } = symbols;
+  if (debug === undefined || frame?.scopes === undefined) return [];
+  const seen = new Set<string>();
+  const found: { name: string; entry: Entry; hidden: boolean }[] = [];
+  for (const scope of [...frame.scopes].reverse()) {
+    const here = debug.scopes.variables(scope).flatMap((entry) => {
+      const name = debug.dwarf.text(entry, AT.name);
+      return name === undefined ? [] : [{ name, entry, hidden: seen.has(name) }];
+    });
+    for (const { name } of here) seen.add(name);
+    found.push(...here);
+  }
+  return found;
 }
 
-/** Thrown to leave the synchronous evaluator when it meets memory that has not been fetched. */
-class NeedMemory extends Error {
-  constructor(
-    readonly address: bigint,
-    readonly bytes: number,
-  ) {
-    super('memory needed');
+/** A variable or function, with its place. Rejects with Unavailable where it has none now. */
+export async function variableAt(entry: Entry, context: EvaluationContext, local: boolean): Promise<Operand> {
+  const { symbols, frame } = context;
+  const { debug } = symbols;
+  if (debug === undefined) throw new Unavailable('there is no debugging information');
+  const isFunction = debug.dwarf.ranges(entry).length > 0 || entry.tag === 0x2e;
+  if (isFunction) {
+    const name = debug.dwarf.text(entry, AT.name) ?? '';
+    const address = debug.dwarf.ranges(entry)[0]?.low ?? symbols.find(name);
+    if (address === undefined) throw new Unavailable(`${name} has no code of its own`);
+    return { kind: 'typed', value: inMemory(debug.types.of(entry), address) };
+  }
+  const activation = local ? frame?.activation : undefined;
+  const location = await locate(debug, entry, activation, (name) => symbols.find(name));
+  return { kind: 'typed', value: { type: debug.types.typeOf(entry), location, offset: 0, activation } };
+}
+
+const isRegister = (name: string): boolean => /^[$%]/.test(name);
+
+/** The hypercall's arguments, and the call itself: `name`, `op`, `nr`, `result`, `errno`, `reason`. */
+function argument({ call }: EvaluationContext, name: string): Operand | undefined {
+  if (call === undefined) return undefined;
+  const value = findValue(call.args, name) ?? hypercallScope(call).name(name);
+  if (value === undefined) return undefined;
+  if (typeof value === 'string') return { kind: 'text', value };
+  return typeof value === 'bigint' ? { kind: 'number', value } : { kind: 'decoded', value };
+}
+
+function register({ registers }: EvaluationContext, name: string): Operand | undefined {
+  const value = registers.get(name);
+  return value === undefined ? undefined : { kind: 'register', name: name.replace(/^[$%]/, ''), value };
+}
+
+/** A parse error of the debugging information is nothing a person can do anything about here; the name is not found. */
+function orUndefined<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof ImageError) return undefined;
+    throw error;
   }
 }
-
-/** Memory reads that one expression may make; each costs a trip to the target. */
-const MAX_READS = 64;
 
 /**
- * Evaluates with `*address` and `u32[address]` reading the vCPU's virtual memory. Throws an ExpressionError for
- * unknown names and unmapped memory.
+ * What a name means: in a frame of the guest its local variables come first, then the hypercall's arguments, the
+ * variables of its own file, registers, other variables and symbols. At the boundary the arguments come first.
  */
-export async function evaluateAt(expression: Expression, context: EvaluationContext): Promise<Value> {
-  const space: AddressSpace = { kind: 'virtual', vcpu: context.vcpu };
-  const fetched = new Map<string, bigint>();
-  const scope: Scope = {
-    name: (name) => nameIn(context, name),
-    memory: (address, bytes) => {
-      const known = fetched.get(`${address}/${bytes}`);
-      if (known === undefined) throw new NeedMemory(address, bytes);
-      return known;
-    },
-  };
-  for (let reads = 0; reads <= MAX_READS; reads++) {
-    try {
-      return evaluateExpression(expression, scope);
-    } catch (error) {
-      if (!(error instanceof NeedMemory)) throw error;
-      const { address, bytes } = error;
-      const data = await context.target.readMemory(space, address, bytes);
-      if (data.length < bytes) throw new ExpressionError(`${hex(address)} is not mapped`, expression.at);
-      fetched.set(`${address}/${bytes}`, bytesToNumber(data));
-    }
-  }
-  throw new ExpressionError(`more than ${MAX_READS} memory reads in one expression`, expression.at);
+export async function resolveName(name: string, context: EvaluationContext): Promise<Operand | undefined> {
+  // `$rax` is always the register, even where something else has its name.
+  if (isRegister(name)) return register(context, name);
+  const { symbols } = context;
+  const { debug } = symbols;
+  const local = orUndefined(() => localsOf(context).find((one) => one.name === name));
+  if (local !== undefined) return variableAt(local.entry, context, true);
+  const fromCall = argument(context, name);
+  if (fromCall !== undefined) return fromCall;
+  const unit = unitOf(context);
+  const own = unit === undefined ? undefined : orUndefined(() => debug?.inUnit(name, unit));
+  if (own?.kind === 'constant') return { kind: 'typed', value: constantOf(own.type, own.value) };
+  if (own !== undefined) return variableAt(own.entry, context, false);
+  const processor = register(context, name);
+  if (processor !== undefined) return processor;
+  const address = symbols.find(name);
+  const elsewhere = orUndefined(() => debug?.find(name, undefined));
+  if (elsewhere !== undefined) return variableAt(elsewhere, context, false);
+  if (address !== undefined) return { kind: 'number', value: address };
+  const constant = orUndefined(() => debug?.findEnumerator(name, undefined));
+  return constant === undefined
+    ? undefined
+    : { kind: 'typed', value: constantOf(constant.type, constant.value) };
 }
 
-/** How a value reads on one line: numbers in hexadecimal, decoded ones as their type shows them. */
-export function showValue(value: Value, decimal = false): string {
-  if (typeof value === 'string') return value;
-  if (typeof value === 'bigint') return decimal ? `${value}` : hex(value);
-  return value.text;
+function constantOf(type: Parameters<typeof computed>[0], value: bigint): ReturnType<typeof computed> {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), true);
+  return computed(type.kind === 'void' ? types.LONG : type, bytes);
 }
+
+/** Names in an expression that stand for values: not members, not `u32` of `u32[address]`. */
+export function namesIn(expression: Expression): { readonly name: string; readonly at: number }[] {
+  if (expression.kind === 'name') return [expression];
+  if (
+    expression.kind === 'index' &&
+    expression.of.kind === 'name' &&
+    memoryNames[expression.of.name] !== undefined
+  )
+    return namesIn(expression.index);
+  return parts(expression).flatMap(namesIn);
+}
+
+/** What reads untyped memory: `u32[address]`. */
+export const memoryNames: Readonly<Record<string, number>> = { u8: 1, u16: 2, u32: 4, u64: 8 };
+
+export { ExpressionError };

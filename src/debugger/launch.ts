@@ -70,6 +70,8 @@ export class LaunchError extends Error {
 
 export interface Launch {
   readonly machine: MachineConfig;
+  /** Of the first domain's kernel; undefined for the bundled sample. */
+  readonly kernelPath?: string;
   /** From the configuration file: what has no effect here. */
   readonly warnings: readonly string[];
 }
@@ -284,5 +286,9 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
     ),
     ...(args.ramdisk === undefined ? {} : { ramdisk: await givenFile(files, 'ramdisk', args.ramdisk) }),
   };
-  return { machine: { domains: [domain], ...(forwards.length === 0 ? {} : { forwards }) }, warnings };
+  return {
+    machine: { domains: [domain], ...(forwards.length === 0 ? {} : { forwards }) },
+    warnings,
+    ...(args.kernel === undefined ? {} : { kernelPath: args.kernel }),
+  };
 }

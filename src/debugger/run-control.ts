@@ -1,9 +1,9 @@
-import { ExpressionError, truth } from '../machine/conditions';
+import { ExpressionError } from '../machine/expressions';
 import type { RunUntil, Stop, Target, VcpuRef } from '../machine/target';
 import type { Breakpoint, Breakpoints } from './breakpoints';
 import { formatLogMessage } from './breakpoints/log-message';
+import { holdsAt } from './c/evaluate';
 import type { EvaluationContext } from './expressions';
-import { evaluateAt } from './expressions';
 import { sameVcpu } from './locations';
 import { readRegisters } from './registers';
 import type { SymbolIndex } from './symbols';
@@ -11,7 +11,9 @@ import { createTurnstile } from './turnstile';
 
 /** Why the machine stands still, in the debugger's terms. */
 export type Halt =
-  | { readonly kind: 'entry' | 'step' | 'pause'; readonly stop: Stop }
+  | { readonly kind: 'entry' | 'pause'; readonly stop: Stop }
+  /** `hidden` inlined functions begin at the instruction, and have not been stepped into yet. */
+  | { readonly kind: 'step'; readonly stop: Stop; readonly hidden: number }
   | { readonly kind: 'breakpoint'; readonly stop: Stop; readonly hits: readonly Breakpoint[] }
   | {
       readonly kind: 'exception';
@@ -31,6 +33,8 @@ export interface RunPlan {
   /** The vCPU that steps; by default the one that is stopped. */
   readonly vcpu?: VcpuRef;
   next(from: Stop): Promise<RunUntil | undefined>;
+  /** When it is complete: inlined functions that begin here and count as not entered. */
+  hidden?(): number;
 }
 
 export const continuePlan: RunPlan = { next: () => Promise.resolve({}) };
@@ -86,7 +90,7 @@ export function createRunControl(
   const holds = async (one: Breakpoint, context: EvaluationContext): Promise<boolean> => {
     if (one.condition === undefined) return true;
     try {
-      return truth(await evaluateAt(one.condition, context));
+      return await holdsAt(one.condition, context);
     } catch (error) {
       if (!(error instanceof ExpressionError)) throw error;
       // Better to stop once too often than to hide that the condition says nothing here.
@@ -187,7 +191,9 @@ export function createRunControl(
       last = stop;
       until ??= await plan.next(stop);
     }
-    return { kind: until === undefined ? 'step' : 'pause', stop: last };
+    return until === undefined
+      ? { kind: 'step', stop: last, hidden: plan.hidden?.() ?? 0 }
+      : { kind: 'pause', stop: last };
   };
 
   const run = async (plan: RunPlan, from: Stop): Promise<void> => {

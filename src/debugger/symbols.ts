@@ -1,3 +1,5 @@
+import type { DebugInfo } from '../guest/dwarf';
+import type { OrcTable } from '../guest/orc';
 import { hex } from './locations';
 
 // What the debugger asks of a guest's symbols, whatever they were read from.
@@ -30,8 +32,22 @@ export interface SymbolIndex {
     file: string,
     line: number,
   ): { readonly line: number; readonly addresses: readonly bigint[] } | undefined;
+  /** Rows that begin in [low, high), ascending, and whether each is a place to stop at. */
+  rows?(low: bigint, high: bigint): readonly (LineAt & { readonly isStatement: boolean })[];
   /** The files of the line table. */
   readonly files: readonly string[];
+  /** Those of them whose path ends in that name: cheap, where listing all is not. */
+  filesNamed(name: string): readonly string[];
+  /** Whether there is a line table at all. */
+  readonly hasLines: boolean;
+  /** Variables, types, inlined functions and unwind tables, where the guest has debugging information. */
+  readonly debug?: DebugInfo;
+  /** Linux's own unwind tables. */
+  readonly orc?: OrcTable;
+  /** Files the symbols are from, and what is wrong with them, for the report after loading. */
+  readonly report?: readonly string[];
+  /** Closes the files it reads from. */
+  dispose?(): void;
   /** Number of names, for the report after loading. */
   readonly count: number;
 }
@@ -43,6 +59,8 @@ export const noSymbols: SymbolIndex = {
   line: () => undefined,
   code: () => undefined,
   files: [],
+  filesNamed: () => [],
+  hasLines: false,
   count: 0,
 };
 

@@ -1,14 +1,17 @@
-import { parseExpression, toNumber } from '../machine/conditions';
+import { parseExpression } from '../machine/expressions';
 import { formatValue } from '../machine/format';
 import type { AddressSpace, DecodedValue, HypercallView, Register, VcpuRef } from '../machine/target';
+import { numberAt } from './c/evaluate';
 import type { EvaluationContext } from './expressions';
-import { evaluateAt } from './expressions';
+import { localsOf, unitOf } from './expressions';
 import { bitsOf32, bitsOf64, float32, float64, float80Text, parseFloatText } from './floats';
 import type { Location } from './locations';
 import { hex, hex64, virtual } from './locations';
 import { bytesToNumber, flags, numberToBytes, setRegister } from './registers';
 import { symbolic } from './symbols';
 import type { Frame } from './unwind';
+import { registerName } from './unwind/activation';
+import { globalRows, localRows } from './values/rows';
 
 /** A row of a tree of values. */
 export interface Variable {
@@ -27,12 +30,13 @@ export interface Variable {
 export interface Children {
   readonly named: number;
   readonly indexed: number;
-  list(): Promise<readonly Variable[]> | readonly Variable[];
+  /** All, or of indexed ones a part: there may be more than anyone wants at once. */
+  list(start?: number, count?: number): Promise<readonly Variable[]> | readonly Variable[];
 }
 
 export interface VariableScope {
   readonly name: string;
-  readonly kind: 'registers' | 'arguments' | 'locals';
+  readonly kind: 'registers' | 'arguments' | 'locals' | 'globals';
   /** Costs a further trip to the target, so it is opened only when asked for. */
   readonly expensive: boolean;
   readonly children: Children;
@@ -42,7 +46,7 @@ const named = (list: readonly Variable[]): Children => ({ named: list.length, in
 
 /** A number where it is an expression of the stop; floating-point text is for the rows that take it. */
 async function numberFrom(text: string, context: EvaluationContext): Promise<bigint> {
-  return toNumber(await evaluateAt(parseExpression(text), context));
+  return numberAt(parseExpression(text), context);
 }
 
 const groups: readonly { readonly group: Register['group']; readonly name: string }[] = [
@@ -67,6 +71,7 @@ export function scopesOf(frame: Frame, innermost: boolean, context: EvaluationCo
       children: named(hypercallRows(call, context.vcpu)),
     });
   }
+  scopes.push(...sourceScopes(context));
   if (!innermost) {
     scopes.push({
       name: 'Frame',
@@ -106,6 +111,22 @@ export function scopesOf(frame: Frame, innermost: boolean, context: EvaluationCo
   return scopes;
 }
 
+/** What the source has names for, where there is debugging information. */
+function sourceScopes(context: EvaluationContext): VariableScope[] {
+  const scopes: VariableScope[] = [];
+  const locals = localsOf(context).length;
+  const unit = unitOf(context);
+  if (locals > 0) {
+    const children: Children = { named: locals, indexed: 0, list: () => localRows(context) };
+    scopes.push({ name: 'Locals', kind: 'locals', expensive: false, children });
+  }
+  if (unit !== undefined) {
+    const children: Children = { named: 0, indexed: 0, list: () => globalRows(context) };
+    scopes.push({ name: 'Globals', kind: 'globals', expensive: true, children });
+  }
+  return scopes;
+}
+
 function callerRows(frame: Frame, { vcpu, symbols }: EvaluationContext): Variable[] {
   const row = (name: string, value: bigint): Variable => ({
     name,
@@ -115,9 +136,21 @@ function callerRows(frame: Frame, { vcpu, symbols }: EvaluationContext): Variabl
   return [
     row('rip', frame.address),
     row('rsp', frame.stack),
-    ...(frame.found === 'frame pointer' ? [row('rbp', frame.base)] : []),
+    ...savedRows(frame, row),
     { name: 'found by', value: frame.found },
   ];
+}
+
+/** Registers that are known in a caller's frame. */
+function savedRows(frame: Frame, row: (name: string, value: bigint) => Variable): Variable[] {
+  const shown = new Set(['rip', 'rsp']);
+  const rows: Variable[] = [];
+  for (const [number, { value }] of [...(frame.activation?.registers ?? [])].sort(([a], [b]) => a - b)) {
+    const name = registerName(number);
+    if (name?.startsWith('r') !== true || shown.has(name)) continue;
+    rows.push(row(name, value));
+  }
+  return rows;
 }
 
 const withSymbol = (value: bigint, symbol: string | undefined): string =>

@@ -9,6 +9,7 @@ export interface GuestFile {
   readonly size: number;
   /** The bytes at `offset`; fewer where the file ends before. Throws the host's error when it cannot be read. */
   read(offset: number, length: number): Uint8Array;
+  close?(): void;
 }
 
 export const memoryFile = (bytes: Uint8Array, name: string): GuestFile => ({

@@ -1,9 +1,10 @@
 // What the debug adapter asks of its host, on Node.
 import { existsSync } from 'node:fs';
-import { basename, isAbsolute, join } from 'node:path';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { loadDecoder } from '../dap/disassembler';
 import type { Host } from '../dap/host';
 import { guestSymbols } from '../debugger/guest-symbols';
+import { openForReading } from './guest-file';
 import { inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
@@ -12,9 +13,13 @@ export function adapterHost({ inProcess = false }: { readonly inProcess?: boolea
     ...launchFiles,
     createTarget: inProcess ? (config) => inProcessTarget(config, true) : workerTarget,
     loadDecoder,
-    loadSymbols: guestSymbols,
-    sourcePath: (file) => {
+    loadSymbols: (kernel, places) => guestSymbols(kernel, places, openForReading),
+    sourcePath: (file, kernel) => {
       if (isAbsolute(file)) return existsSync(file) ? file : undefined;
+      if (kernel !== undefined) {
+        const beside = join(dirname(kernel), file);
+        return existsSync(beside) ? beside : undefined;
+      }
       // The sample's line table has bare names, so that its image is the same wherever it was built.
       const sample = join(samplesFolder, 'first-hypercall', basename(file));
       return existsSync(sample) ? sample : undefined;

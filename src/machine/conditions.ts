@@ -1,9 +1,13 @@
+import type { Expression } from './expressions';
+import { ExpressionError } from './expressions';
 import type { DecodedValue, HypercallView } from './target';
 
-// Expressions over decoded values: `ureqs[0].ptr == 0x1000 && count > 1`. The machine evaluates them as
-// conditions of its stops, the debugger as watches and log messages. C's operators and precedence, unsigned
-// 64-bit numbers written 10, 0x1000 or 0b11, texts in quotes, members with `.` and `[ ]`, `*address` and
-// `u8[address]` … `u64[address]` for memory where the scope has any.
+export type { Expression } from './expressions';
+export { ExpressionError, parseExpression } from './expressions';
+
+// What expressions mean over decoded values: `ureqs[0].ptr == 0x1000 && count > 1`. Conditions that the machine
+// evaluates by itself; unsigned 64-bit numbers, `*address` and `u8[address]` … `u64[address]` for memory where the
+// scope has any. Types, assignments and the guest's own names are the debugger's.
 
 /** What an expression can be: a number, a text, or a decoded argument with both and children. */
 export type Value = bigint | string | DecodedValue;
@@ -13,174 +17,6 @@ export interface Scope {
   name(name: string): Value | undefined;
   /** Little-endian read of 1, 2, 4 or 8 bytes. Absent where conditions have no memory. */
   memory?(address: bigint, bytes: number): bigint;
-}
-
-/** `at` counts characters from the start of the expression. */
-export class ExpressionError extends Error {
-  constructor(
-    message: string,
-    readonly at: number,
-  ) {
-    super(message);
-    this.name = 'ExpressionError';
-  }
-}
-
-export type Expression =
-  | { readonly kind: 'literal'; readonly at: number; readonly value: bigint | string }
-  | { readonly kind: 'name'; readonly at: number; readonly name: string }
-  | { readonly kind: 'member'; readonly at: number; readonly of: Expression; readonly name: string }
-  | { readonly kind: 'index'; readonly at: number; readonly of: Expression; readonly index: Expression }
-  | { readonly kind: 'unary'; readonly at: number; readonly operator: string; readonly operand: Expression }
-  | {
-      readonly kind: 'binary';
-      readonly at: number;
-      readonly operator: string;
-      readonly left: Expression;
-      readonly right: Expression;
-    };
-
-interface Token {
-  readonly kind: 'number' | 'name' | 'text' | 'operator' | 'end';
-  readonly text: string;
-  readonly at: number;
-}
-
-/** A name may be quoted by backquotes, for symbols like `memcpy.part.0`. */
-const tokenPattern =
-  /\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*)|([$%]?[A-Za-z_][\w$]*)|`([^`]+)`|"([^"]*)"|'([^']*)'|(&&|\|\||==|!=|<=|>=|<<|>>|[-+*/%&|^~!<>()[\].]))/y;
-
-const isOperand = (token: Token | undefined): boolean =>
-  token !== undefined && (token.kind !== 'operator' || token.text === ')' || token.text === ']');
-
-function tokens(text: string): Token[] {
-  const found: Token[] = [];
-  let at = 0;
-  while (text.slice(at).trim() !== '') {
-    tokenPattern.lastIndex = at;
-    const match = tokenPattern.exec(text);
-    if (match === null) {
-      const where = at + (/\S/.exec(text.slice(at))?.index ?? 0);
-      throw new ExpressionError(`'${text.slice(where, where + 8)}' is not part of an expression`, where);
-    }
-    at = tokenPattern.lastIndex;
-    const [all, number, name, quoted, double, single, operator] = match;
-    const start = at - all.trimStart().length;
-    if (name?.startsWith('%') === true && isOperand(found.at(-1))) {
-      // `7 %rax`: after a value it is the operator.
-      found.push({ kind: 'operator', text: '%', at: start });
-      at = start + 1;
-    } else if (number !== undefined) found.push({ kind: 'number', text: number, at: start });
-    else if (name !== undefined || quoted !== undefined)
-      found.push({ kind: 'name', text: name ?? quoted ?? '', at: start });
-    else if (operator !== undefined) found.push({ kind: 'operator', text: operator, at: start });
-    else found.push({ kind: 'text', text: double ?? single ?? '', at: start });
-  }
-  found.push({ kind: 'end', text: '', at: text.length });
-  return found;
-}
-
-/** From loosest to tightest, as in C. */
-const precedence: readonly (readonly string[])[] = [
-  ['||'],
-  ['&&'],
-  ['|'],
-  ['^'],
-  ['&'],
-  ['==', '!='],
-  ['<', '<=', '>', '>='],
-  ['<<', '>>'],
-  ['+', '-'],
-  ['*', '/', '%'],
-];
-const unaryOperators = new Set(['-', '~', '!', '*', '+']);
-/** Deep enough for anything a person writes; keeps a hostile one off the stack's end. */
-const MAX_DEPTH = 64;
-
-/** Throws an ExpressionError that says what was expected and where. */
-export function parseExpression(text: string): Expression {
-  const list = tokens(text);
-  let next = 0;
-  const end: Token = { kind: 'end', text: '', at: text.length };
-  const peek = (): Token => list[next] ?? end;
-  const take = (): Token => list[next++] ?? end;
-  const isOperator = (wanted: string): boolean => peek().kind === 'operator' && peek().text === wanted;
-  const expect = (wanted: string): void => {
-    const token = take();
-    if (token.kind !== 'operator' || token.text !== wanted) {
-      throw new ExpressionError(
-        `'${wanted}' expected ${token.kind === 'end' ? 'at the end' : `before '${token.text}'`}`,
-        token.at,
-      );
-    }
-  };
-
-  const binary = (level: number, depth: number): Expression => {
-    const operators = precedence[level];
-    if (operators === undefined) return unary(depth);
-    let left = binary(level + 1, depth);
-    while (peek().kind === 'operator' && operators.includes(peek().text)) {
-      const { text: operator, at } = take();
-      left = { kind: 'binary', at, operator, left, right: binary(level + 1, depth) };
-    }
-    return left;
-  };
-  const unary = (depth: number): Expression => {
-    if (depth > MAX_DEPTH) throw new ExpressionError('the expression is nested too deeply', peek().at);
-    const token = peek();
-    if (token.kind !== 'operator' || !unaryOperators.has(token.text)) return postfix(depth);
-    take();
-    return { kind: 'unary', at: token.at, operator: token.text, operand: unary(depth + 1) };
-  };
-  const postfix = (depth: number): Expression => {
-    let of = primary(depth);
-    for (;;) {
-      const { at } = peek();
-      if (isOperator('.')) {
-        take();
-        const member = take();
-        if (member.kind !== 'name')
-          throw new ExpressionError(`a member's name expected after '.'`, member.at);
-        of = { kind: 'member', at, of, name: member.text };
-      } else if (isOperator('[')) {
-        take();
-        const index = binary(0, depth + 1);
-        expect(']');
-        of = { kind: 'index', at, of, index };
-      } else return of;
-    }
-  };
-  const primary = (depth: number): Expression => {
-    const token = take();
-    const { at } = token;
-    if (token.kind === 'number') return { kind: 'literal', at, value: numberOf(token) };
-    if (token.kind === 'text') return { kind: 'literal', at, value: token.text };
-    if (token.kind === 'name') return { kind: 'name', at, name: token.text };
-    if (token.kind === 'operator' && token.text === '(') {
-      const inner = binary(0, depth + 1);
-      expect(')');
-      return inner;
-    }
-    throw new ExpressionError(
-      token.kind === 'end'
-        ? 'the expression ends where a value is expected'
-        : `a value expected before '${token.text}'`,
-      at,
-    );
-  };
-
-  const expression = binary(0, 0);
-  const rest = peek();
-  if (rest.kind !== 'end') throw new ExpressionError(`'${rest.text}' does not belong here`, rest.at);
-  return expression;
-}
-
-function numberOf({ text, at }: Token): bigint {
-  try {
-    return BigInt(text.replaceAll('_', ''));
-  } catch {
-    throw new ExpressionError(`'${text}' is not a number`, at);
-  }
 }
 
 const unsigned = (n: bigint): bigint => BigInt.asUintN(64, n);
@@ -207,6 +43,12 @@ const arithmetic: Readonly<Record<string, Arithmetic>> = {
   '/': (a, b) => (b === 0n ? undefined : a / b),
   '%': (a, b) => (b === 0n ? undefined : a % b),
 };
+/** On numbers without a type; undefined stands for a division by zero. */
+export function untypedArithmetic(operator: string, a: bigint, b: bigint): bigint | undefined {
+  if (operator === '==' || operator === '!=')
+    return bool((unsigned(a) === unsigned(b)) === (operator === '=='));
+  return arithmetic[operator]?.(a, b);
+}
 const unaries: Readonly<Record<string, (a: bigint) => bigint>> = {
   '-': (a) => -a,
   '+': (a) => a,
@@ -247,7 +89,7 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
   const evaluators: {
     [K in Expression['kind']]: (e: Extract<Expression, { kind: K }>) => Value | Unresolved;
   } = {
-    literal: (e) => e.value,
+    literal: (e) => (typeof e.value === 'number' ? debuggerOnly(e, 'a fraction') : e.value),
     name: (e) => scope.name(e.name) ?? { unresolved: e.name, at: e.at },
     member: (e) => {
       const of = known(e.of);
@@ -270,8 +112,14 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
     },
     unary: (e) => {
       if (e.operator === '*') return read(number(e.operand), 8, e.at);
+      if (e.operator === '&') return debuggerOnly(e, "'&'");
       return unaries[e.operator]?.(number(e.operand)) ?? 0n;
     },
+    conditional: (e) => (truth(known(e.test)) ? any(e.then) : any(e.otherwise)),
+    assign: (e) => debuggerOnly(e, 'an assignment'),
+    cast: (e) => debuggerOnly(e, 'a cast'),
+    sizeof: (e) => debuggerOnly(e, 'sizeof'),
+    call: (e) => debuggerOnly(e, 'a call'),
     binary: (e) => {
       if (e.operator === '&&') return bool(truth(known(e.left)) && truth(known(e.right)));
       if (e.operator === '||') return bool(truth(known(e.left)) || truth(known(e.right)));
@@ -287,10 +135,14 @@ export function evaluateExpression(expression: Expression, scope: Scope): Value 
   return known(expression);
 }
 
+function debuggerOnly({ at }: Expression, what: string): never {
+  throw new ExpressionError(`${what} has no meaning over a hypercall's arguments alone`, at);
+}
+
 const isElement = ({ name }: DecodedValue): boolean => /^\[?\d+\]?$/.test(name);
 
 /** Element of an array. What a pointer to one thing shows is that thing's own members, or `*name`: its element 0. */
-function elementOf(of: DecodedValue, index: bigint): DecodedValue | undefined {
+export function elementOf(of: DecodedValue, index: bigint): DecodedValue | undefined {
   const { children = [] } = of;
   if (index !== 0n || children.length === 0 || children.some(isElement)) {
     return children.find(({ name }) => name === `[${index}]` || name === `${index}`);

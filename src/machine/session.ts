@@ -59,6 +59,11 @@ export function createRunSession(
 
   const addresses = new Set(stops.addresses());
   if (until.address !== undefined) addresses.add(until.address.at);
+  const { exits } = until;
+  const exitAddresses = new Set(exits?.at);
+  for (const at of exitAddresses) addresses.add(at);
+  /** A fault of the vCPU that steps has been bounced to the guest's handler. */
+  let bounced = false;
   const applyBreakpoints = (): void => {
     cpu.setBreakpoints(detour === undefined ? [...addresses] : [...addresses, detour.rip]);
   };
@@ -71,7 +76,7 @@ export function createRunSession(
 
   /** Whether the vCPU stands where this run wants to end. */
   function arrived(v: GuestVcpu): StopReason | undefined {
-    if (remaining !== undefined && remaining <= 0n) return { kind: 'step' };
+    if ((remaining !== undefined && remaining <= 0n) || bounced) return { kind: 'step' };
     const { outside } = until;
     if (outside !== undefined && detour === undefined && isVcpu(v, outside.vcpu)) {
       const rip = v.cpu.get('rip');
@@ -91,6 +96,7 @@ export function createRunSession(
     }
     const ids = stops.at(rip, v.domain.id);
     if (ids.length > 0) return { kind: 'instruction', ids };
+    if (exits !== undefined && exitAddresses.has(rip) && isVcpu(v, exits.vcpu)) return { kind: 'address' };
     const { address } = until;
     if (address === undefined || address.at !== rip) return undefined;
     if (address.vcpu !== undefined && !isVcpu(v, address.vcpu)) return undefined;
@@ -203,7 +209,12 @@ export function createRunSession(
     const from = v.cpu.icount();
     const at = remaining === 1n ? v.cpu.get('rip') : 0n;
     const exit = v.cpu.runFor(limit);
+    const watching = exits?.intoFaults === true && exit === EXIT.EXCEPTION && isVcpu(v, exits.vcpu);
+    const [reached, faulting] = watching ? [v.cpu.icount(), v.cpu.get('rip')] : [0, 0n];
     const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
+    // What was emulated has retired; what was bounced has not, and goes on elsewhere.
+    if (watching && outcome === 'run' && v.cpu.icount() === reached && v.cpu.get('rip') !== faulting)
+      bounced = true;
     // What the hypervisor emulated counts too.
     const ran = v.cpu.icount() - from;
     schedule.spend(ran);

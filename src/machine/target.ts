@@ -73,6 +73,11 @@ export interface RunUntil {
   /** For line stepping: run while rip stays inside [low, high) on `vcpu`, stop when outside. */
   readonly outside?: { readonly low: bigint; readonly high: bigint; readonly vcpu: VcpuRef };
   /**
+   * For line stepping at full speed: stop before any of these instructions on `vcpu`, with reason `address`. With
+   * `intoFaults`, also at the first instruction of a handler that a fault of the vCPU was bounced to (`step`).
+   */
+  readonly exits?: { readonly at: readonly bigint[]; readonly vcpu: VcpuRef; readonly intoFaults: boolean };
+  /**
    * Run through event upcalls that come in during a step (default true for steps). A fault of the instruction
    * itself is stepped into: the step ends at the first instruction of its handler.
    */

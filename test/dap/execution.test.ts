@@ -73,7 +73,7 @@ describe('dap: running and stepping', () => {
     const raw = client.events
       .filter(({ event }) => event === 'hyperstep/console')
       .map(({ body }) => body as unknown);
-    assert.deepEqual(raw, [{ domain: 1, data: 'hello, wörld\r\n' }]);
+    assert.deepEqual(raw, [{ domain: 1, console: 0, data: 'hello, wörld\r\n' }]);
   });
 
   it('pauses a loop, and takes requests while it runs', async () => {

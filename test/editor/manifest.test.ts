@@ -40,6 +40,8 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   onWatchdog: 'in launch.json',
   config: 'in launch.json',
   disks: 'in launch.json',
+  symbols: 'in launch.json',
+  sourceMap: 'in launch.json',
   channels: 'in launch.json',
   restore: 'in launch.json',
   vifs: 'in launch.json',

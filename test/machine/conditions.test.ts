@@ -126,7 +126,7 @@ describe('conditions', () => {
     ['a.1', /member's name expected/],
     ['1 2', /'2' does not belong here/],
     ['&& 1', /a value expected before '&&'/],
-    ['a = 1', /'= 1' is not part/],
+    ['a = 1', /an assignment has no meaning/],
     ['0x', /'x' does not belong here|not part/],
     ['"open', /not part of an expression/],
     ['nobody + 1', /there is no 'nobody' here/],

@@ -143,6 +143,8 @@ function assemble(): FakeProgram {
   const symbols: SymbolIndex = {
     ...indexSymbols(plain),
     files: [FILE],
+    filesNamed: (name) => (name === FILE ? [FILE] : []),
+    hasLines: true,
     line: (address) => {
       const index = lines.filter((one) => one.address <= address).length - 1;
       const found = row(index);

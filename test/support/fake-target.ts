@@ -336,8 +336,9 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     return undefined;
   };
 
-  const arrived = ({ address, outside }: RunUntil): StopReason | undefined => {
+  const arrived = ({ address, outside, exits }: RunUntil): StopReason | undefined => {
     const rip = get('rip');
+    if (exits?.at.includes(rip) === true) return { kind: 'address' };
     if (address?.at === rip && get('rsp') >= (address.minRsp ?? 0n)) return { kind: 'address' };
     return outside !== undefined && (rip < outside.low || rip >= outside.high) ? { kind: 'step' } : undefined;
   };

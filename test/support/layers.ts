@@ -38,7 +38,15 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // Of the machine, the debugger sees Target and the language of Target's conditions, which imports nothing else.
   debugger: {
-    values: ['base', 'abi', 'guest', 'machine/target', 'machine/conditions', 'machine/format'],
+    values: [
+      'base',
+      'abi',
+      'guest',
+      'machine/target',
+      'machine/conditions',
+      'machine/expressions',
+      'machine/format',
+    ],
     core: true,
   },
   dap: {
@@ -52,7 +60,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['@vscode/debugprotocol'],
   },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
-  host: { values: ['machine', 'debugger', 'dap'] },
+  host: { values: ['machine', 'debugger', 'dap'], types: ['guest'] },
   editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
 };
 

@@ -3,7 +3,7 @@ import {
   complete,
   completeMembers,
   evaluateText,
-  assignRegister,
+  assignText,
   inFrame,
 } from '../../debugger/evaluate';
 import type { Evaluation } from '../../debugger/evaluate';
@@ -28,7 +28,7 @@ async function contextFor(
   if (frameId === undefined) return machine.contextAt(machine.current());
   const { vcpu, frame, innermost } = needFrame(context, frameId);
   const at = await machine.contextAt(vcpu);
-  return innermost ? at : inFrame(at, frame);
+  return inFrame(at, frame, innermost);
 }
 
 /** Errors in what was typed are answered in place, not in a dialog. */
@@ -45,7 +45,9 @@ async function inWords<T>(work: () => Promise<T>): Promise<T> {
 function answer(context: Context, result: Evaluation): object {
   const children = result.children;
   // A structure of a hypercall's arguments does not change while the machine stands still.
-  const container: Container = { list: async () => (await children?.list()) ?? [] };
+  const container: Container = {
+    list: async (start, count) => (await children?.list(start, count)) ?? [],
+  };
   const root: Variable = result;
   const shown = toProtocolVariable(context, root, { list: () => Promise.resolve([root]) });
   return {
@@ -87,7 +89,7 @@ const setExpression = handler(
     const machine = needMachine(context);
     const result = await inWords(() =>
       machine.control.still(async () =>
-        assignRegister(expression.trim(), value, await contextFor(context, machine, frameId)),
+        assignText(expression, value, await contextFor(context, machine, frameId)),
       ),
     );
     machine.forget();
@@ -119,12 +121,12 @@ const completions = handler(
         })),
       };
     }
-    const path = /([\w$]+(?:\[\d+\]|\.[\w$]+)*)\.$/.exec(rest)?.[1];
+    const path = /((?:[\w$]|\[[^\]]*\]|\.|->)+)(?:\.|->)$/.exec(rest)?.[1];
     const found = await machine.control.still(async () => {
       const at = await contextFor(context, machine, frameId);
       return path === undefined
         ? complete(word, at)
-        : completeMembers(path, at).filter((one) => one.text.startsWith(word));
+        : (await completeMembers(path, at)).filter((one) => one.text.startsWith(word));
     });
     return { targets: found.map((one) => ({ label: one.text, type: one.kind, start, length: word.length })) };
   },

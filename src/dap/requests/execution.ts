@@ -39,7 +39,7 @@ const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
     const machine = needStopped(context);
     const vcpu = needThread(machine, threadId);
     const { target, decoder, symbols, control } = machine;
-    const stepping = { target, vcpu, decoder, symbols: () => symbols };
+    const stepping = { target, vcpu, decoder, symbols: () => symbols, hidden: machine.hiddenAt(vcpu) };
     try {
       const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));
       go(context, machine, plan, reply);

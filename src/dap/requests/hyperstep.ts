@@ -1,5 +1,5 @@
-import { parseExpression, toNumber } from '../../debugger/evaluate';
-import { evaluateAt } from '../../debugger/expressions';
+import { numberAt } from '../../debugger/c/evaluate';
+import { parseExpression } from '../../debugger/evaluate';
 import type { Context } from '../context';
 import { needMachine, needThread } from '../context';
 import type { Handler, Reply } from '../handler';
@@ -52,7 +52,7 @@ export const hyperstep: readonly Handler[] = [
     async (machine, { threadId, address }) => {
       const vcpu = needThread(machine, threadId);
       return machine.control.still(async () => {
-        const at = toNumber(await evaluateAt(parseExpression(address), await machine.contextAt(vcpu)));
+        const at = await numberAt(parseExpression(address), await machine.contextAt(vcpu));
         return toWire(await machine.target.walk(vcpu, BigInt.asUintN(64, at)));
       });
     },

@@ -9,7 +9,7 @@ import { announceBreakpoints, launchMachine, restartMachine } from '../launching
 import { onHalt } from '../halting';
 import type { Machine } from '../machine';
 import type { LaunchArguments } from '../protocol';
-import { boolean, integer, listOf, maybe, object, optional, text, textOrNumber } from '../shape';
+import { boolean, integer, listOf, maybe, object, optional, text, textMap, textOrNumber } from '../shape';
 
 const capabilities: DebugProtocol.Capabilities = {
   supportsConfigurationDoneRequest: true,
@@ -89,6 +89,8 @@ const launchShape = maybe({
   onWatchdog: optional(text),
   config: optional(text),
   disks: optional(listOf(text)),
+  symbols: optional(listOf(text)),
+  sourceMap: optional(textMap),
   channels: optional(listOf(text)),
   restore: optional(text),
   vifs: optional(listOf(text)),

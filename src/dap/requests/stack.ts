@@ -110,7 +110,9 @@ const modules = handler(
       id: index + 1,
       name: kernel.name,
       symbolStatus:
-        symbols.count === 0 ? 'no symbols' : `${symbols.count} symbols, ${symbols.files.length} source files`,
+        symbols.count === 0
+          ? 'no symbols'
+          : `${symbols.count} symbols, ${symbols.hasLines ? 'source lines' : 'no line table'}`,
       version: `domain ${name}`,
     }));
     return { modules: list, totalModules: list.length };

@@ -1,5 +1,6 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { formatLocation } from '../../debugger/locations';
+import { inFrame } from '../../debugger/evaluate';
 import type { Variable } from '../../debugger/variables';
 import { scopesOf } from '../../debugger/variables';
 import type { Container, Context, FrameHandle } from '../context';
@@ -13,7 +14,12 @@ import { needFrame } from './stack';
 const freshScopes = async (
   machine: Machine,
   { vcpu, frame, innermost }: FrameHandle,
-): Promise<ReturnType<typeof scopesOf>> => scopesOf(frame, innermost, await machine.contextAt(vcpu));
+): Promise<ReturnType<typeof scopesOf>> => {
+  const context = await machine.contextAt(vcpu);
+  // Of a caller, only what has names in the source needs its registers; the rows that show them have their own.
+  const inIt = inFrame(context, frame, innermost);
+  return scopesOf(frame, innermost, { ...inIt, call: context.call });
+};
 
 const scopes = handler('scopes', object({ frameId: integer }), async (context, { frameId }) => {
   const machine = needStopped(context);
@@ -28,9 +34,9 @@ const scopes = handler('scopes', object({ frameId: integer }), async (context, {
       indexedVariables: children.indexed,
       variablesReference: context.containers.create({
         // Read again each time, so that a register that was set shows what it holds now.
-        list: async () => {
+        list: async (start, count) => {
           const again = (await freshScopes(machine, handle)).find((one) => one.name === name);
-          return (await again?.children.list()) ?? [];
+          return (await again?.children.list(start, count)) ?? [];
         },
       }),
     })),
@@ -45,9 +51,11 @@ export function toProtocolVariable(
 ): DebugProtocol.Variable {
   const { name, value, type, expression, memory, children } = variable;
   const below: Container = {
-    list: async () => {
-      const again = (await parent.list()).find((one) => one.name === name);
-      return (await again?.children?.list()) ?? [];
+    list: async (start, count) => {
+      const index = /^\[(\d+)\]$/.exec(name)?.[1];
+      const siblings = await (index === undefined ? parent.list() : parent.list(Number(index), 1));
+      const again = siblings.find((one) => one.name === name);
+      return (await again?.children?.list(start, count)) ?? [];
     },
   };
   return {
@@ -83,10 +91,15 @@ const variables = handler(
   async (context, { variablesReference, filter, start = 0, count: wanted = 0 }) => {
     const machine = needStopped(context);
     const container = needContainer(context, variablesReference);
-    const all = await machine.control.still(() => container.list());
+    const rows = await machine.control.still(() =>
+      filter !== 'named' && wanted > 0 ? container.list(start, wanted) : container.list(),
+    );
     const chosen =
-      filter === undefined ? all : all.filter((one) => isIndexed(one) === (filter === 'indexed'));
-    const page = wanted === 0 ? chosen.slice(start) : chosen.slice(start, start + wanted);
+      filter === undefined ? rows : rows.filter((one) => isIndexed(one) === (filter === 'indexed'));
+    // Not every container can make a part of its rows: then these are all of them.
+    const isPart = wanted > 0 && chosen.length <= wanted && chosen[0]?.name === `[${start}]`;
+    const end = wanted === 0 ? undefined : start + wanted;
+    const page = isPart ? chosen : chosen.slice(start, end);
     return { variables: page.map((one) => toProtocolVariable(context, one, container)) };
   },
 );

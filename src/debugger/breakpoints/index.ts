@@ -1,4 +1,4 @@
-import { ExpressionError, parseExpression } from '../../machine/conditions';
+import { ExpressionError, parseExpression } from '../../machine/expressions';
 import type { StopPoint } from '../../machine/target';
 import { noSymbols } from '../symbols';
 import { resolveException } from './exception';
@@ -21,7 +21,7 @@ const resolvers: {
   source: ({ file, line }, { symbols }) => {
     const code = symbols.code(file, line);
     if (code === undefined) {
-      const known = symbols.files.length > 0;
+      const known = symbols.hasLines;
       return {
         points: [],
         message: known ? `no code for ${file}:${line}` : 'the guest image has no line table',

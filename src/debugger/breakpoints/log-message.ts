@@ -1,7 +1,8 @@
-import type { Expression } from '../../machine/conditions';
-import { ExpressionError, parseExpression } from '../../machine/conditions';
+import type { Expression } from '../../machine/expressions';
+import { ExpressionError, parseExpression } from '../../machine/expressions';
+import { evaluateAt } from '../c/evaluate';
 import type { EvaluationContext } from '../expressions';
-import { evaluateAt, showValue } from '../expressions';
+import { showOperand } from '../values/rows';
 
 /** Text with `{expression}` in it; `{{` and `}}` stand for the braces themselves. */
 export type LogMessage = readonly (string | { readonly source: string; readonly expression: Expression })[];
@@ -35,7 +36,8 @@ export async function formatLogMessage(message: LogMessage, context: EvaluationC
       continue;
     }
     try {
-      text += showValue(await evaluateAt(piece.expression, context));
+      const { operand } = await evaluateAt(piece.expression, context);
+      text += await showOperand(operand, context);
     } catch (error) {
       if (!(error instanceof ExpressionError)) throw error;
       text += `{${piece.source}: ${error.message}}`;

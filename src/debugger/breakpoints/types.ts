@@ -1,4 +1,4 @@
-import type { Expression } from '../../machine/conditions';
+import type { Expression } from '../../machine/expressions';
 import type { HypercallInfo, StopPoint } from '../../machine/target';
 import type { SymbolIndex } from '../symbols';
 import type { HitCondition } from './hit-condition';

@@ -16,11 +16,12 @@ const tables: Uint32Array = (() => {
   return all;
 })();
 
-export function crc32(bytes: Uint8Array): number {
+/** @param before the sum of what comes before `bytes` */
+export function crc32(bytes: Uint8Array, before = 0): number {
   const t = tables;
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const look = (table: number, byte: number): number => t[table * 256 + (byte & 0xff)] ?? 0;
-  let crc = 0xffffffff;
+  let crc = ~before;
   let at = 0;
   for (; at + 8 <= bytes.length; at += 8) {
     const low = crc ^ data.getInt32(at, true);

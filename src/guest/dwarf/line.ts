@@ -35,8 +35,8 @@ export interface LineTable {
     file: string,
     line: number,
   ): { readonly line: number; readonly addresses: readonly bigint[] } | undefined;
-  /** Starts of the statements in [low, high), ascending. */
-  statements(low: bigint, high: bigint): readonly LineAt[];
+  /** Rows that begin in [low, high), ascending. */
+  rows(low: bigint, high: bigint): readonly (LineAt & { readonly isStatement: boolean })[];
   /** The files that a unit's entries name by number (DW_AT_call_file and the like). */
   fileOf(unit: Unit, index: number): string | undefined;
   /** What could not be read, in words; the rest is served. */
@@ -48,8 +48,8 @@ interface Range extends LineAt {
 }
 
 /**
- * Rows become ranges up to the next row. Of rows at one address the last counts, as in every debugger; those
- * before it become empty ranges, which can still be stopped at.
+ * Rows become ranges up to the next address. Of rows at one address the last counts, as in every debugger, but one
+ * that is a place to stop at before one that is not; the others become empty ranges, which can still be stopped at.
  */
 function rangesOf(rows: readonly LineRow[], isLoaded: (address: bigint) => boolean): Range[] {
   const ranges: Range[] = [];
@@ -60,11 +60,21 @@ function rangesOf(rows: readonly LineRow[], isLoaded: (address: bigint) => boole
     const first = sequence[0];
     // The linker leaves the line programs of functions it dropped, at address 0 or so.
     if (first !== undefined && isLoaded(first.address)) {
-      sequence.forEach(({ address, file, line, column, isStatement, endSequence }, index) => {
-        const high = sequence[index + 1]?.address;
-        if (endSequence || high === undefined || high < address || line === 0 || file === '') return;
-        ranges.push({ file, line, ...(column === 0 ? {} : { column }), low: address, high, isStatement });
-      });
+      for (let from = 0; from < sequence.length;) {
+        const address = sequence[from]?.address ?? 0n;
+        let to = from;
+        while (to < sequence.length && sequence[to]?.address === address) to++;
+        const group = sequence.slice(from, to).filter(({ endSequence }) => !endSequence);
+        const next = sequence[to]?.address;
+        const chosen = [...group].reverse().find(({ isStatement }) => isStatement) ?? group[group.length - 1];
+        for (const one of group) {
+          const { file, line, column, isStatement } = one;
+          if (line === 0 || file === '' || (next !== undefined && next < address)) continue;
+          const high = one === chosen && next !== undefined ? next : address;
+          ranges.push({ file, line, ...(column === 0 ? {} : { column }), low: address, high, isStatement });
+        }
+        from = to;
+      }
     }
     sequence = [];
   }
@@ -274,17 +284,17 @@ export function lineTable(
       }
       return { line: best, addresses: [...perFunction.values()].sort((a, b) => (a < b ? -1 : 1)) };
     },
-    statements(low, high) {
+    rows(low, high) {
       const found: Range[] = [];
       for (const program of programsAt(low)) {
         const { ranges } = decode(program);
         for (let at = Math.max(0, after(ranges, low) - 1); at < ranges.length; at++) {
           const range = ranges[at];
           if (range === undefined || range.low >= high) break;
-          if (range.low >= low && range.isStatement) found.push(range);
+          if (range.low >= low) found.push(range);
         }
       }
-      return found.sort(byLow).map(plain);
+      return found.sort(byLow);
     },
     fileOf(unit, index) {
       const program = programOf(unit);

@@ -1,33 +1,23 @@
-import { formatCall } from '../machine/format';
-import type { AddressSpace, HypercallView, Target, VcpuRef } from '../machine/target';
-import type { RegisterFile } from './registers';
-import { bytesToNumber } from './registers';
-import type { LineAt, SymbolAt, SymbolIndex } from './symbols';
+import type { ReadMemory } from '../memory-cache';
+import { bytesToNumber } from '../registers';
+import type { SymbolAt, SymbolIndex } from '../symbols';
 
-// The call stack without unwind tables: what the code at the instruction pointer shows, then frame pointers, then
-// a search of the stack for return addresses. Each frame says which of these found it.
+// The caller without unwind tables: what the code at the instruction pointer shows, then frame pointers, then a
+// search of the stack for return addresses. Each says which of these found it.
 
-export interface Frame {
-  /** `boundary`: the hypercall that the guest code below it has made. */
-  readonly kind: 'boundary' | 'code';
-  /** Instruction pointer: for callers, the address that is returned to. */
+/** A frame as far as this needs to know it. */
+export interface Place {
   readonly address: bigint;
   readonly symbol: SymbolAt | undefined;
-  readonly line: LineAt | undefined;
-  /** Stack pointer in this frame. */
   readonly stack: bigint;
-  /** Frame-pointer register, as far as it is known. */
   readonly base: bigint;
-  readonly found: 'registers' | 'code' | 'frame pointer' | 'search';
-  readonly call?: HypercallView;
 }
 
-export interface Unwinding {
-  readonly target: Target;
-  readonly vcpu: VcpuRef;
-  readonly registers: RegisterFile;
-  readonly symbols: SymbolIndex;
-  readonly call: HypercallView | undefined;
+export interface Caller {
+  readonly address: bigint;
+  readonly stack: bigint;
+  readonly base: bigint;
+  readonly found: 'code' | 'frame pointer' | 'search';
 }
 
 /** Bytes of stack that are searched for one return address. */
@@ -35,33 +25,6 @@ const SEARCH = 4096;
 /** A frame larger than this is not believed. */
 const MAX_FRAME = 1n << 16n;
 const WORD = 8n;
-
-/** Reads guest memory in pieces and remembers them for one unwinding. */
-function memoryOf({ target, vcpu }: Unwinding): (address: bigint, length: number) => Promise<Uint8Array> {
-  const space: AddressSpace = { kind: 'virtual', vcpu };
-  const pages = new Map<bigint, Uint8Array>();
-  const page = async (at: bigint): Promise<Uint8Array> => {
-    const known = pages.get(at);
-    if (known !== undefined) return known;
-    const fresh = await target.readMemory(space, at, 4096);
-    pages.set(at, fresh);
-    return fresh;
-  };
-  return async (address, length) => {
-    const bytes = new Uint8Array(length);
-    for (let done = 0; done < length;) {
-      const at = BigInt.asUintN(64, address + BigInt(done));
-      const start = at & ~4095n;
-      const offset = Number(at - start);
-      const piece = (await page(start)).subarray(offset, offset + length - done);
-      if (piece.length === 0) return bytes.subarray(0, done);
-      bytes.set(piece, done);
-      done += piece.length;
-    }
-    return bytes;
-  };
-}
-type ReadMemory = ReturnType<typeof memoryOf>;
 
 /** `call r/m64` (FF /2) by its length: where its ModRM byte is relative to the return address. */
 const indirectCalls: readonly { readonly length: number; readonly modrm: (byte: number) => boolean }[] = [
@@ -100,11 +63,11 @@ async function callBefore(
   return indirect ? {} : undefined;
 }
 
-const matches = (bytes: Uint8Array, pattern: readonly number[], at = 0): boolean =>
+export const matches = (bytes: Uint8Array, pattern: readonly number[], at = 0): boolean =>
   pattern.every((value, index) => bytes[at + index] === value);
 const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
 const PUSH_RBP = [0x55];
-const SYSCALL = [0x0f, 0x05];
+export const SYSCALL = [0x0f, 0x05];
 /** Both encodings of `mov rbp, rsp`. */
 const MOV_RBP_RSP: readonly (readonly number[])[] = [
   [0x48, 0x89, 0xe5],
@@ -132,19 +95,12 @@ async function readPrologue(
   return { framePointer };
 }
 
-interface Caller {
-  readonly address: bigint;
-  readonly stack: bigint;
-  readonly base: bigint;
-  readonly found: Frame['found'];
-}
-
-async function word(read: ReadMemory, address: bigint): Promise<bigint | undefined> {
+export async function word(read: ReadMemory, address: bigint): Promise<bigint | undefined> {
   const bytes = await read(address, 8);
   return bytes.length < 8 ? undefined : bytesToNumber(bytes);
 }
 
-async function viaFramePointer(read: ReadMemory, frame: Frame): Promise<Caller | undefined> {
+async function viaFramePointer(read: ReadMemory, frame: Place): Promise<Caller | undefined> {
   const { base, stack } = frame;
   if (base < stack || base - stack > MAX_FRAME || base % WORD !== 0n) return undefined;
   const saved = await word(read, base);
@@ -176,7 +132,7 @@ async function jumpsTo(read: ReadMemory, from: bigint, to: bigint): Promise<bool
  */
 async function viaSearch(
   read: ReadMemory,
-  frame: Frame,
+  frame: Place,
   symbols: SymbolIndex,
   innermost: boolean,
 ): Promise<Caller | undefined> {
@@ -205,9 +161,10 @@ async function viaSearch(
   return indirect ?? (innermost ? other : undefined);
 }
 
-async function callerOf(
+/** The caller, where no table tells: by the code at the instruction pointer, by frame pointer, by search. */
+export async function searchCaller(
   read: ReadMemory,
-  frame: Frame,
+  frame: Place,
   symbols: SymbolIndex,
   innermost: boolean,
 ): Promise<Caller | undefined> {
@@ -221,47 +178,4 @@ async function callerOf(
   }
   const byPointer = framePointer === false ? undefined : await viaFramePointer(read, frame);
   return byPointer ?? (await viaSearch(read, frame, symbols, innermost));
-}
-
-/** @param limit frames at most, the boundary not counted */
-export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame[]> {
-  const { registers, symbols, call } = unwinding;
-  const read = memoryOf(unwinding);
-  const rip = registers.need('rip');
-  const top = { address: rip, stack: registers.need('rsp'), base: registers.need('rbp') };
-  // In a hypercall rip is past the SYSCALL, perhaps on the next line already.
-  const inCall = call !== undefined && matches(await read(rip - 2n, 2), SYSCALL);
-  const line = symbols.line(inCall ? rip - 2n : rip);
-  let frame: Frame = { kind: 'code', ...top, symbol: symbols.at(rip), line, found: 'registers' };
-  const frames: Frame[] = [];
-  if (call !== undefined) frames.push({ ...frame, kind: 'boundary', line: undefined, call });
-  for (let depth = 0; ; depth++) {
-    frames.push(frame);
-    if (depth + 1 >= limit) return frames;
-    const caller = await callerOf(read, frame, symbols, depth === 0);
-    if (caller === undefined || caller.stack <= frame.stack) return frames;
-    // The call itself, not what follows it, decides which function and line this is.
-    const at = caller.address - 1n;
-    const symbol = symbols.at(at);
-    frame = {
-      kind: 'code',
-      ...caller,
-      symbol: symbol === undefined ? undefined : { ...symbol, offset: symbol.offset + 1n },
-      line: symbols.line(at),
-    };
-  }
-}
-
-/** Longest text of a boundary frame; the scopes have the whole of it. */
-const MAX_NAME = 160;
-
-export function frameName(frame: Frame): string {
-  if (frame.call !== undefined) {
-    const text = `hypercall ${formatCall(frame.call)}`;
-    return text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text;
-  }
-  const at = `0x${frame.address.toString(16)}`;
-  const { symbol } = frame;
-  if (symbol === undefined) return at;
-  return symbol.offset === 0n ? symbol.name : `${symbol.name}+0x${symbol.offset.toString(16)}`;
 }
