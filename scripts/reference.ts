@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import prettier from 'prettier';
 import { OPTIONS, usage, type OptionName } from '../src/cli/arguments';
+import { PV_DEVICES } from '../src/abi/pv-devices';
 import { INSTRUCTIONS } from '../src/cpu/instructions/index';
 import { HYPERCALLS } from '../src/hypervisor/hypercalls/table';
 import type { Status } from '../src/hypervisor/hypercall';
@@ -47,6 +48,46 @@ function hypercallPage(): string {
   );
 }
 
+function devicesPage(): string {
+  return (
+    generated('`src/abi/pv-devices.ts`') +
+    '# PV devices\n\n' +
+    'The split devices that Xen has protocols for, and which of them a guest finds here. A configuration that asks for ' +
+    'one that is not implemented is told so, and boots without it.\n\n' +
+    table(
+      ['device', 'in xenstore', 'protocol', 'xl.cfg', 'status', ''],
+      PV_DEVICES.map(({ name, type, header, keys, status, notes = '' }) => [
+        name,
+        `\`${type}\``,
+        header,
+        keys.map((key) => `\`${key}\``).join(', '),
+        status === 'implemented' ? status : `**${status}**`,
+        notes,
+      ]),
+    ) +
+    `
+
+## Network
+
+\`vif = ["…"]\`, \`--vif\` and \`vifs\` take the keys of xl-network-configuration(5): \`mac\` (else made from the domain and
+the interface, in Xen's range), \`bridge\` (else \`xenbr0\`), \`ip\` (the address that DHCP gives, if it is one of
+10.0.2.0/24). Others are taken and have no effect. One more there is here: \`forward=[ADDRESS:]PORT:[dN:]PORT\`, as
+\`--forward\` and \`ports\`; it may be given several times.
+
+Each bridge is a switch inside the machine, with a station of the machine's own on it:
+
+| address | |
+| --- | --- |
+| 10.0.2.2 | the gateway: answers ARP, ping and DHCP; forwarded connections come from it. Everything beyond it is refused by ICMP |
+| 10.0.2.15 … | the interfaces on the bridge, in the order of domains and interfaces; static use of the same addresses is fine |
+| 10.0.2.128 … | by DHCP, to hardware addresses that no configuration names |
+
+There is no DNS, no IPv6 from the gateway, and no way from a guest to this computer or its network
+([why](../decisions/network.md)).
+`
+  );
+}
+
 function commandLinePage(): string {
   const rows = (Object.keys(OPTIONS) as OptionName[]).map((name) => {
     const o: { readonly value?: string; readonly help: string; readonly only?: readonly string[] } =
@@ -85,6 +126,7 @@ export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/reference/hypercalls.md': hypercallPage,
   'docs/reference/command-line.md': commandLinePage,
   'docs/reference/instructions.md': instructionPage,
+  'docs/reference/pv-devices.md': devicesPage,
 };
 
 export const root = resolve(__dirname, '..');

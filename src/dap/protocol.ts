@@ -1,4 +1,5 @@
 import type {
+  DevicesView,
   DomainView,
   FrameInfo,
   HypercallInfo,
@@ -88,6 +89,8 @@ export interface HyperstepRequests {
     body: { readonly first: number; readonly next: number; readonly records: readonly Wire<TraceRecord>[] };
   };
   'hyperstep/traceSummary': { arguments: Nothing; body: Wire<TraceSummary> };
+  /** Consoles, disks, interfaces and bridges, with the requests in their rings. */
+  'hyperstep/devices': { arguments: Nothing; body: Wire<DevicesView> };
   /** Writes the machine, running or not, into a file that `restore` may name. Can be cancelled. */
   'hyperstep/save': { arguments: { readonly file: string; readonly trace?: boolean }; body: SaveReport };
   /** What was typed at a console of a domain: its first, where none is named. */

@@ -3,7 +3,8 @@
  * the guest and anywhere for us. Slots may straddle them. The guest can forge every byte at any moment: indices
  * are read once, our own are never read back.
  */
-import { bytes, struct, u32 } from '../abi/layout';
+import type { DecodedValue } from '../abi/decoded';
+import { bytes, struct, u32, type Type } from '../abi/layout';
 import type { BackendContext, GrantMapping } from '../hypervisor/backend';
 
 /** The header of every shared ring (io/ring.h DEFINE_RING_TYPES); the slots follow. */
@@ -44,7 +45,8 @@ export interface RequestRing {
   /** Makes the responses visible. @returns whether the guest wants to hear of it */
   publish(): boolean;
   indices(): RingIndices;
-  view(): RingView;
+  /** @param decode makes a request's slot readable */
+  view(decode: SlotDecoder): RingView;
 }
 
 /** A ring for people. */
@@ -59,8 +61,16 @@ export interface RingView {
   readonly taken: number;
   readonly given: number;
   /** Slots that hold a request without an answer, oldest first; those from `taken` on are not yet ours. */
-  readonly inFlight: readonly { readonly index: number; readonly slot: Uint8Array }[];
+  readonly inFlight: readonly { readonly index: number; readonly request: DecodedValue }[];
 }
+
+export type SlotDecoder = (name: string, slot: DataView) => DecodedValue;
+
+/** For rings whose requests all look alike. */
+export const decoderOf =
+  <T>(type: Type<T>): SlotDecoder =>
+  (name, slot) =>
+    type.decode(name, type.read(slot, 0), {});
 
 export function requestRing(
   context: BackendContext,
@@ -141,7 +151,7 @@ export function requestRing(
       return (given - event) >>> 0 < (given - before) >>> 0;
     },
     indices: () => ({ taken, given }),
-    view() {
+    view(decode) {
       const reqProd = header(offset.req_prod);
       const count = Math.min((reqProd - answered) >>> 0, slots);
       return {
@@ -154,7 +164,8 @@ export function requestRing(
         given,
         inFlight: Array.from({ length: count }, (_, i) => {
           const index = (answered + i) >>> 0;
-          return { index, slot: slotBytes(index) };
+          const name = `[${index % slots}]`;
+          return { index, request: decode(name, new DataView(slotBytes(index).buffer)) };
         }),
       };
     },

@@ -26,6 +26,7 @@ export const READS = [
   'hypervisorEvaluate',
   'trace',
   'traceSummary',
+  'devices',
 ] as const satisfies readonly (keyof Target)[];
 
 export type ReadName = (typeof READS)[number];
@@ -121,6 +122,7 @@ export function createReads(machine: () => Machine, statements: Statements): Rea
       return { first, next: Math.max(first, next), records };
     },
     traceSummary: () => machine().trace.summary(),
+    devices: () => machine().devices.inspect(),
   };
 }
 

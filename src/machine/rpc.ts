@@ -52,6 +52,7 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   hypervisorEvaluate: 'answer',
   trace: 'answer',
   traceSummary: 'answer',
+  devices: 'answer',
   consoleInput: 'answer',
   networkInput: 'answer',
   diskInput: 'answer',

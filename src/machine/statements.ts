@@ -116,8 +116,7 @@ export function createStatements(
   function arrived(place: Place, depth: number): boolean {
     if (step === undefined) return false;
     if (step === 'in') return true;
-    if (step === 'enter')
-      return isHandler(place.file) && !PLUMBING.test(siteOf(place)?.function ?? '');
+    if (step === 'enter') return isHandler(place.file) && !PLUMBING.test(siteOf(place)?.function ?? '');
     return step === 'over' ? depth <= from : depth < from;
   }
 

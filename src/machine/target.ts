@@ -4,7 +4,7 @@
  * (bigint and Uint8Array allowed, no functions). Nothing here knows DAP.
  */
 
-import type { DiskInput, NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
+import type { DevicesView, DiskInput, NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
 
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
@@ -354,7 +354,7 @@ export interface DiskConfig {
   readonly cdrom: boolean;
 }
 
-export type { NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
+export type { DevicesView, NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
 
 export type ConsoleListener = (domain: number, data: Uint8Array, console: number) => void;
 
@@ -432,6 +432,8 @@ export interface Target {
     count: number,
   ): Promise<{ readonly first: number; readonly next: number; readonly records: readonly TraceRecord[] }>;
   traceSummary(): Promise<TraceSummary>;
+  /** Consoles, disks, interfaces and bridges, with the requests in their rings. */
+  devices(): Promise<DevicesView>;
 
   /** Bytes typed at one of a domain's consoles, the first where none is named: logged with the moment they were
    *  taken (input log). */

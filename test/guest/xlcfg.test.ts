@@ -47,6 +47,19 @@ extra   = "console=hvc0 " 'x'
     });
   });
 
+  it('says of PV devices that are not implemented that they are not, and takes channels', () => {
+    const { warnings, channels } = parse(
+      'vfb = ["type=vnc"]\nvkb = ["backend-type=linux"]\nchannel = ["name=a, connection=socket, path=/tmp/x"]',
+    );
+    assert.deepEqual(channels, [{ name: 'a' }]);
+    assert.deepEqual(warnings.map(({ message }) => message).sort(), [
+      'channel connection socket is the same as pty here',
+      'channel parameter path has no effect here',
+      'vfb has no effect: the PV framebuffer device (io/fbif.h) is not implemented, and the guest finds none',
+      'vkb has no effect: the PV keyboard and pointer device (io/kbdif.h) is not implemented, and the guest finds none',
+    ]);
+  });
+
   it('reads numbers as strtol does, quoted or not', () => {
     const { memory, maxmem, vcpus, maxvcpus } = parse('memory=0x100\nmaxmem="512"\nvcpus=010\nmaxvcpus=8');
     assert.deepEqual([memory, maxmem, vcpus, maxvcpus], [256, 512, 8, 8]);

@@ -494,6 +494,7 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       const records = state.trace.slice(from, from + count);
       return Promise.resolve({ first: 0, next: from + records.length, records });
     },
+    devices: () => Promise.resolve({ console: [], echo: [], block: [], net: { vifs: [], bridges: [] } }),
     traceSummary: () => Promise.resolve({ total: state.trace.length, calls: [], refusals: [], traps: [] }),
     consoleInput: (_domain, data) => {
       typed += new TextDecoder().decode(data);

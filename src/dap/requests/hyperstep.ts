@@ -72,6 +72,9 @@ export const hyperstep: readonly Handler[] = [
   custom('hyperstep/traceSummary', maybe({}), async ({ control, target }) =>
     toWire(await control.still(() => target.traceSummary())),
   ),
+  custom('hyperstep/devices', maybe({}), async ({ control, target }) =>
+    toWire(await control.still(() => target.devices())),
+  ),
   custom(
     'hyperstep/consoleInput',
     object({ domain: count, console: optional(count), data: text }),

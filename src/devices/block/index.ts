@@ -5,7 +5,14 @@
 import type { DomainId } from '../../base/branded';
 import type { Log } from '../../base/log';
 import type { BackendContext, DomainConnections, GrantMapping } from '../../hypervisor/backend';
-import { requestRing, type RequestRing, type RingIndices, type RingView } from '../ring';
+import {
+  decoderOf,
+  requestRing,
+  type RequestRing,
+  type RingIndices,
+  type RingView,
+  type SlotDecoder,
+} from '../ring';
 import {
   decimal,
   refuse,
@@ -17,6 +24,10 @@ import {
 } from '../xenbus';
 import type { XenstoreCore } from '../xenstore/server';
 import {
+  BLKIF_OP,
+  blkif_request,
+  blkif_request_discard,
+  blkif_request_indirect,
   blkif_response,
   MAX_INDIRECT_SEGMENTS,
   MAX_RING_PAGE_ORDER,
@@ -108,6 +119,14 @@ export interface BlockDevice {
 }
 
 const ABI = 'x86_64-abi';
+
+const decoders: Readonly<Record<number, SlotDecoder>> = {
+  [BLKIF_OP.DISCARD]: decoderOf(blkif_request_discard),
+  [BLKIF_OP.INDIRECT]: decoderOf(blkif_request_indirect),
+};
+const directRequest = decoderOf(blkif_request);
+/** The operation is the slot's first byte, whichever kind of request it is. */
+const decodeRequest: SlotDecoder = (name, slot) => (decoders[slot.getUint8(0)] ?? directRequest)(name, slot);
 /** Different ones in the log about a disk whose image fails. */
 const MOST_COMPLAINTS = 16;
 
@@ -297,7 +316,7 @@ function createInstance(
       access,
       sectors: store.sectors,
       plugged: backend.plugged(),
-      rings: [backend.connection()?.ring.view()].filter((ring) => ring !== undefined),
+      rings: [backend.connection()?.ring.view(decodeRequest)].filter((ring) => ring !== undefined),
     }),
     restore({ connection: saved, overlay: written, sectors }) {
       overlay?.grow(sectors);

@@ -5,7 +5,7 @@
 import type { DomainId } from '../../base/branded';
 import type { Log } from '../../base/log';
 import type { BackendContext, BackendPort, BackendTimer } from '../../hypervisor/backend';
-import { requestRing, type RequestRing, type RingIndices, type RingView } from '../ring';
+import { decoderOf, requestRing, type RequestRing, type RingIndices, type RingView } from '../ring';
 import {
   refuse,
   splitBackend,
@@ -17,7 +17,7 @@ import {
 } from '../xenbus';
 import type { XenstoreCore } from '../xenstore/server';
 import { BROADCAST, isGroup, LONGEST_FRAME, macAt, packetIn, type Frame } from './frame';
-import { MCAST_MAX, RX_SLOT, TX_SLOT } from './netif';
+import { MCAST_MAX, netif_rx_request, netif_tx_request, RX_SLOT, TX_SLOT } from './netif';
 import { complete, segments } from './offload';
 import { receiveAll } from './receive';
 import { Fatal, transmitAll } from './transmit';
@@ -320,7 +320,10 @@ export function createVif(
         bridge: vif.bridge,
         counters,
         queued: own?.queue.length ?? 0,
-        rings: own === undefined ? [] : [own.transmit.view(), own.receive.view()],
+        rings:
+          own === undefined
+            ? []
+            : [own.transmit.view(decoderOf(netif_tx_request)), own.receive.view(decoderOf(netif_rx_request))],
       };
     },
   };

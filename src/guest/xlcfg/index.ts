@@ -1,3 +1,4 @@
+import { missingDevice } from '../../abi/pv-devices';
 import type { XlChannel, XlDisk, XlVif } from './devices';
 import { parseChannel, parseDisk, parseVif } from './devices';
 import type { Position, XlAssignment, XlAtom, XlValue } from './syntax';
@@ -187,7 +188,13 @@ export function parseXlConfig(source: string, file: string): XlConfig {
   const read: Read = {};
   for (const [key, value] of values) {
     const place = places.get(key) ?? value;
+    const missing = missingDevice(key);
     if (isKnown(key)) Object.assign(read, { [key]: readers[key](value, key, reading) });
+    else if (missing !== undefined)
+      reading.warn(
+        place,
+        `${key} has no effect: the PV ${missing.name} device (${missing.header}) is not implemented, and the guest finds none`,
+      );
     else if (unsupportedKeys.includes(key)) reading.warn(place, `${key} has no effect here`);
     else reading.warn(place, `${key} is not a setting of xl.cfg(5)`);
   }

@@ -435,5 +435,16 @@ describe('devices: vif back end', () => {
         [256, 30],
       ],
     );
+    const [request] = view.rings[0]?.inFlight ?? [];
+    assert.deepEqual(
+      request?.request.children?.map((c) => [c.name, c.value]),
+      [
+        ['gref', 100n],
+        ['offset', 0n],
+        ['flags', 0n],
+        ['id', 0n],
+        ['size', 60n],
+      ],
+    );
   });
 });
