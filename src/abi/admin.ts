@@ -1,4 +1,5 @@
-/** Sub-operations of the calls that are for dom0, its tools, or other kinds of guest: numbers only. */
+/** Sub-operations of the calls that are for dom0, its tools, or other kinds of guest. */
+import { domid, hex64, struct, u16, u32, u64 } from './layout';
 
 /** platform.h */
 export const XENPF = {
@@ -91,3 +92,11 @@ export const ARGO = {
 export const MCA = {
   XEN_MC_fetch: 1, XEN_MC_notifydomain: 2, XEN_MC_physcpuinfo: 3, XEN_MC_msrinject: 4, XEN_MC_mceinject: 5,
 } as const; // prettier-ignore
+
+/** What a PV domain can ask of hvm_op goes as far as these. */
+export const hvm_param = struct('xen_hvm_param', { domid, pad: u16, index: u32, value: hex64 });
+export const hvm_pagetable_dying = struct('xen_hvm_pagetable_dying', { domid, gpa: hex64 });
+export const hvm_get_time = struct('xen_hvm_get_time', { now: u64 });
+/** Its first fields; the record's bytes follow. */
+export const hvm_xentrace = struct('xen_hvm_xentrace.head', { event: u16, extra_bytes: u16 });
+export const hvm_get_mem_type = struct('xen_hvm_get_mem_type', { domid, mem_type: u16, pfn: hex64 });

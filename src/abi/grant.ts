@@ -1,4 +1,4 @@
-/** Grant tables (grant_table.h), version 1 entries. */
+/** Grant tables (grant_table.h). */
 import {
   arrayOf,
   domid,
@@ -37,7 +37,8 @@ export const GNTST = {
 export const GNTTAB_RESERVED_CONSOLE = 0;
 export const GNTTAB_RESERVED_XENSTORE = 1;
 export const GNTTAB_NR_RESERVED_ENTRIES = 8;
-export const GRANTS_PER_FRAME = 512;
+/** Bytes of the entry in status frames, version 2 (grant_status_t). */
+export const GRANT_STATUS_SIZE = 2;
 
 const status = enumOf(i16, GNTST, 'grant_status');
 export const GNTMAP = {
@@ -52,6 +53,23 @@ export const GNTCOPY_source_gref = 1;
 export const GNTCOPY_dest_gref = 2;
 
 export const grant_entry_v1 = struct('grant_entry_v1', { flags: u16, domid, frame: hex32 });
+/** `grant_entry_v2.sub_page`; a full page has its frame in the same place. */
+export const grant_entry_v2 = struct('grant_entry_v2', {
+  flags: u16,
+  domid,
+  page_off: u16,
+  length: u16,
+  frame: hex64,
+});
+/** `grant_entry_v2.transitive` */
+export const grant_entry_v2_transitive = struct('grant_entry_v2_transitive', {
+  flags: u16,
+  domid,
+  trans_domid: domid,
+  pad0: u16,
+  gref,
+  pad1: u32,
+});
 export const gnttab_map_grant_ref = struct('gnttab_map_grant_ref', {
   host_addr: hex64,
   flags: mapFlags,
@@ -108,6 +126,8 @@ export const gnttab_get_status_frames = struct('gnttab_get_status_frames', {
 });
 export const gnttab_get_version = struct('gnttab_get_version', { dom: domid, pad: u16, version: u32 });
 export const gnttab_swap_grant_ref = struct('gnttab_swap_grant_ref', { ref_a: gref, ref_b: gref, status });
+export const GNTTAB_CACHE_CLEAN = 1;
+export const GNTTAB_CACHE_INVAL = 2;
 export const gnttab_cache_flush = struct('gnttab_cache_flush', {
   a: union('gnttab_cache_flush.a', { dev_bus_addr: maddr, ref: gref }),
   offset: u16,

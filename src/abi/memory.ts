@@ -13,6 +13,7 @@ import {
   u64,
   ulong,
   vaddr,
+  u8,
 } from './layout';
 import { physdev_pci_device } from './physdev';
 
@@ -84,6 +85,8 @@ export const xen_pod_target = struct('xen_pod_target', {
   pod_entries: u64,
   domid,
 });
+/** Its first fields. */
+export const xen_mem_access_op = struct('xen_mem_access_op.head', { op: u8, access: u8, domid });
 export const xen_mem_acquire_resource = struct('xen_mem_acquire_resource', {
   domid,
   type: u16,
@@ -115,6 +118,8 @@ export const xen_reserved_device_memory_map = struct('xen_reserved_device_memory
 /** One entry as the BIOS call INT 15h, EAX=E820h returns it: 20 bytes, unaligned (memory.h; ACPI 6.4 §15.1). */
 export const E820_ENTRY_SIZE = 20;
 export const E820_RAM = 1;
+/** Entries that Xen keeps of a map (xen/include/asm-x86/e820.h E820MAX). */
+export const E820_MAX = 1024;
 export function e820Entry(start: bigint, size: bigint, type: number): Uint8Array {
   const entry = new Uint8Array(E820_ENTRY_SIZE);
   const view = new DataView(entry.buffer);

@@ -17,8 +17,6 @@ export const PTE = {
   GLOBAL: 1n << 8n,
   /** Xen marks the guest kernel's pages with the first available high bit. */
   GUEST_KERNEL: 1n << 52n,
-  /** Xen's mark of an L1 entry that maps a grant (_PAGE_GNTTAB). */
-  GNTTAB: 1n << 62n,
   NX: 1n << 63n,
 } as const;
 /** Frame number: bits 12–51 (SDM vol. 3 table 4-20 with MAXPHYADDR 52). */
@@ -29,7 +27,7 @@ export const makePte = (mfn: number, flags: bigint): bigint => (BigInt(mfn) << 1
 
 const shown: readonly (readonly [string, bigint])[] = [
   ['P', PTE.PRESENT], ['RW', PTE.RW], ['US', PTE.USER], ['PWT', PTE.PWT], ['PCD', PTE.PCD], ['A', PTE.ACCESSED],
-  ['D', PTE.DIRTY], ['PS', PTE.PSE], ['G', PTE.GLOBAL], ['GK', PTE.GUEST_KERNEL], ['GNT', PTE.GNTTAB], ['NX', PTE.NX],
+  ['D', PTE.DIRTY], ['PS', PTE.PSE], ['G', PTE.GLOBAL], ['GK', PTE.GUEST_KERNEL], ['NX', PTE.NX],
 ]; // prettier-ignore
 /** Names of the flags of an entry, in bit order. */
 export const pteFlags = (entry: bigint): string[] =>

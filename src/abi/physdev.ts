@@ -67,3 +67,5 @@ export const physdev_op_irq_status_query = compat('irq_status_query', { irq: u32
 export const physdev_op_apic = compat('apic_op', { apic_physbase: ulong, reg: u32, value: hex32 });
 export const physdev_op_irq = compat('irq_op', { irq: u32, vector: u32 });
 export const physdev_dbgp_op = struct('physdev_dbgp_op', { op: u8, bus: u8, pci: physdev_pci_device });
+
+export const XENIRQSTAT_needs_eoi = 1;

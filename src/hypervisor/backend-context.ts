@@ -49,7 +49,7 @@ export function createBackendSide(core: Core): BackendSide {
       storePort: end(storePort),
       guestConsolePort: consolePort,
       guestStorePort: storePort,
-      memoryKiB: domain.state.maxPages * 4,
+      memoryKiB: domain.state.mapPages * 4,
       vcpus: domain.vcpus.length,
     };
   }

@@ -21,6 +21,7 @@ export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | '
   const wrong: string[] = [];
   const refs = new Uint32Array(frames.count);
   const types = new Uint32Array(frames.count);
+  const linear = new Int16Array(frames.count);
   /** Entries that map grants, by domain, frame and rights. */
   const granted = new Map<string, number>();
   const say = (mfn: number, text: string): void => {
@@ -63,6 +64,13 @@ export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | '
         if ((entry & PTE.RW) !== 0n) say(mfn, `entry ${i} maps the table itself writable`);
         continue;
       }
+      if (type !== FRAME_TYPE.l1 && frames.type[target] === type) {
+        if ((entry & PTE.RW) !== 0n) say(mfn, `entry ${i} maps a table of its own level writable`);
+        linear[mfn] = (linear[mfn] ?? 0) + 1;
+        linear[target] = (linear[target] ?? 0) - 1;
+        use(target, type, `entry ${i} of ${frames.describe(mfn)}`, owner);
+        continue;
+      }
       const as =
         type === FRAME_TYPE.l1
           ? (entry & PTE.RW) !== 0n
@@ -70,7 +78,8 @@ export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | '
             : undefined
           : ((type - 1) as FrameType);
       const by = `entry ${i} of ${frames.describe(mfn)}`;
-      if (type === FRAME_TYPE.l1 && (entry & PTE.GNTTAB) !== 0n) {
+      // Another's frame: only a grant lets an entry map it.
+      if (type === FRAME_TYPE.l1 && target < frames.count && frames.owner[target] !== owner) {
         const writable = as !== undefined;
         const key = mapKey(owner, target, writable);
         granted.set(key, (granted.get(key) ?? 0) + 1);
@@ -132,6 +141,7 @@ export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | '
     if (owner === FREE || owner === DOMID.XEN) continue;
     if (((frames.flags[mfn] ?? 0) & FRAME_FLAG.LENT) === 0) owned.set(owner, (owned.get(owner) ?? 0) + 1);
     if (refs[mfn] !== frames.refs[mfn]) say(mfn, `${refs[mfn] ?? 0} references can be found`);
+    if (linear[mfn] !== frames.linear[mfn]) say(mfn, `${linear[mfn] ?? 0} linear entries can be found`);
     if (types[mfn] !== frames.typeCount[mfn]) say(mfn, `${types[mfn] ?? 0} uses in its type can be found`);
   }
   for (const domain of core.domains.values()) {

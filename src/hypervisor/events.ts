@@ -27,7 +27,16 @@ const newPort = (channel: Channel): Port => ({
 /** Port 0 is never handed out. */
 export const newPorts = (): Port[] => [newPort({ kind: 'reserved' })];
 
-/** A port that is in use, or EINVAL. */
+/** Ports of a domain at most, whatever its ABI could number (xl's max_event_channels). */
+const MAX_PORTS = 1024;
+/** Ports exist by the bucket, as soon as one of it was in use. */
+const BUCKET = 64;
+
+/** Whether a port exists, though perhaps not in use. */
+export const isPort = ({ state }: Domain, number: number): boolean =>
+  number < Math.max(1, Math.ceil(state.ports.length / BUCKET)) * BUCKET;
+
+/** A port that was in use at least once, or EINVAL. */
 export function portOf(domain: Domain, number: number): Port {
   const port = domain.state.ports[number];
   if (port === undefined) return fail('EINVAL', `port ${number} of d${domain.id} does not exist`);
@@ -36,7 +45,8 @@ export function portOf(domain: Domain, number: number): Port {
 
 export function allocatePort(core: Core, domain: Domain, channel: Channel): EventPort {
   const { ports } = domain.state;
-  const { channels, isBusy } = abiOf(domain);
+  const { channels: possible, isBusy } = abiOf(domain);
+  const channels = Math.min(possible, MAX_PORTS);
   for (let n = 0; n < channels; n++) {
     const port = ports[n];
     if (port !== undefined && (port.channel.kind !== 'free' || isBusy(core, domain, n))) continue;
@@ -70,7 +80,7 @@ export function setPending(core: Core, domain: Domain, number: number): void {
 }
 
 export function unmask(core: Core, domain: Domain, number: number): void {
-  portOf(domain, number);
+  if (!isPort(domain, number)) fail('EINVAL', `port ${number} of d${domain.id} does not exist`);
   abiOf(domain).unmask(core, domain, number);
 }
 

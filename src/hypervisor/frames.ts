@@ -46,6 +46,8 @@ export interface FrameTable {
   readonly typeCount: Uint32Array;
   readonly refs: Uint32Array;
   readonly flags: Uint8Array;
+  /** Linear page tables: entries of the table's that name others of its level, or (negative) entries that name it. */
+  readonly linear: Int16Array;
   /** Frames that can be allocated. */
   readonly available: () => number;
   /** A zeroed frame, owned and with its owner's reference. Undefined when none is left. */
@@ -67,6 +69,7 @@ export interface FrameSnapshot {
   readonly typeCount: Uint32Array;
   readonly refs: Uint32Array;
   readonly flags: Uint8Array;
+  readonly linear: Int16Array;
   readonly free: Int32Array;
 }
 
@@ -98,6 +101,7 @@ export function createFrameTable(
   const typeCount = new Uint32Array(count);
   const refs = new Uint32Array(count);
   const flags = new Uint8Array(count);
+  const linear = new Int16Array(count);
   let top = count;
   /** A stack: the next frame to hand out is the last. Made at the first allocation. */
   let free: number[] | undefined;
@@ -120,6 +124,7 @@ export function createFrameTable(
     typeCount,
     refs,
     flags,
+    linear,
     available: () => stack().length,
     allocate: (by) => {
       const mfn = stack().pop();
@@ -172,6 +177,7 @@ export function createFrameTable(
       typeCount: typeCount.slice(),
       refs: refs.slice(),
       flags: flags.slice(),
+      linear: linear.slice(),
       free: Int32Array.from(stack()),
     }),
     restore: (s) => {
@@ -180,6 +186,7 @@ export function createFrameTable(
       typeCount.set(s.typeCount);
       refs.set(s.refs);
       flags.set(s.flags);
+      linear.set(s.linear);
       free = Array.from(s.free);
     },
   };

@@ -2,8 +2,8 @@
  * Grants that a domain has mapped into its own page tables (grant_table_op map_grant_ref and its kin;
  * xen/common/grant_table.c, xen/arch/x86/pv/grant_table.c).
  *
- * An L1 entry made here carries Xen's grant mark, bit 62, which no entry of the guest's own may have; it is the
- * only kind that maps another domain's frame. The entry itself holds the frame (and its type, when writable), as
+ * An L1 entry made here is the only kind that maps another domain's frame: that is how it is known. The entry
+ * itself holds the frame (and its type, when writable), as
  * every L1 entry does: if the guest overwrites it, or the table is one no more, what it holds is dropped with it.
  * The handle stays in use then, and the grant stays marked as in use, since nobody said that it was unmapped:
  * real Xen (not built for debugging) does the same.
@@ -16,22 +16,17 @@ import type { DomainId } from '../base/branded';
 import type { CallContext } from './context';
 import type { Core } from './core';
 import { FRAME_FLAG, FRAME_TYPE } from './frames';
-import { acquireGrant, clearMarks, commitTransfer, completeTransfer } from './grants';
+import { acquireGrant, clearMarks, commitTransfer, completeTransfer, type Refused } from './grants';
 import { addressOk, walkTables } from './guest-memory';
 import { adjustEntry } from './pagetypes';
-import { forgetPhysical } from './physmap';
+import { forgetPhysical, setMachineToPhysical } from './physmap';
 import { whyNotStolen } from './reservation';
 import type { Domain } from './types';
 
 /** max_maptrack_frames (1024, the toolstack's default) pages of 256 entries. */
 const MAX_HANDLES = 1024 * 256;
 
-/** A status of the element, and why it is not GNTST_okay. */
-export interface Refused {
-  readonly status: number;
-  readonly reason: string;
-}
-const refused = (status: number, reason: string): Refused => ({ status, reason });
+const refused = (status: number, reason: string): Refused => ({ ok: false, status, reason });
 const general = (reason: string): Refused => refused(GNTST.GNTST_general_error, reason);
 
 interface Slot {
@@ -63,7 +58,7 @@ function slotAt({ core, domain, vcpu }: CallContext, address: bigint, containsPt
 }
 
 function grantEntry(mfn: number, flags: number): bigint {
-  let entry = makePte(mfn, PTE.PRESENT | PTE.ACCESSED | PTE.DIRTY | PTE.NX | PTE.GNTTAB);
+  let entry = makePte(mfn, PTE.PRESENT | PTE.ACCESSED | PTE.DIRTY | PTE.NX);
   if ((flags & GNTMAP.GNTMAP_application_map) !== 0) entry |= PTE.USER;
   if ((flags & GNTMAP.GNTMAP_readonly) === 0) entry |= PTE.RW;
   // GNTMAP_guest_avail0 and up: bits 9–11 of the entry, which are the guest's (XENFEAT_gnttab_map_avail_bits).
@@ -84,6 +79,7 @@ const flushDomain = (domain: Domain): void => {
 };
 
 export interface Mapped {
+  readonly ok: true;
   readonly handle: number;
   readonly mfn: number;
 }
@@ -143,16 +139,13 @@ export function mapGrantRef(
     device,
     containsPte: (a.flags & GNTMAP.GNTMAP_contains_pte) !== 0,
   };
-  return { handle, mfn };
+  return { ok: true, handle, mfn };
 }
 
 /** @returns why the entry is not the one that maps the frame as the handle says */
 function mismatch(entry: bigint, mfn: number, writable: boolean): string | undefined {
   const same =
-    (entry & PTE.PRESENT) !== 0n &&
-    (entry & PTE.GNTTAB) !== 0n &&
-    pteFrame(entry) === mfn &&
-    ((entry & PTE.RW) !== 0n) === writable;
+    (entry & PTE.PRESENT) !== 0n && pteFrame(entry) === mfn && ((entry & PTE.RW) !== 0n) === writable;
   return same
     ? undefined
     : `entry ${pteText(entry)} does not map the grant of mfn ${hex(mfn)} ${writable ? 'writable' : 'read-only'}`;
@@ -213,7 +206,10 @@ export function unmapGrantRef(
   if (map === undefined) return refused(GNTST.GNTST_bad_handle, `d${domain.id} has no mapping ${a.handle}`);
   const { mfn, writable } = map;
   if (a.dev_bus_addr !== 0n && a.dev_bus_addr !== BigInt(mfn) << 12n) {
-    return general(`bus address ${hex(a.dev_bus_addr)} is not that of mfn ${hex(mfn)}`);
+    return refused(
+      GNTST.GNTST_bad_dev_addr,
+      `bus address ${hex(a.dev_bus_addr)} is not that of mfn ${hex(mfn)}`,
+    );
   }
   if (a.host_addr !== 0n && map.host) {
     const why = unmapHost(context, a.host_addr, a.new_addr, map);
@@ -243,7 +239,7 @@ export function releaseMappings(core: Core, domain: Domain): void {
     if (owner[mfn] !== domain.id || type[mfn] !== FRAME_TYPE.l1 || (typeCount[mfn] ?? 0) === 0) continue;
     for (let i = 0; i < 512; i++) {
       const entry = core.memory.read64(mfn, i);
-      if ((entry & PTE.PRESENT) === 0n || (entry & PTE.GNTTAB) === 0n) continue;
+      if ((entry & PTE.PRESENT) === 0n || owner[pteFrame(entry)] === domain.id) continue;
       core.memory.write64(mfn, i, 0n);
       core.types.putFromL1e(entry, domain.id);
     }
@@ -285,14 +281,15 @@ export function transferFrame(
       `d${taker.id} has ${state.totalPages} of at most ${state.maxPages} frames`,
     );
   }
-  const unwanted = commitTransfer(core, taker, a.ref, domain.id, mfn);
-  if (unwanted !== undefined) return lost(GNTST.GNTST_general_error, unwanted);
+  const offer = commitTransfer(core, taker, a.ref, domain.id);
+  if ('why' in offer) return lost(GNTST.GNTST_general_error, offer.why);
   domain.state.totalPages--;
   state.totalPages++;
   frames.owner[mfn] = taker.id;
   // What its contents were checked for does not go with it.
   frames.type[mfn] = FRAME_TYPE.none;
   frames.flags[mfn] = FRAME_FLAG.ALLOCATED;
-  completeTransfer(core, taker, a.ref);
+  setMachineToPhysical(core, taker, mfn, offer.pfn);
+  completeTransfer(core, taker, a.ref, mfn);
   return undefined;
 }

@@ -1,61 +1,41 @@
-/** Grants of a domain, version 1: eight bytes each in frames lent to the guest (grant_table.h). */
+/**
+ * Grants taken into use and given back, in both versions (xen/common/grant_table.c). How they look in memory is in
+ * grantentries.ts.
+ */
 import { hex } from '../abi/decoded';
 import { DOMID } from '../abi/domains';
-import { GNTST, GRANTS_PER_FRAME, GTF, grant_entry_v1 } from '../abi/grant';
-import type { DomainId, Mfn } from '../base/branded';
+import { GNTST, GTF } from '../abi/grant';
+import type { DomainId } from '../base/branded';
 import type { Core } from './core';
 import { FRAME_TYPE } from './frames';
-import { lendFrame } from './lent';
+import {
+  clearMarksOf,
+  exchangeGrants,
+  grantCount,
+  readGrant,
+  setMarks,
+  updateGrant,
+  type GrantEntry,
+} from './grantentries';
 import type { Domain } from './types';
 
-export interface Access {
+/** A status of the element, and why it is not GNTST_okay. */
+export interface Refused {
+  readonly ok: false;
+  readonly status: number;
+  readonly reason: string;
+}
+/** The frame of a grant that was taken into use. */
+export interface Acquired {
+  readonly ok: true;
   readonly mfn: number;
 }
-export type Acquired =
-  ({ readonly ok: true } & Access) | { readonly ok: false; readonly status: number; readonly reason: string };
-
-/** @returns why it cannot */
-export function growGrantTable(core: Core, domain: Domain, frames: number): string | undefined {
-  const { grantFrames, grantMaxFrames } = domain.state;
-  if (frames > grantMaxFrames) return `${frames} grant frames: at most ${grantMaxFrames}`;
-  while (grantFrames.length < frames) {
-    const mfn = lendFrame(core, domain.id);
-    if (mfn === undefined) return 'the machine has no frame left for a grant table';
-    grantFrames.push(mfn);
-  }
-  return undefined;
-}
-
-interface Place {
-  readonly frame: Mfn;
+/** What a copy may touch of it, and the end of that. */
+export interface CopyAccess extends Acquired {
+  /** Bytes into the frame. */
   readonly offset: number;
-}
-
-function place(domain: Domain, ref: number): Place | undefined {
-  const frame = domain.state.grantFrames[Math.floor(ref / GRANTS_PER_FRAME)];
-  return frame === undefined ? undefined : { frame, offset: (ref % GRANTS_PER_FRAME) * grant_entry_v1.size };
-}
-
-function flagsAt(core: Core, at: Place): number {
-  return core.memory.view(at.frame).getUint16(at.offset, true);
-}
-function setFlags(core: Core, at: Place, flags: number): void {
-  core.cpu.beforeStore(at.frame);
-  core.memory.view(at.frame).setUint16(at.offset, flags, true);
-}
-
-export function writeGrant(
-  core: Core,
-  domain: Domain,
-  ref: number,
-  to: DomainId,
-  mfn: number,
-  flags: number,
-): void {
-  const at = place(domain, ref);
-  if (at === undefined) throw new RangeError(`d${domain.id} has no grant ${ref}`);
-  core.cpu.beforeStore(at.frame);
-  grant_entry_v1.write(core.memory.view(at.frame), at.offset, { flags, domid: to, frame: mfn });
+  readonly length: number;
+  done(): void;
 }
 
 interface Use {
@@ -65,7 +45,7 @@ interface Use {
 }
 
 /** The mappings of a grant, by back ends and by domains. */
-function usesOf(core: Core, granter: Domain, ref: number): Use[] {
+export function usesOf(core: Core, granter: Domain, ref: number): readonly Use[] {
   const uses: Use[] = [];
   for (const m of core.backend.maps) {
     if (m.domain === granter.id && m.ref === ref)
@@ -79,67 +59,158 @@ function usesOf(core: Core, granter: Domain, ref: number): Use[] {
   return uses;
 }
 
+/** Which kinds of entry do: a mapping wants a whole page, a copy takes a part of one, or another's grant. */
+interface Purpose {
+  readonly by: DomainId;
+  readonly write: boolean;
+  readonly copy: boolean;
+}
+
+/** A grant that passed the checks, and the marks that say so. */
+interface Taken {
+  readonly ok: true;
+  readonly entry: GrantEntry;
+  readonly uses: readonly Use[];
+}
+
+const refusalFor =
+  (granter: Domain, ref: number) =>
+  (status: number, reason: string): Refused => ({
+    ok: false,
+    status,
+    reason: `grant ${ref} of d${granter.id}: ${reason}`,
+  });
+
 /**
- * Takes the granted frame into use by `by`: the entry shows it, and the frame is held (with its type, to write).
- * A grant in use goes on being what it was when it was first mapped, whatever its entry says now (Xen: active_entry).
+ * The checks of an entry, and its marks. A grant in use goes on being what it was when it was first mapped,
+ * whatever its entry says now (Xen: active_entry).
  */
+function take(core: Core, granter: Domain, ref: number, { by, write, copy }: Purpose): Taken | Refused {
+  const refused = refusalFor(granter, ref);
+  const entry = readGrant(core, granter, ref);
+  if (entry === undefined)
+    return refused(GNTST.GNTST_bad_gntref, `its table has ${grantCount(granter)} entries`);
+  const uses = usesOf(core, granter, ref);
+  const [active] = uses;
+  if (active !== undefined && active.by !== by)
+    return refused(GNTST.GNTST_general_error, `it is in use by d${active.by}`);
+  if (active !== undefined && !(write && !uses.some((u) => u.writable))) return { ok: true, entry, uses };
+  const kind = entry.flags & (copy ? GTF.type_mask : GTF.type_mask | GTF.sub_page);
+  const transitive = copy && granter.state.grantVersion === 2 && kind === GTF.transitive;
+  if (active === undefined) {
+    if (kind !== GTF.permit_access && !transitive)
+      return refused(
+        GNTST.GNTST_general_error,
+        `flags ${hex(entry.flags)} do not permit ${copy ? 'a copy' : 'a mapping'}`,
+      );
+    if (entry.domid !== by)
+      return refused(GNTST.GNTST_general_error, `it is for d${entry.domid}, not d${by}`);
+  }
+  if (write && (entry.flags & GTF.readonly) !== 0)
+    return refused(GNTST.GNTST_general_error, 'it is for reading only');
+  setMarks(core, granter, ref, GTF.reading | (write ? GTF.writing : 0));
+  return { ok: true, entry, uses };
+}
+
+/** Holds the granted frame, with its type when it is to be written. */
+function holdFrame(
+  core: Core,
+  granter: Domain,
+  ref: number,
+  frame: bigint | number,
+  write: boolean,
+): Acquired | Refused {
+  const refused = refusalFor(granter, ref);
+  const mfn = Number(frame);
+  const problem = core.types.getPage(mfn, granter.id);
+  const typed = problem ?? (write ? core.types.getType(mfn, FRAME_TYPE.writable) : undefined);
+  if (typed === undefined) return { ok: true, mfn };
+  if (problem === undefined) core.types.putPage(mfn);
+  clearMarks(core, granter, ref);
+  return refused(problem === undefined ? GNTST.GNTST_general_error : GNTST.GNTST_bad_page, typed.reason);
+}
+
+/** Takes the granted frame into use by `by`, whole: the entry shows it, and the frame is held. */
 export function acquireGrant(
   core: Core,
   granter: Domain,
   ref: number,
   by: DomainId,
   write: boolean,
-): Acquired {
-  const refused = (status: number, reason: string): Acquired => ({
-    ok: false,
-    status,
-    reason: `grant ${ref} of d${granter.id}: ${reason}`,
-  });
-  const at = place(granter, ref);
-  if (at === undefined) {
-    const frames = granter.state.grantFrames.length;
-    return refused(
-      GNTST.GNTST_bad_gntref,
-      `its table has ${frames} frames, so ${frames * GRANTS_PER_FRAME} entries`,
-    );
-  }
-  const uses = usesOf(core, granter, ref);
-  const [active] = uses;
-  if (active !== undefined && active.by !== by) {
-    return refused(GNTST.GNTST_general_error, `it is in use by d${active.by}`);
-  }
-  const entry = grant_entry_v1.read(core.memory.view(at.frame), at.offset);
-  if (active === undefined || (write && !uses.some((u) => u.writable))) {
-    if ((entry.flags & GTF.type_mask) !== GTF.permit_access) {
-      return refused(GNTST.GNTST_general_error, `flags ${hex(entry.flags)} do not permit access`);
+): Acquired | Refused {
+  const taken = take(core, granter, ref, { by, write, copy: false });
+  return taken.ok ? holdFrame(core, granter, ref, taken.uses[0]?.mfn ?? taken.entry.frame, write) : taken;
+}
+
+/** Takes a grant into use for one copy: a page, a part of one, or what another domain granted to the granter. */
+export function acquireForCopy(
+  core: Core,
+  granter: Domain,
+  ref: number,
+  by: DomainId,
+  write: boolean,
+  mayPass = true,
+): CopyAccess | Refused {
+  const taken = take(core, granter, ref, { by, write, copy: true });
+  if (!taken.ok) return taken;
+  const { entry, uses } = taken;
+  if (granter.state.grantVersion === 2 && (entry.flags & GTF.type_mask) === GTF.transitive) {
+    const through = acquireThrough(core, granter, ref, entry, write, mayPass);
+    if (!through.ok) {
+      clearMarks(core, granter, ref);
+      return through;
     }
-    if (entry.domid !== by) {
-      return refused(GNTST.GNTST_general_error, `it is for d${entry.domid}, not d${by}`);
-    }
-    if (write && (entry.flags & GTF.readonly) !== 0)
-      return refused(GNTST.GNTST_general_error, 'it is for reading only');
+    return {
+      ...through,
+      done: () => {
+        through.done();
+        clearMarks(core, granter, ref);
+      },
+    };
   }
-  const mfn = active?.mfn ?? entry.frame;
-  const problem = core.types.getPage(mfn, granter.id);
-  if (problem !== undefined) return refused(GNTST.GNTST_bad_page, problem.reason);
-  const typed = write ? core.types.getType(mfn, FRAME_TYPE.writable) : undefined;
-  if (typed !== undefined) {
-    core.types.putPage(mfn);
-    return refused(GNTST.GNTST_general_error, typed.reason);
-  }
-  setFlags(core, at, entry.flags | GTF.reading | (write ? GTF.writing : 0));
-  return { ok: true, mfn };
+  const held = holdFrame(core, granter, ref, uses[0]?.mfn ?? entry.frame, write);
+  if (!held.ok) return held;
+  return {
+    ...held,
+    // What is mapped is a whole page.
+    offset: uses.length > 0 ? 0 : entry.offset,
+    length: uses.length > 0 ? 4096 : entry.length,
+    done: () => releaseGrant(core, granter, ref, held.mfn, write),
+  };
+}
+
+/** Entries of a dom0's table, version 1, before it asks for more: those that are there, though none grants anything. */
+const DOM0_GRANTS = 512;
+
+/** The grant behind a transitive one: it must be for the granter, and is not transitive itself. */
+function acquireThrough(
+  core: Core,
+  granter: Domain,
+  ref: number,
+  { throughDomain, throughRef }: GrantEntry,
+  write: boolean,
+  mayPass: boolean,
+): CopyAccess | Refused {
+  const refused = refusalFor(granter, ref);
+  const { GNTST_general_error, GNTST_bad_gntref } = GNTST;
+  if (!mayPass) return refused(GNTST_general_error, 'a transitive grant of a transitive grant');
+  if (throughDomain === granter.id) return refused(GNTST_general_error, 'it passes on a grant of its own');
+  const other = core.domains.get(throughDomain);
+  if (other !== undefined) return acquireForCopy(core, other, throughRef, granter.id, write, false);
+  return throughDomain === DOMID.DOM0
+    ? refused(
+        throughRef < DOM0_GRANTS ? GNTST_general_error : GNTST_bad_gntref,
+        `d0 granted nothing: ${throughRef}`,
+      )
+    : refused(GNTST_general_error, `it passes on a grant of d${throughDomain}, which does not exist`);
 }
 
 /** The marks in the entry go with the last use that made them. */
 export function clearMarks(core: Core, granter: Domain, ref: number): void {
-  const at = place(granter, ref);
-  if (at === undefined) return;
   const uses = usesOf(core, granter, ref);
-  let flags = flagsAt(core, at);
-  if (!uses.some((u) => u.writable)) flags &= ~GTF.writing;
-  if (uses.length === 0) flags &= ~GTF.reading;
-  setFlags(core, at, flags);
+  const written = uses.some((u) => u.writable) ? 0 : GTF.writing;
+  const marks = written | (uses.length === 0 ? GTF.reading : 0);
+  if (marks !== 0) clearMarksOf(core, granter, ref, marks);
 }
 
 /** Ends one use that is no longer among the mappings. */
@@ -151,55 +222,39 @@ export function releaseGrant(core: Core, granter: Domain, ref: number, mfn: numb
 
 /**
  * A domain's offer to take a frame from `from` is taken up (gnttab_prepare_for_transfer).
- * @returns why there is no such offer
+ * @returns the pseudo-physical frame it is to become, or why there is no such offer
  */
 export function commitTransfer(
   core: Core,
   taker: Domain,
   ref: number,
   from: DomainId,
-  mfn: number,
-): string | undefined {
-  const at = place(taker, ref);
-  if (at === undefined) return `d${taker.id} has no grant ${ref}`;
-  const view = core.memory.view(at.frame);
-  const { flags, domid } = grant_entry_v1.read(view, at.offset);
+): { readonly pfn: bigint } | { readonly why: string } {
+  const entry = readGrant(core, taker, ref);
+  if (entry === undefined) return { why: `d${taker.id} has no grant ${ref}` };
+  const { flags, domid, frame } = entry;
   if (flags !== GTF.accept_transfer || domid !== from) {
-    return `grant ${ref} of d${taker.id} (flags ${hex(flags)}, for d${domid}) takes no frame from d${from}`;
+    return {
+      why: `grant ${ref} of d${taker.id} (flags ${hex(flags)}, for d${domid}) takes no frame from d${from}`,
+    };
   }
-  core.cpu.beforeStore(at.frame);
-  grant_entry_v1.write(view, at.offset, { flags: flags | GTF.transfer_committed, domid, frame: mfn });
-  return undefined;
+  updateGrant(core, taker, ref, GTF.transfer_committed);
+  return { pfn: frame };
 }
 
-export function completeTransfer(core: Core, taker: Domain, ref: number): void {
-  const at = place(taker, ref);
-  if (at !== undefined) setFlags(core, at, flagsAt(core, at) | GTF.transfer_completed);
-}
+export const completeTransfer = (core: Core, taker: Domain, ref: number, mfn: number): void =>
+  updateGrant(core, taker, ref, GTF.transfer_completed, mfn);
 
-export function swapGrants(
-  core: Core,
-  domain: Domain,
-  a: number,
-  b: number,
-): { readonly status: number; readonly reason: string } | undefined {
-  const [one, two] = [place(domain, a), place(domain, b)];
-  if (one === undefined || two === undefined) {
-    return { status: GNTST.GNTST_bad_gntref, reason: `grants ${a} and ${b} are not both in the table` };
+export function swapGrants(core: Core, domain: Domain, a: number, b: number): Refused | undefined {
+  for (const ref of [a, b]) {
+    if (ref >= grantCount(domain))
+      return { ok: false, status: GNTST.GNTST_bad_gntref, reason: `grant ${ref} is not in the table` };
   }
-  for (const [ref, at] of [
-    [a, one],
-    [b, two],
-  ] as const) {
-    // The guest may have wiped the marks off its entry.
-    if (usesOf(core, domain, ref).length > 0 || (flagsAt(core, at) & (GTF.reading | GTF.writing)) !== 0) {
-      return { status: GNTST.GNTST_eagain, reason: `grant ${ref} is in use` };
-    }
+  if (a === b) return undefined;
+  for (const ref of [a, b]) {
+    if (usesOf(core, domain, ref).length > 0)
+      return { ok: false, status: GNTST.GNTST_eagain, reason: `grant ${ref} is in use` };
   }
-  const bytes = (at: Place): Uint8Array =>
-    core.memory.bytes(at.frame).slice(at.offset, at.offset + grant_entry_v1.size);
-  const [first, second] = [bytes(one), bytes(two)];
-  core.memory.write(one.frame, one.offset, second);
-  core.memory.write(two.frame, two.offset, first);
+  exchangeGrants(core, domain, a, b);
   return undefined;
 }

@@ -81,10 +81,8 @@ interface Common {
   readonly doc: string;
 }
 
-interface Unserved {
-  /** Real Xen refuses this to an unprivileged PV domain with this error; the reason says why. */
-  readonly refuse?: readonly [Errno, string];
-}
+/** The error and the reason. */
+export type Refused = readonly [Errno, string];
 
 /** Bytes of guest memory kept for one call at most; arrays longer than this are captured from their start. */
 export const CAPTURE_LIMIT = 192;
@@ -131,11 +129,13 @@ function unimplemented(context: CallContext, name: string): never {
   return fail('ENOSYS', `${name} is declared but not implemented`);
 }
 
-const statusOf = (spec: Unserved & { readonly run?: unknown }): Status =>
+const statusOf = (spec: { readonly refuse?: unknown; readonly run?: unknown }): Status =>
   spec.run !== undefined ? 'implemented' : spec.refuse !== undefined ? 'refused' : 'unimplemented';
 
-export interface HypercallSpec<A extends RegisterArgs> extends Common, Unserved {
+export interface HypercallSpec<A extends RegisterArgs> extends Common {
   readonly args: A;
+  /** Real Xen refuses this to an unprivileged PV domain with this error; a function says with which. */
+  readonly refuse?: Refused | ((context: CallContext, args: ArgValues<A>) => Refused);
   run?(context: CallContext, args: ArgValues<A>): CallResult;
   /** Guest memory to keep with the trace record. */
   captures?(args: ArgValues<A>): readonly CaptureRange[];
@@ -156,8 +156,9 @@ export function hypercall<A extends RegisterArgs>(spec: HypercallSpec<A>): Decla
     captures: (raw) => spec.captures?.(read(raw)) ?? NO_RANGES,
     run: (context, raw) => {
       if (spec.run !== undefined) return spec.run(context, read(raw));
-      if (spec.refuse !== undefined) return fail(...spec.refuse);
-      return unimplemented(context, spec.name);
+      const { refuse } = spec;
+      if (refuse === undefined) return unimplemented(context, spec.name);
+      return fail(...(typeof refuse === 'function' ? refuse(context, read(raw)) : refuse));
     },
   };
 }
@@ -167,7 +168,9 @@ export interface Op<A extends RegisterArgs> extends OpDeclaration {
   run(context: CallContext, args: ArgValues<A>, at: bigint): CallResult;
 }
 
-export interface OpSpec<A extends RegisterArgs, F extends Fields> extends Unserved {
+export interface OpSpec<A extends RegisterArgs, F extends Fields> {
+  /** As for a hypercall; a function refuses after the structure was read. */
+  readonly refuse?: Refused | ((context: CallContext, value: Values<F>, args: ArgValues<A>) => Refused);
   readonly name: string;
   readonly cmd: number;
   readonly doc?: string;
@@ -175,6 +178,10 @@ export interface OpSpec<A extends RegisterArgs, F extends Fields> extends Unserv
   readonly struct?: Struct<F>;
   /** Fields copied back when the handler has run; one that refuses copies nothing. */
   readonly out?: readonly (keyof F & string)[];
+  /** They are copied back by a refusal as well. */
+  readonly outAlways?: boolean;
+  /** What a structure that cannot be read comes to, if not EFAULT. */
+  unreadable?(args: ArgValues<A>): CallResult;
   run?(context: CallContext, value: Values<F>, args: ArgValues<A>): CallResult;
 }
 
@@ -191,19 +198,32 @@ function makeOp<A extends RegisterArgs, F extends Fields>(family: string, spec: 
     status: statusOf(spec),
     struct,
     run: (context, args, at) => {
+      const { refuse } = spec;
+      const read = (): Values<F> =>
+        struct === undefined ? ({} as Values<F>) : context.guest.read(struct, at, label);
       if (spec.run === undefined) {
-        if (spec.refuse !== undefined) return fail(...spec.refuse);
-        return unimplemented(context, label);
+        if (refuse === undefined) return unimplemented(context, label);
+        return fail(...(typeof refuse === 'function' ? refuse(context, read(), args) : refuse));
       }
-      if (struct === undefined) return spec.run(context, {} as Values<F>, args);
-      const value = context.guest.read(struct, at, label);
-      const result = spec.run(context, value, args);
-      for (const key of spec.out ?? []) {
-        const type = struct.fields[key];
-        if (type !== undefined) {
-          context.guest.write(type, at + BigInt(struct.offset[key]), value[key], `${label} ${key}`);
+      if (spec.unreadable !== undefined && context.guest.reader(at, struct?.size ?? 0) === undefined)
+        return spec.unreadable(args);
+      const value = read();
+      const copyBack = (): void => {
+        for (const key of spec.out ?? []) {
+          const type = struct?.fields[key];
+          if (struct !== undefined && type !== undefined) {
+            context.guest.write(type, at + BigInt(struct.offset[key]), value[key], `${label} ${key}`);
+          }
         }
+      };
+      let result: CallResult;
+      try {
+        result = spec.run(context, value, args);
+      } catch (error) {
+        if (spec.outAlways === true && error instanceof Refusal) copyBack();
+        throw error;
       }
+      copyBack();
       return result;
     },
   };
@@ -228,6 +248,8 @@ export interface FamilySpec<A extends RegisterArgs> extends Common {
   readonly unknown?: Errno;
   /** Elements at `pointer`, for calls that take an array of one structure. */
   count?(args: ArgValues<A>): number;
+  /** What Xen looks at before the sub-operation; refuses by failing. */
+  before?(context: CallContext, args: ArgValues<A>): void;
   /** Takes over from calling the selected op once: for batches. */
   run?(context: CallContext, args: ArgValues<A>, op: Op<A>): CallResult;
 }
@@ -265,6 +287,7 @@ export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration
     },
     run: (context, raw) => {
       const args = read(raw);
+      spec.before?.(context, args);
       const cmd = spec.cmd(args, context.guest.reader);
       const found = cmd === undefined ? undefined : byCmd.get(cmd);
       if (cmd === undefined) {

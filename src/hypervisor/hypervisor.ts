@@ -25,7 +25,7 @@ import { publishRunstate } from './runstate';
 import { adoptDomains, restoreState, saveState } from './snapshot';
 import type { Held } from './state';
 import { expireTimers, nextDeadline } from './timers';
-import { deliverFault, handleException, handleInterrupt, inject, VECTOR } from './traps';
+import { deliverFault, handleException, handleInterrupt, inject, TI_MASK_EVENTS, VECTOR } from './traps';
 import type { Domain, GuestVcpu, Hypervisor, HypervisorOptions, Outcome } from './types';
 import { setRunState, upcallMasked, upcallPending } from './vcpu';
 import { createXenSlots } from './xenslots';
@@ -84,11 +84,13 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     const { state } = v;
     if (state.held !== undefined) return 'hold';
     if (!state.online || state.run === 'blocked' || state.run === 'offline') return 'deschedule';
-    if (state.nmiPending && !state.nmiMasked && state.nmi !== 0n) {
+    const nmi = state.traps[VECTOR.NMI];
+    if (state.nmiPending && !state.nmiMasked && nmi !== undefined && nmi.address !== 0n) {
       state.nmiPending = false;
       state.nmiMasked = true;
       core.trace?.trap(v, 'nmi');
-      if (!bounce(core, v, 'an NMI', { address: state.nmi, maskEvents: true })) return 'shutdown';
+      const maskEvents = (nmi.flags & TI_MASK_EVENTS) !== 0;
+      if (!bounce(core, v, 'an NMI', { address: nmi.address, maskEvents })) return 'shutdown';
     }
     if (!upcallPending(core, v) || upcallMasked(core, v)) return 'run';
     if (core.observer.upcall?.(v) === true) {

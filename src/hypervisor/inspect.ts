@@ -8,7 +8,7 @@ import type { Core } from './core';
 import { describeChannel, isMasked, isPending } from './events';
 import { runstateOf } from './runstate';
 import { vcpu_runstate_info } from '../abi/vcpu';
-import { vectorName } from './traps';
+import { VECTOR, vectorName } from './traps';
 import type { GuestVcpu } from './types';
 import { upcallMasked, upcallPending } from './vcpu';
 
@@ -66,7 +66,7 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
       address('event', state.event.address),
       address('failsafe', state.failsafe.address),
       address('syscall', state.syscall.address, state.syscall.maskEvents ? ', masks events' : ''),
-      address('nmi', state.nmi),
+      address('nmi', state.traps[VECTOR.NMI]?.address ?? 0n),
     ]),
     group(
       'events',

@@ -1,4 +1,5 @@
 /** Frames of the hypervisor's own that a guest may map writable (share_xen_page_with_guest): shared_info, grants. */
+import { DOMID } from '../abi/domains';
 import type { DomainId, Mfn } from '../base/branded';
 import type { Core } from './core';
 import { FRAME_FLAG, FRAME_TYPE } from './frames';
@@ -13,4 +14,15 @@ export function lendFrame(core: Core, to: DomainId): Mfn | undefined {
   typeCount[mfn] = 1;
   flags[mfn] = FRAME_FLAG.ALLOCATED | FRAME_FLAG.LENT | FRAME_FLAG.VALIDATED;
   return mfn;
+}
+
+/** Takes back a frame that was lent and that nothing maps any more. */
+export function reclaimFrame(core: Core, mfn: Mfn): void {
+  const { owner, type, typeCount, flags } = core.frames;
+  // It was never counted among the domain's own.
+  owner[mfn] = DOMID.XEN;
+  typeCount[mfn] = 0;
+  type[mfn] = FRAME_TYPE.none;
+  flags[mfn] = 0;
+  core.frames.drop(mfn);
 }

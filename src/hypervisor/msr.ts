@@ -1,13 +1,15 @@
 /** Model-specific registers as a PV guest's kernel sees them (SDM vol. 4; xen/arch/x86/pv/emul-priv-op.c). */
 import { guestVa, isCanonical } from '../base/branded';
+import { hypercallPage } from './builder/hypercallpage';
 import type { Core } from './core';
+import { FRAME_TYPE } from './frames';
 import type { GuestVcpu } from './types';
 
 interface Msr {
   readonly name: string;
   read?(core: Core, v: GuestVcpu): bigint;
   /** False: #GP(0). */
-  write?(v: GuestVcpu, value: bigint): boolean;
+  write?(v: GuestVcpu, value: bigint, core: Core): boolean;
 }
 
 /** Linux reads it early to learn whether there is an APIC: enabled, at its usual place; BSP bit for vCPU 0. */
@@ -38,6 +40,19 @@ export const MSRS: Readonly<Record<number, Msr>> = {
   0x345: { name: 'PERF_CAPABILITIES', read: () => 0n },
   0xe7: ignored('MPERF', 0n),
   0xe8: ignored('APERF', 0n),
+  // CPUID leaf 0x40000002 names it: a store of a frame's address makes a hypercall page of the frame.
+  0x4000_0000: {
+    name: 'HYPERCALL_PAGE',
+    read: () => 0n,
+    write: (v, value, core) => {
+      const mfn = Number(value >> 12n);
+      if ((value & 0xfffn) !== 0n) return false;
+      if (core.types.getPageAndType(mfn, v.domain.id, FRAME_TYPE.writable) !== undefined) return false;
+      core.memory.write(mfn, 0, hypercallPage());
+      core.types.putPageAndType(mfn);
+      return true;
+    },
+  },
   0xc000_0080: {
     name: 'EFER',
     read: (_core, v) => v.cpu.get('efer'),

@@ -67,11 +67,11 @@ export interface PageTypeHooks {
 
 /**
  * Flags an entry may have (Xen: base_disallow_mask). Bits 52–62 are the guest's to use; no PAT, PCD or PWT for a
- * domain without devices. L1 entries may be global, and must not carry Xen's grant mark, bit 62.
+ * domain without devices. L1 entries may be global.
  */
 const ALLOWED =
   PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
-const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL) | PTE.GNTTAB) & ~0x000f_ffff_ffff_f000n;
+const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL)) & ~0x000f_ffff_ffff_f000n;
 const DISALLOWED = BigInt.asUintN(64, ~ALLOWED) & ~0x000f_ffff_ffff_f000n;
 
 /** An entry is handled by its halves, signed or not; as one number it is made only for words about it. */
@@ -85,6 +85,10 @@ const [PRESENT, RW, USER, AD, GLOBAL] = [
 const GUEST_KERNEL_HIGH = highOf(PTE.GUEST_KERNEL);
 const NOT_IN_L1 = { low: lowOf(DISALLOWED_L1), high: highOf(DISALLOWED_L1) } as const;
 const NOT_IN_TABLE = { low: lowOf(DISALLOWED), high: highOf(DISALLOWED) } as const;
+
+/** What may change in an entry without a new look at its frame (FASTPATH_FLAG_WHITELIST). */
+const HARMLESS = PTE.USER | PTE.ACCESSED | PTE.DIRTY | PTE.GLOBAL | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
+const OF_WEIGHT = { low: ~lowOf(HARMLESS), high: ~highOf(HARMLESS) } as const;
 
 const levelType = (level: Level): FrameType => level;
 
@@ -113,7 +117,7 @@ const adjustHigh = (level: Level, low: number, high: number): number =>
 export const isGuestSlot = (index: number): boolean => index < FIRST_XEN_SLOT || index > LAST_XEN_SLOT;
 
 export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks: PageTypeHooks): PageTypes {
-  const { owner, type, typeCount, refs, flags } = frames;
+  const { owner, type, typeCount, refs, flags, linear } = frames;
   const typeOf = (mfn: number): FrameType => (type[mfn] ?? 0) as FrameType;
   const countOf = (mfn: number): number => typeCount[mfn] ?? 0;
   const has = (mfn: number, flag: number): boolean => ((flags[mfn] ?? 0) & flag) !== 0;
@@ -251,24 +255,50 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
       );
     }
     const mfn = frameOf(low, high);
-    // A linear page table: a read-only entry that names its own table. It holds nothing.
+    // A table may name itself, to read: it holds nothing.
     if (mfn === table) {
       return (low & RW) === 0
         ? undefined
         : new Refusal('EINVAL', `L${level} entry ${pteText(whole(low, high))} maps its own table writable`);
     }
     const problem = getPageAndType(mfn, domain, levelType((level - 1) as Level));
-    if (problem === undefined) return undefined;
+    if (problem === undefined || getLinear(level, table, low, mfn, domain)) return undefined;
     return new Refusal(
       problem.errno,
       `L${level} entry ${pteText(whole(low, high))} in table mfn ${hex(table)}: ${problem.reason}`,
     );
   }
 
+  /**
+   * A linear page table: an entry, to read, that names another table of its own level. That one must be in use as
+   * such already, and tables are chained no further: `linear` counts a table's entries of this kind up, and its
+   * uses by others down, and has one sign only (get_l4_linear_pagetable and its kin).
+   */
+  function getLinear(level: Level, table: number, low: number, mfn: number, domain: DomainId): boolean {
+    const linearly =
+      (low & RW) === 0 &&
+      exists(mfn) &&
+      typeOf(mfn) === levelType(level) &&
+      countOf(mfn) > 0 &&
+      has(mfn, FRAME_FLAG.VALIDATED) &&
+      (linear[table] ?? 0) >= 0 &&
+      (linear[mfn] ?? 0) <= 0;
+    if (!linearly || getPage(mfn, domain) !== undefined) return false;
+    typeCount[mfn] = countOf(mfn) + 1;
+    linear[table] = (linear[table] ?? 0) + 1;
+    linear[mfn] = (linear[mfn] ?? 0) - 1;
+    return true;
+  }
+
   function putFromTableEntry(table: number, low: number, high: number): void {
     if ((low & PRESENT) === 0) return;
     const mfn = frameOf(low, high);
-    if (mfn !== table) putPageAndType(mfn);
+    if (mfn === table) return;
+    if (typeOf(mfn) === typeOf(table)) {
+      linear[table] = (linear[table] ?? 0) - 1;
+      linear[mfn] = (linear[mfn] ?? 0) + 1;
+    }
+    putPageAndType(mfn);
   }
 
   const getEntry = (level: Level, table: number, low: number, high: number, domain: DomainId): Problem =>
@@ -357,14 +387,20 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
         `L4 slot ${index} of mfn ${hex(table)} is one of Xen's (${FIRST_XEN_SLOT}–${LAST_XEN_SLOT})`,
       );
     }
-    const problem = getEntry(level, table, low, high, domain);
-    if (problem !== undefined) return problem;
     const oldLow = memory.half(table, 2 * index);
     const oldHigh = memory.half(table, 2 * index + 1);
+    // The same mapping, and what it holds stays held: also the way in which a guest changes a mapped grant.
+    const bad = level === 1 ? NOT_IN_L1 : NOT_IN_TABLE;
+    const same =
+      (low & PRESENT) !== 0 &&
+      (((oldLow ^ low) & OF_WEIGHT.low) | ((oldHigh ^ high) & OF_WEIGHT.high)) === 0 &&
+      ((low & bad.low) | (high & bad.high)) === 0;
+    const problem = same ? undefined : getEntry(level, table, low, high, domain);
+    if (problem !== undefined) return problem;
     let entry = adjustLow(level, low, high);
     if (preserveAd) entry |= oldLow & AD;
     memory.writeHalves(table, index, entry, adjustHigh(level, low, high));
-    putEntry(level, table, oldLow, oldHigh, domain);
+    if (!same) putEntry(level, table, oldLow, oldHigh, domain);
     return undefined;
   }
 

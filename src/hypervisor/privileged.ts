@@ -83,6 +83,11 @@ function portAllowed(v: GuestVcpu, port: number, width: number): boolean {
   return (word & (((1 << width) - 1) << (port & 7))) === 0;
 }
 
+/** Where the address goes of the PCI configuration word that 0xcfc is to be; Xen keeps it, for everybody. */
+const PCI_ADDRESS = 0xcf8;
+const mask32 = 0xffff_ffffn;
+const isPciAddress = (port: number, width: number): boolean => port === PCI_ADDRESS && width === 4;
+
 /** No port belongs to an unprivileged domain: writes vanish, and reads find the bus floating. */
 function portIn(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => number): Emulation {
   return {
@@ -93,8 +98,9 @@ function portIn(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => number
       const width = widthOf(opcode, i);
       if (!portAllowed(v, portOf(v, i), width)) return false;
       const { halves } = v.cpu;
-      if (width === 4) setLow(halves, RAX, 0xffff_ffff);
-      else halves[RAX] = (halves[RAX] ?? 0) | (width === 1 ? 0xff : 0xffff);
+      if (width === 4) {
+        setLow(halves, RAX, isPciAddress(portOf(v, i), width) ? v.domain.state.pciAddress : 0xffff_ffff);
+      } else halves[RAX] = (halves[RAX] ?? 0) | (width === 1 ? 0xff : 0xffff);
       return true;
     },
   };
@@ -104,7 +110,12 @@ function portOut(opcode: number, portOf: (v: GuestVcpu, i: Instruction) => numbe
     mnemonic: 'out',
     kernelOnly: false,
     text: (v, i) => `out to port ${hex(portOf(v, i))}, ${widthOf(opcode, i)} bytes`,
-    run: (_core, v, i) => portAllowed(v, portOf(v, i), widthOf(opcode, i)),
+    run: (_core, v, i) => {
+      const width = widthOf(opcode, i);
+      if (!portAllowed(v, portOf(v, i), width)) return false;
+      if (isPciAddress(portOf(v, i), width)) v.domain.state.pciAddress = Number(v.cpu.get('rax') & mask32);
+      return true;
+    },
   };
 }
 const immediatePort = (_v: GuestVcpu, i: Instruction): number => i.immediate;
@@ -250,7 +261,7 @@ const EMULATED: Readonly<Partial<Record<number, Emulation>>> = {
   0x0f30: {
     mnemonic: 'wrmsr',
     text: (v) => `writes ${hex(pair(v))} to MSR ${msrName(v)}`,
-    run: (_core, v) => MSRS[msrNumber(v)]?.write?.(v, pair(v)) ?? false,
+    run: (core, v) => MSRS[msrNumber(v)]?.write?.(v, pair(v), core) ?? false,
   },
   0x0f31: {
     mnemonic: 'rdtsc',

@@ -18,19 +18,19 @@ export function allocateExtent(core: Core, domain: Domain, order: number): numbe
   return mfn;
 }
 
-/** guest_remove_page: the owner's reference goes; what else refers to the frame keeps it until that goes, too. */
+/**
+ * guest_remove_page: the owner's reference goes, if it is still there; what else refers to the frame keeps it until
+ * that goes, too, and so does its place in the M2P. The hypervisor's own frames stay what they are.
+ */
 export function releaseFrame(core: Core, domain: Domain, mfn: number): string | undefined {
   const problem = core.types.getPage(mfn, domain.id);
   if (problem !== undefined) return problem.reason;
   const { flags } = core.frames;
   const f = flags[mfn] ?? 0;
-  if ((f & FRAME_FLAG.LENT) !== 0 || (f & FRAME_FLAG.ALLOCATED) === 0) {
+  if ((f & FRAME_FLAG.LENT) === 0 && (f & FRAME_FLAG.ALLOCATED) !== 0) {
+    flags[mfn] = f & ~FRAME_FLAG.ALLOCATED;
     core.types.putPage(mfn);
-    return `${core.frames.describe(mfn)} is not the domain's to give`;
   }
-  flags[mfn] = f & ~FRAME_FLAG.ALLOCATED;
-  forgetPhysical(core, domain, mfn);
-  core.types.putPage(mfn);
   core.types.putPage(mfn);
   return undefined;
 }

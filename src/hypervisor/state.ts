@@ -92,7 +92,6 @@ export interface VcpuState {
   event: Callback;
   failsafe: Callback;
   syscall: Callback;
-  nmi: bigint;
   nmiPending: boolean;
   nmiMasked: boolean;
   kernelSs: bigint;
@@ -195,6 +194,8 @@ export interface DomainState {
   /** Frames the domain may own at most (max_pages) and owns now (tot_pages). */
   maxPages: number;
   totalPages: number;
+  /** What the domain's memory map says it has. */
+  mapPages: number;
   /** Bits of VMASST_TYPE_*. */
   vmAssist: bigint;
   shutdown: ShutdownReason | undefined;
@@ -210,12 +211,22 @@ export interface DomainState {
   fifoArray: Mfn[] | undefined;
   /** Page given for physdev_op.pirq_eoi_gmfn, held though nothing is ever written to it. */
   eoiFrame: Mfn | undefined;
+  /** Numbers of physical interrupts given away (physdev_op.get_free_pirq). */
+  pirqs: number[];
+  /** Last written to port 0xcf8. */
+  pciAddress: number;
+  /** What sched_op.shutdown_code said: any later shutdown has this reason. */
+  shutdownCode: number | undefined;
   /** Global VIRQs: port by VIRQ number. */
   globalVirqs: Record<number, number>;
   /** Absolute system time (ns) at which each of the watchdogs shuts the domain down; undefined: not in use. */
   watchdogs: (bigint | undefined)[];
   grantVersion: 1 | 2;
+  /** The highest that set_version gives (xl's max_grant_version). */
+  grantMaxVersion: 1 | 2;
   grantFrames: Mfn[];
+  /** Marks of use, in version 2. */
+  statusFrames: Mfn[];
   grantMaxFrames: number;
   /** Grants of others that the domain has mapped, by handle (Xen: the maptrack). */
   maptrack: (MappedGrant | undefined)[];

@@ -12,6 +12,9 @@ import type { GuestVcpu, Outcome } from './types';
 import { setInfoCr2 } from './vcpu';
 
 /** SDM vol. 3 table 6-1. */
+/** In a trap entry's flags: events are masked while its handler runs. */
+export const TI_MASK_EVENTS = 4;
+
 export const VECTOR = {
   DB: 1,
   NMI: 2,

@@ -28,7 +28,6 @@ export function newVcpuState(infoFrame: Mfn, infoOffset: number): VcpuState {
     event: callback(),
     failsafe: callback(),
     syscall: callback(),
-    nmi: 0n,
     nmiPending: false,
     nmiMasked: false,
     kernelSs: 0n,

@@ -40,7 +40,25 @@ const paths: Record<string, string> = {
   'multicall_entry.arg5': 'args[5]',
   'physdev_dbgp_op.pci': 'u.pci',
   'xen_add_to_physmap_batch.foreign_domid': 'u.foreign_domid',
+  'grant_entry_v2.flags': 'hdr.flags',
+  'grant_entry_v2.domid': 'hdr.domid',
+  'grant_entry_v2.page_off': 'sub_page.page_off',
+  'grant_entry_v2.length': 'sub_page.length',
+  'grant_entry_v2.frame': 'sub_page.frame',
+  'grant_entry_v2_transitive.flags': 'hdr.flags',
+  'grant_entry_v2_transitive.domid': 'hdr.domid',
+  'grant_entry_v2_transitive.trans_domid': 'transitive.trans_domid',
+  'grant_entry_v2_transitive.pad0': 'transitive.pad0',
+  'grant_entry_v2_transitive.gref': 'transitive.gref',
+  'grant_entry_v2_transitive.pad1': '__spacer[3]',
 };
+
+/** Structures that are unions in C. */
+const unions: Readonly<Record<string, string>> = {
+  grant_entry_v2: 'union grant_entry_v2',
+  grant_entry_v2_transitive: 'union grant_entry_v2',
+};
+const tag = (name: string): string => unions[name] ?? `struct ${name}`;
 
 /** Structures that have no name in the headers. */
 const nameless: readonly string[] = ['selector'];
@@ -88,10 +106,10 @@ export function cProgram(): string {
   for (const file of includes) lines.push(`#include <xen/${file}>`);
   lines.push('int main(void) {');
   for (const { struct, name } of structs()) {
-    lines.push(`printf("sizeof ${name} %zu\\n", sizeof(struct ${name}));`);
+    lines.push(`printf("sizeof ${name} %zu\\n", sizeof(${tag(name)}));`);
     for (const field of fieldsOf(struct)) {
       const path = paths[`${name}.${field}`] ?? field;
-      lines.push(`printf("offsetof ${name}.${field} %zu\\n", offsetof(struct ${name}, ${path}));`);
+      lines.push(`printf("offsetof ${name}.${field} %zu\\n", offsetof(${tag(name)}, ${path}));`);
     }
   }
   for (const name of Object.keys(ours())) {

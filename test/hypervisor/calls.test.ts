@@ -146,8 +146,9 @@ describe('scheduling and time', () => {
     assert.equal(m.hv.nextDeadline(), undefined);
     m.put(vcpu_set_singleshot_timer, { timeout_abs_ns: 8000n, flags: 1 });
     const late = m.call('vcpu_op', VCPUOP.VCPUOP_set_singleshot_timer, 0, SCRATCH);
-    assert.equal(late.errno, 'ETIME');
-    assert.match(late.reason ?? '', /8000 ns has passed: it is 9000 ns/);
+    assert.equal(late.errno, undefined, 'Xen 4.17 ignores VCPU_SSHOTTMR_future');
+    assert.equal(m.hv.nextDeadline(), 8000n);
+    m.call('vcpu_op', VCPUOP.VCPUOP_stop_singleshot_timer, 0, 0);
     m.call('vcpu_op', VCPUOP.VCPUOP_get_runstate_info, 0, SCRATCH);
     const run = m.fetch(vcpu_runstate_info, SCRATCH);
     assert.equal(run.state, 0);
@@ -182,7 +183,7 @@ describe('scheduling and time', () => {
     assert.equal(set(1, 1).errno, 'EINVAL', 'not in use');
     assert.equal(set(0, 2).result, 1n);
     assert.equal(set(0, 5).result, 2n);
-    assert.equal(set(0, 1).errno, 'ENOSPC');
+    assert.equal(set(0, 1).result, 0xffff_ffe4n, '-ENOSPC, which Xen makes 32 bits of');
     assert.equal(m.hv.nextDeadline(), m.now + 2n * second);
     m.now += second;
     assert.equal(set(1, 2).result, 0n);
@@ -283,6 +284,7 @@ describe('memory_op', () => {
     assert.equal(reserve(m, XENMEM.XENMEM_populate_physmap, [300n]).result, 1n);
     const fresh = m.fetch(ulong, SCRATCH + 128n);
     assert.equal(m.domain.state.p2m[300], Number(fresh));
+    m.domain.state.maxPages = 1024;
     assert.match(
       reserve(m, XENMEM.XENMEM_increase_reservation, [0n]).reason ?? '',
       /has 1024 of at most 1024 frames/,
@@ -311,7 +313,7 @@ describe('memory_op', () => {
     assert.equal(m.fetch(u64, SCRATCH + 72n), 4n * 2n ** 20n);
     assert.equal(m.call('memory_op', XENMEM.XENMEM_machphys_mapping, SCRATCH).result, 0n);
     assert.equal(m.fetch(u64, SCRATCH), 0xffff_8000_0000_0000n);
-    assert.equal(m.call('memory_op', XENMEM.XENMEM_claim_pages, SCRATCH).errno, 'EPERM');
+    assert.equal(m.call('memory_op', XENMEM.XENMEM_machine_memory_map, SCRATCH).errno, 'EPERM');
   });
 });
 
@@ -336,7 +338,7 @@ describe('grants', () => {
     m.put(gnttab_setup_table, { dom: DOMID.SELF, nr_frames: 65, status: 0, frame_list: SCRATCH + 64n });
     const many = m.call('grant_table_op', GNTTABOP.GNTTABOP_setup_table, SCRATCH, 1);
     assert.equal(many.result, 0n);
-    assert.match(many.reason ?? '', /GNTST_general_error: 65 frames: at most 64/);
+    assert.match(many.reason ?? '', /GNTST_general_error: 65 grant frames: at most 64/);
     assert.deepEqual(checkFrames(m.core), []);
   });
 
@@ -444,7 +446,7 @@ describe('versions and small calls', () => {
     m.call('xen_version', XENVER.XENVER_get_features, SCRATCH);
     assert.equal(m.fetch(xen_feature_info, SCRATCH).submap & (1 << 5), 1 << 5, 'mmu_pt_update_preserve_ad');
     assert.equal(m.call('xen_version', XENVER.XENVER_build_id, SCRATCH).errno, 'EPERM');
-    assert.equal(m.call('domctl', SCRATCH).errno, 'EPERM');
+    assert.equal(m.call('domctl', SCRATCH).errno, 'EACCES', 'of another version');
     assert.equal(m.call('xenpmu_op', 0, SCRATCH).errno, 'EOPNOTSUPP');
     assert.equal(m.call('vm_assist', 0, 99).errno, 'EINVAL');
   });

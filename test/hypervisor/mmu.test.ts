@@ -63,11 +63,8 @@ describe('page tables', () => {
       'EINVAL',
       /flags that are not the guest's to set: 0x10 \(PCD\)/,
     );
-    refused(
-      m.call('update_va_mapping', PAGE, makePte(mfn, RW | (1n << 62n)), 0),
-      'EINVAL',
-      /not the guest's/,
-    );
+    // Bits 52 to 62 are the guest's, whatever a Xen built for debugging makes of the last.
+    assert.equal(m.call('update_va_mapping', PAGE, makePte(mfn, RW | (1n << 62n)), 0).errno, undefined);
     assert.equal(m.call('update_va_mapping', PAGE, makePte(mfn, RW | (1n << 61n)), 0).result, 0n);
   });
 

@@ -16,7 +16,7 @@ import type { Core } from '../core';
 import { allocatePort, newPorts } from '../events';
 import { FRAME_FLAG, FRAME_TYPE } from '../frames';
 import { createGuestMemory } from '../guest-memory';
-import { growGrantTable, writeGrant } from '../grants';
+import { growGrantTable, writeGrant } from '../grantentries';
 import { loadGdt } from '../ldt';
 import { lendFrame } from '../lent';
 import { setMachineToPhysical } from '../physmap';
@@ -34,6 +34,9 @@ const MAX_GRANT_FRAMES = 64;
 const MAX_VCPUS = XEN_LEGACY_MAX_VCPUS;
 /** 2020-01-01: the moment the machine was made, when nobody says otherwise. */
 const DEFAULT_WALLCLOCK = 1_577_836_800n;
+
+/** Frames that xl lets a domain have beyond its memory, 1 MiB (LIBXL_MAXMEM_CONSTANT). */
+const TOOLSTACK_SLACK = 256;
 
 export function buildDomain(core: Core, build: DomainBuild, kernel: KernelInput): Domain {
   const { vcpus, cmdline } = build;
@@ -85,8 +88,9 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
     );
   }
   const state: DomainState = {
-    maxPages: layout.pages,
+    maxPages: layout.pages + TOOLSTACK_SLACK,
     totalPages: layout.pages,
+    mapPages: layout.pages,
     vmAssist: 0n,
     shutdown: undefined,
     crashText: undefined,
@@ -98,10 +102,15 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
     ports: newPorts(),
     fifoArray: undefined,
     eoiFrame: undefined,
+    pirqs: [],
+    pciAddress: 0,
+    shutdownCode: undefined,
     globalVirqs: {},
     grantVersion: 1,
     watchdogs: [],
     grantFrames: [],
+    statusFrames: [],
+    grantMaxVersion: 2,
     grantMaxFrames: MAX_GRANT_FRAMES,
     maptrack: [],
     // Room for what ballooning may add later is the guest's affair; numbers beyond it are only not looked up.

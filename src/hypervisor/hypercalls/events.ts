@@ -23,7 +23,17 @@ import {
 import { enumOf, pointer, u32 } from '../../abi/layout';
 import type { DomainId, EventPort } from '../../base/branded';
 import type { CallContext } from '../context';
-import { allocatePort, close, describeChannel, portOf, send, setPending, unmask, vcpuOf } from '../events';
+import {
+  allocatePort,
+  close,
+  describeChannel,
+  isPort,
+  portOf,
+  send,
+  setPending,
+  unmask,
+  vcpuOf,
+} from '../events';
 import { FIFO_LINK_BITS, FIFO_PRIORITY_MIN, dropFifo, expandArray, initControl } from '../fifo';
 import { family, fail, opsOf } from '../hypercall';
 import type { Channel } from '../state';
@@ -38,6 +48,11 @@ function self({ core, domain }: CallContext, id: number): Domain {
   if (id !== DOMID.DOM0 && !core.domains.has(id)) return fail('ESRCH', `there is no domain ${id}`);
   return fail('EPERM', `d${domain.id} may not act on the event channels of d${id}`);
 }
+
+/** EVTCHNOP_reset_cont, which only Xen's own build of event_channel.h has. */
+const EVTCHNOP_reset_cont = 14;
+/** Physical interrupts that a domain without devices has numbers for: those of the machine, and 32. */
+const PIRQS = 56;
 
 const resolve = ({ domain }: CallContext, id: number): DomainId =>
   id === DOMID.SELF ? domain.id : (id as DomainId);
@@ -119,7 +134,10 @@ const ops = [
     name: 'bind_pirq',
     cmd: EVTCHNOP.EVTCHNOP_bind_pirq,
     struct: evtchn_bind_pirq,
-    refuse: ['EPERM', 'an unprivileged domain has no physical interrupts'],
+    refuse: (_context, { pirq }) =>
+      pirq >= PIRQS
+        ? ['EINVAL', `physical interrupt ${pirq}: there are ${PIRQS}`]
+        : ['EPERM', 'an unprivileged domain has no physical interrupts'],
   }),
   op({
     name: 'close',
@@ -145,10 +163,13 @@ const ops = [
     struct: evtchn_status,
     out: ['status', 'vcpu'],
     run(context, a, { arg }) {
-      const port = portOf(self(context, a.dom), a.port);
-      const { code, words } = status(port.channel);
+      const domain = self(context, a.dom);
+      const port = domain.state.ports[a.port];
+      if (port === undefined && !isPort(domain, a.port))
+        return fail('EINVAL', `port ${a.port} does not exist`);
+      const { code, words } = status(port?.channel ?? { kind: 'free' });
       a.status = code;
-      a.vcpu = port.vcpu;
+      a.vcpu = port?.vcpu ?? 0;
       const at = arg + BigInt(evtchn_status.offset.u);
       context.guest.write(u32, at, words[0], 'status');
       if (code === EVTCHNSTAT.EVTCHNSTAT_interdomain) context.guest.write(u32, at + 4n, words[1], 'status');
@@ -208,19 +229,28 @@ const ops = [
       return 0;
     },
   }),
-  op({
-    name: 'reset',
-    cmd: EVTCHNOP.EVTCHNOP_reset,
-    struct: evtchn_reset,
-    run(context, { dom }) {
-      const domain = self(context, dom);
-      domain.state.ports.forEach((port, n) => {
-        if (port.channel.kind !== 'free' && port.channel.kind !== 'reserved') close(context.core, domain, n);
-      });
-      dropFifo(context.core, domain);
-      return 0;
-    },
-  }),
+  ...(
+    [
+      ['reset', EVTCHNOP.EVTCHNOP_reset],
+      ['reset_cont', EVTCHNOP_reset_cont],
+    ] as const
+  ).map(([name, cmd]) =>
+    op({
+      name,
+      cmd,
+      struct: evtchn_reset,
+      ...(name === 'reset' ? {} : { doc: 'how Xen goes on with a long reset; a guest may use it for one' }),
+      run(context, { dom }) {
+        const domain = self(context, dom);
+        domain.state.ports.forEach((port, n) => {
+          if (port.channel.kind !== 'free' && port.channel.kind !== 'reserved')
+            close(context.core, domain, n);
+        });
+        dropFifo(context.core, domain);
+        return 0;
+      },
+    }),
+  ),
   op({
     name: 'init_control',
     cmd: EVTCHNOP.EVTCHNOP_init_control,
@@ -246,11 +276,14 @@ const ops = [
     cmd: EVTCHNOP.EVTCHNOP_set_priority,
     struct: evtchn_set_priority,
     run({ domain }, { port, priority }) {
-      const found = portOf(domain, port);
+      if (!isPort(domain, port)) return fail('EINVAL', `port ${port} does not exist`);
       if (domain.state.fifoArray === undefined)
         return fail('ENOSYS', 'the two-level event ABI has no priorities');
       if (priority > FIFO_PRIORITY_MIN)
         return fail('EINVAL', `priority ${priority}: the lowest is ${FIFO_PRIORITY_MIN}`);
+      const found = domain.state.ports[port];
+      if (found === undefined || found.channel.kind === 'free' || found.channel.kind === 'reserved')
+        return fail('EACCES', `port ${port} is not in use`);
       // It takes effect when the port is linked the next time.
       found.priority = priority;
       return 0;

@@ -1,9 +1,13 @@
-/** grant_table_op, version 1 (xen/common/grant_table.c). */
+/** grant_table_op (xen/common/grant_table.c). */
+import { hex } from '../../abi/decoded';
 import { DOMID } from '../../abi/domains';
 import {
   GNTCOPY_dest_gref,
   GNTCOPY_source_gref,
   GNTST,
+  GNTTAB_CACHE_CLEAN,
+  GNTTAB_CACHE_INVAL,
+  GNTTAB_NR_RESERVED_ENTRIES,
   GNTTABOP,
   gnttab_cache_flush,
   gnttab_copy,
@@ -20,12 +24,15 @@ import {
   gnttab_unmap_grant_ref,
 } from '../../abi/grant';
 import { enumOf, mfnType, pointer, u32, type ValueOf } from '../../abi/layout';
+import { PAGE_SIZE } from '../../base/branded';
 import { COST } from '../budget';
 import type { CallContext } from '../context';
 import { FRAME_TYPE } from '../frames';
-import { acquireGrant, growGrantTable, releaseGrant, swapGrants, type Access } from '../grants';
-import { mapGrantRef, transferFrame, unmapGrantRef, type Refused } from '../grantmaps';
-import { family, fail, opsOf } from '../hypercall';
+import { acquireForCopy, swapGrants, usesOf, type CopyAccess, type Refused } from '../grants';
+import { changeGrantVersion, grantCount, growGrantTable } from '../grantentries';
+import { mapGrantRef, transferFrame, unmapGrantRef } from '../grantmaps';
+import { addressOk } from '../guest-memory';
+import { Refusal, family, fail, opsOf } from '../hypercall';
 
 const args = { cmd: enumOf(u32, GNTTABOP, 'grant_table_op'), uop: pointer(), count: u32 };
 const op = opsOf('grant_table_op', args);
@@ -41,81 +48,160 @@ const statusOf = (context: CallContext, why: Refused | undefined): number =>
   why === undefined ? GNTST.GNTST_okay : refuse(context, why.status, why.reason);
 
 const isSelf = ({ domain }: CallContext, id: number): boolean => id === DOMID.SELF || id === domain.id;
+const exists = (context: CallContext, id: number): boolean =>
+  isSelf(context, id) || id === DOMID.DOM0 || context.core.domains.has(id);
 
 /** Status for acting on another domain's table. */
 function foreign(context: CallContext, id: number): number | undefined {
   if (isSelf(context, id)) return undefined;
-  return id !== DOMID.DOM0 && !context.core.domains.has(id)
-    ? refuse(context, GNTST.GNTST_bad_domain, `there is no domain ${id}`)
-    : refuse(
+  return exists(context, id)
+    ? refuse(
         context,
         GNTST.GNTST_permission_denied,
         `d${context.domain.id} may not look at the grants of d${id}`,
-      );
+      )
+    : refuse(context, GNTST.GNTST_bad_domain, `there is no domain ${id}`);
 }
 
-interface Side extends Access {
-  readonly offset: number;
-  done(): void;
+type CopyEnd = ValueOf<typeof gnttab_copy>['source'];
+const no = (status: number, reason: string): Refused => ({ ok: false, status, reason });
+
+/** Whether the domain of one end may be named so (gnttab_copy_lock_domain). */
+function whyNotDomain(context: CallContext, end: CopyEnd, byRef: boolean): Refused | undefined {
+  if (!byRef && end.domid !== DOMID.SELF) {
+    return no(
+      GNTST.GNTST_permission_denied,
+      `a frame of d${end.domid} can be named by a grant only; the caller's own with DOMID_SELF`,
+    );
+  }
+  return exists(context, end.domid)
+    ? undefined
+    : no(GNTST.GNTST_bad_domain, `there is no domain ${end.domid}`);
 }
 
 /** One end of a copy: a grant, or a frame of the caller's own. */
-function copySide(
-  context: CallContext,
-  end: ValueOf<typeof gnttab_copy>['source'],
-  byRef: boolean,
-  write: boolean,
-): Side | number {
+function copySide(context: CallContext, end: CopyEnd, byRef: boolean, write: boolean): CopyAccess | Refused {
   const { core, domain } = context;
   if (byRef) {
     const granter = isSelf(context, end.domid) ? domain : core.domains.get(end.domid);
-    if (granter === undefined) {
-      return end.domid === DOMID.DOM0
-        ? refuse(context, GNTST.GNTST_bad_gntref, `d0 has granted nothing: reference ${end.u.ref}`)
-        : refuse(context, GNTST.GNTST_bad_domain, `there is no domain ${end.domid}`);
-    }
-    const got = acquireGrant(core, granter, end.u.ref, domain.id, write);
-    if (!got.ok) return refuse(context, got.status, got.reason);
-    return { ...got, offset: end.offset, done: () => releaseGrant(core, granter, end.u.ref, got.mfn, write) };
-  }
-  if (!isSelf(context, end.domid)) {
-    return refuse(
-      context,
-      GNTST.GNTST_permission_denied,
-      `a frame of d${end.domid} can be named by a grant only`,
-    );
+    return granter === undefined
+      ? no(GNTST.GNTST_bad_gntref, `d0 has granted nothing: reference ${end.u.ref}`)
+      : acquireForCopy(core, granter, end.u.ref, domain.id, write);
   }
   const mfn = Number(end.u.gmfn);
-  const problem = write
-    ? core.types.getPageAndType(mfn, domain.id, FRAME_TYPE.writable)
-    : core.types.getPage(mfn, domain.id);
-  if (problem !== undefined) return refuse(context, GNTST.GNTST_bad_page, problem.reason);
-  return {
-    mfn,
-    offset: end.offset,
-    done: () => (write ? core.types.putPageAndType(mfn) : core.types.putPage(mfn)),
-  };
+  const problem = core.types.getPage(mfn, domain.id);
+  if (problem !== undefined) return no(GNTST.GNTST_bad_page, problem.reason);
+  const typed = write ? core.types.getType(mfn, FRAME_TYPE.writable) : undefined;
+  if (typed !== undefined) {
+    core.types.putPage(mfn);
+    return no(GNTST.GNTST_general_error, typed.reason);
+  }
+  const done = (): void => (write ? core.types.putPageAndType(mfn) : core.types.putPage(mfn));
+  return { ok: true, mfn, offset: 0, length: PAGE_SIZE, done };
+}
+
+/** @returns why the bytes are not within what each end may touch */
+function whyNotBytes(
+  { source, dest, len }: ValueOf<typeof gnttab_copy>,
+  from: CopyAccess,
+  to: CopyAccess,
+): Refused | undefined {
+  if (source.offset + len > PAGE_SIZE || dest.offset + len > PAGE_SIZE) {
+    return no(
+      GNTST.GNTST_bad_copy_arg,
+      `${len} bytes from offset ${source.offset} to ${dest.offset} leave a page`,
+    );
+  }
+  for (const [end, access] of [
+    [source, from],
+    [dest, to],
+  ] as const) {
+    if (end.offset < access.offset || end.offset + len > access.offset + access.length) {
+      return no(
+        GNTST.GNTST_general_error,
+        `${len} bytes at ${end.offset} are not within the ${access.length} at ${access.offset} that are granted`,
+      );
+    }
+  }
+  return undefined;
 }
 
 function copy(context: CallContext, c: ValueOf<typeof gnttab_copy>): number {
-  if (c.source.offset + c.len > 4096 || c.dest.offset + c.len > 4096) {
-    return refuse(
-      context,
-      GNTST.GNTST_bad_copy_arg,
-      `${c.len} bytes from offset ${c.source.offset} to ${c.dest.offset} leave a page`,
-    );
+  const fromRef = (c.flags & GNTCOPY_source_gref) !== 0;
+  const toRef = (c.flags & GNTCOPY_dest_gref) !== 0;
+  const denied = whyNotDomain(context, c.source, fromRef) ?? whyNotDomain(context, c.dest, toRef);
+  if (denied !== undefined) return statusOf(context, denied);
+  const from = copySide(context, c.source, fromRef, false);
+  if (!from.ok) return statusOf(context, from);
+  const to = copySide(context, c.dest, toRef, true);
+  const why = to.ok ? whyNotBytes(c, from, to) : to;
+  if (to.ok && why === undefined) {
+    const { memory } = context.core;
+    const data = memory.bytes(from.mfn).slice(c.source.offset, c.source.offset + c.len);
+    memory.write(to.mfn, c.dest.offset, data);
   }
-  const from = copySide(context, c.source, (c.flags & GNTCOPY_source_gref) !== 0, false);
-  if (typeof from === 'number') return from;
-  const to = copySide(context, c.dest, (c.flags & GNTCOPY_dest_gref) !== 0, true);
-  if (typeof to === 'number') {
-    from.done();
-    return to;
-  }
-  const data = context.core.memory.bytes(from.mfn).slice(from.offset, from.offset + c.len);
-  context.core.memory.write(to.mfn, to.offset, data);
-  to.done();
+  if (to.ok) to.done();
   from.done();
+  return statusOf(context, why);
+}
+
+/** Caches are coherent, so there is little to do; but who may ask is looked at (cache_flush). */
+function flushCache({ core, domain }: CallContext, a: ValueOf<typeof gnttab_cache_flush>): number {
+  const { offset, length, op: what } = a;
+  const leaves = offset >= PAGE_SIZE || length > PAGE_SIZE || offset + length > PAGE_SIZE;
+  if (leaves || (what & ~(GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL)) !== 0)
+    return fail('EINVAL', `${length} bytes at ${offset}, operation ${hex(what)}`);
+  if (length === 0 || what === 0) return 0;
+  const mfn = Number(a.a.dev_bus_addr >> 12n);
+  if (mfn >= core.frames.count) return fail('EINVAL', `mfn ${hex(mfn)} is beyond the machine's last frame`);
+  const owned = core.frames.owner[mfn] === domain.id;
+  if (!owned && !domain.state.maptrack.some((m) => m?.mfn === mfn))
+    return fail('EPERM', `${core.frames.describe(mfn)} is neither d${domain.id}'s nor granted to it`);
+  return what === GNTTAB_CACHE_INVAL
+    ? fail('EOPNOTSUPP', 'a cache cannot be dropped without being written')
+    : 0;
+}
+
+function setVersion({ core, domain }: CallContext, version: number): number {
+  const { state } = domain;
+  if (version !== 1 && version !== 2) return fail('EINVAL', `grant tables have no version ${version}`);
+  if (version > state.grantMaxVersion)
+    return fail('ENOSYS', `version 2 is not offered to d${domain.id} (max_grant_version = 1)`);
+  if (state.grantVersion === version) return 0;
+  for (let ref = GNTTAB_NR_RESERVED_ENTRIES; ref < grantCount(domain); ref++) {
+    if (usesOf(core, domain, ref).length > 0)
+      return fail('EBUSY', `grant ${ref} is in use: only tables that are not can change their version`);
+  }
+  const problem = changeGrantVersion(core, domain, version);
+  return problem === undefined ? 0 : fail(...problem);
+}
+
+/** The operations that take an array, and those that insist on one element. */
+const ARRAYS: ReadonlySet<number> = new Set([
+  GNTTABOP.GNTTABOP_map_grant_ref,
+  GNTTABOP.GNTTABOP_unmap_grant_ref,
+  GNTTABOP.GNTTABOP_transfer,
+  GNTTABOP.GNTTABOP_copy,
+  GNTTABOP.GNTTABOP_unmap_and_replace,
+  GNTTABOP.GNTTABOP_swap_grant_ref,
+  GNTTABOP.GNTTABOP_cache_flush,
+]);
+const ONE_AT_A_TIME: ReadonlySet<number> = new Set([
+  GNTTABOP.GNTTABOP_setup_table,
+  GNTTABOP.GNTTABOP_query_size,
+  GNTTABOP.GNTTABOP_get_status_frames,
+]);
+
+/** Writes frame numbers to the guest's list; a place that cannot be written shows in the status. */
+function listFrames(context: CallContext, at: bigint, frames: readonly number[]): number {
+  try {
+    frames.forEach((mfn, i) => {
+      context.guest.write(mfnType, at + BigInt(i * 8), BigInt(mfn), `frame_list[${i}]`);
+    });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return refuse(context, GNTST.GNTST_bad_virt_addr, error.reason);
+  }
   return GNTST.GNTST_okay;
 }
 
@@ -127,10 +213,14 @@ export const grant_table_op = family({
   cmd: ({ cmd }) => cmd,
   pointer: ({ uop }) => uop,
   count: ({ count }) => count,
+  before(_context, { cmd, uop, count }) {
+    if (BigInt.asIntN(32, BigInt(count)) < 0n) fail('EINVAL', `a count of ${count}`);
+    if (ONE_AT_A_TIME.has(cmd) && count !== 1) fail('EINVAL', `a count of ${count}: it must be 1`);
+    if (ARRAYS.has(cmd) && !addressOk(uop)) fail('EFAULT', `${hex(uop)} is not the guest's`);
+  },
   run(context, a, chosen) {
     const size = BigInt(chosen.struct?.size ?? 0);
-    if (BigInt.asIntN(32, BigInt(a.count)) < 0n) return fail('EINVAL', `a count of ${a.count}`);
-    if (chosen.status !== 'implemented') return chosen.run(context, a, a.uop);
+    if (!ARRAYS.has(a.cmd)) return chosen.run(context, a, a.uop);
     for (let i = 0; i < a.count; i++) {
       const result = chosen.run(context, a, a.uop + BigInt(i) * size);
       if (result !== 0 && result !== undefined) return result;
@@ -150,7 +240,7 @@ export const grant_table_op = family({
       out: ['status', 'handle', 'dev_bus_addr'],
       run(context, a) {
         const got = mapGrantRef(context, a);
-        if ('status' in got) {
+        if (!got.ok) {
           a.status = refuse(context, got.status, got.reason);
           return 0;
         }
@@ -176,29 +266,18 @@ export const grant_table_op = family({
       struct: gnttab_setup_table,
       out: ['status'],
       run(context, a) {
-        const { core, domain, guest } = context;
+        const { core, domain } = context;
+        if (!addressOk(a.frame_list)) return fail('EFAULT', `${hex(a.frame_list)} is not the guest's`);
         const denied = foreign(context, a.dom);
         if (denied !== undefined) {
           a.status = denied;
           return 0;
         }
-        if (a.nr_frames > domain.state.grantMaxFrames) {
-          a.status = refuse(
-            context,
-            GNTST.GNTST_general_error,
-            `${a.nr_frames} frames: at most ${domain.state.grantMaxFrames}`,
-          );
-          return 0;
-        }
         const why = growGrantTable(core, domain, a.nr_frames);
-        if (why !== undefined) {
-          a.status = refuse(context, GNTST.GNTST_general_error, why);
-          return 0;
-        }
-        domain.state.grantFrames.slice(0, a.nr_frames).forEach((mfn, i) => {
-          guest.write(mfnType, a.frame_list + BigInt(i * 8), BigInt(mfn), `frame_list[${i}]`);
-        });
-        a.status = GNTST.GNTST_okay;
+        a.status =
+          why === undefined
+            ? listFrames(context, a.frame_list, domain.state.grantFrames.slice(0, a.nr_frames))
+            : refuse(context, GNTST.GNTST_general_error, why);
         return 0;
       },
     }),
@@ -258,12 +337,13 @@ export const grant_table_op = family({
       cmd: GNTTABOP.GNTTABOP_set_version,
       struct: gnttab_set_version,
       out: ['version'],
-      run({ domain }, a) {
-        if (a.version !== 1 && a.version !== 2)
-          return fail('EINVAL', `grant tables have no version ${a.version}`);
-        if (a.version === 2) return fail('ENOSYS', 'version 2 is not offered (Xen: gnttab=max-ver:1)');
-        a.version = domain.state.grantVersion;
-        return 0;
+      outAlways: true,
+      run(context, a) {
+        const wanted = a.version;
+        a.version = context.domain.state.grantVersion;
+        const result = setVersion(context, wanted);
+        a.version = context.domain.state.grantVersion;
+        return result;
       },
     }),
     op({
@@ -272,7 +352,14 @@ export const grant_table_op = family({
       struct: gnttab_get_status_frames,
       out: ['status'],
       run(context, a) {
-        a.status = refuse(context, GNTST.GNTST_general_error, 'version 1 tables have no status frames');
+        const { statusFrames } = context.domain.state;
+        if (!addressOk(a.frame_list)) return fail('EFAULT', `${hex(a.frame_list)} is not the guest's`);
+        const denied = foreign(context, a.dom);
+        if (denied !== undefined) a.status = denied;
+        else if (a.nr_frames > statusFrames.length) {
+          const why = `${a.nr_frames} status frames: there are ${statusFrames.length}`;
+          a.status = refuse(context, GNTST.GNTST_general_error, why);
+        } else a.status = listFrames(context, a.frame_list, statusFrames.slice(0, a.nr_frames));
         return 0;
       },
     }),
@@ -282,6 +369,7 @@ export const grant_table_op = family({
       struct: gnttab_get_version,
       out: ['version'],
       run(context, a) {
+        if (!exists(context, a.dom)) return fail('ESRCH', `there is no domain ${a.dom}`);
         if (!isSelf(context, a.dom))
           return fail('EPERM', `d${context.domain.id} may not look at the grants of d${a.dom}`);
         a.version = context.domain.state.grantVersion;
@@ -294,8 +382,7 @@ export const grant_table_op = family({
       struct: gnttab_swap_grant_ref,
       out: ['status'],
       run(context, a) {
-        const why = swapGrants(context.core, context.domain, a.ref_a, a.ref_b);
-        a.status = why === undefined ? GNTST.GNTST_okay : refuse(context, why.status, why.reason);
+        a.status = statusOf(context, swapGrants(context.core, context.domain, a.ref_a, a.ref_b));
         return 0;
       },
     }),
@@ -303,7 +390,7 @@ export const grant_table_op = family({
       name: 'cache_flush',
       cmd: GNTTABOP.GNTTABOP_cache_flush,
       struct: gnttab_cache_flush,
-      refuse: ['EOPNOTSUPP', 'caches are coherent on x86'],
+      run: flushCache,
     }),
   ],
 });

@@ -1,9 +1,10 @@
 /** memory_op (xen/common/memory.c, xen/arch/x86/mm.c arch_memory_op). */
 import { hex } from '../../abi/decoded';
 import { DOMID } from '../../abi/domains';
-import { enumOf, pointer, u32, type Fields, type Struct, type ValueOf } from '../../abi/layout';
+import { enumOf, pointer, u32, type ValueOf } from '../../abi/layout';
 import {
   E820_ENTRY_SIZE,
+  E820_MAX,
   E820_RAM,
   MEMOP_CMD_MASK,
   MEMOP_EXTENT_SHIFT,
@@ -15,6 +16,7 @@ import {
   xen_foreign_memory_map,
   xen_machphys_mapping,
   xen_machphys_mfn_list,
+  xen_mem_access_op,
   xen_mem_acquire_resource,
   xen_memory_domain,
   xen_memory_exchange,
@@ -29,7 +31,7 @@ import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from '../../abi/mmu';
 import { shared_info } from '../../abi/info';
 import { COST } from '../budget';
 import type { CallContext } from '../context';
-import { family, fail, opsOf } from '../hypercall';
+import { family, fail, opsOf, type Refused } from '../hypercall';
 import { allocateExtent, releaseFrame, stealFrames } from '../reservation';
 import { setMachineToPhysical } from '../physmap';
 
@@ -81,6 +83,8 @@ function eachExtent(
   return Math.max(start, count);
 }
 
+const firstExtent = ({ cmd }: Args): number => cmd >>> MEMOP_EXTENT_SHIFT;
+
 const reads = ({ guest }: CallContext, at: bigint): bigint | undefined => {
   const bytes = guest.reader(at, 8);
   return bytes === undefined ? undefined : new DataView(bytes.buffer).getBigUint64(0, true);
@@ -106,19 +110,27 @@ const ofDomain = (
     },
   });
 
-const privileged = <F extends Fields>(name: string, cmd: number, struct?: Struct<F>): ReturnType<typeof op> =>
-  op({
-    name,
-    cmd,
-    ...(struct === undefined ? {} : { struct }),
-    refuse: ['EPERM', 'for privileged domains only'],
-  });
-const translatedOnly = <F extends Fields>(
-  name: string,
-  cmd: number,
-  struct: Struct<F>,
-): ReturnType<typeof op> =>
-  op({ name, cmd, struct, refuse: ['EACCES', 'a PV domain keeps its own physical map'] });
+type Check = (context: CallContext, id: number) => Refused | undefined;
+const known: Check = ({ core, domain }, id) =>
+  id === DOMID.SELF || id === domain.id || id === DOMID.DOM0 || core.domains.has(id)
+    ? undefined
+    : ['ESRCH', `there is no domain ${id}`];
+/** rcu_lock_domain_by_id: the caller has to say its own number. */
+const named: Check = (context, id) =>
+  id === DOMID.SELF ? ['ESRCH', 'DOMID_SELF is no domain to this call'] : known(context, id);
+
+/** Refused once the structure was read and the domain in it looked up. */
+const of =
+  (check: Check, refused: Refused) =>
+  (context: CallContext, { domid }: { readonly domid: number }): Refused =>
+    check(context, domid) ?? refused;
+
+const privileged: Refused = ['EPERM', 'for privileged domains only'];
+const translatedOnly: Refused = ['EACCES', 'a PV domain keeps its own physical map'];
+const gone: Refused = ['ENOSYS', 'not part of this build of Xen'];
+/** Padding must be zero where Xen looks at it. */
+const padded = (pad: number, why: Refused): Refused =>
+  pad === 0 ? why : ['EINVAL', 'padding that is not zero'];
 
 export const memory_op = family({
   name: 'memory_op',
@@ -132,6 +144,7 @@ export const memory_op = family({
       name: 'increase_reservation',
       cmd: XENMEM.XENMEM_increase_reservation,
       struct: xen_memory_reservation,
+      unreadable: firstExtent,
       run: (context, a, c) =>
         eachExtent(context, a, c, 'increase_reservation', (at) => {
           const got = allocateExtent(context.core, context.domain, a.extent_order);
@@ -144,6 +157,7 @@ export const memory_op = family({
       name: 'decrease_reservation',
       cmd: XENMEM.XENMEM_decrease_reservation,
       struct: xen_memory_reservation,
+      unreadable: firstExtent,
       run: (context, a, c) =>
         eachExtent(context, a, c, 'decrease_reservation', (at) => {
           const mfn = reads(context, at);
@@ -159,6 +173,7 @@ export const memory_op = family({
       name: 'populate_physmap',
       cmd: XENMEM.XENMEM_populate_physmap,
       struct: xen_memory_reservation,
+      unreadable: firstExtent,
       run: (context, a, c) =>
         eachExtent(context, a, c, 'populate_physmap', (at) => {
           const pfn = reads(context, at);
@@ -177,6 +192,7 @@ export const memory_op = family({
       cmd: XENMEM.XENMEM_exchange,
       struct: xen_memory_exchange,
       out: ['nr_exchanged'],
+      outAlways: true,
       run(context, a, { cmd }) {
         exchange(context, a, cmd);
         return 0;
@@ -195,7 +211,8 @@ export const memory_op = family({
     ofDomain('maximum_reservation', XENMEM.XENMEM_maximum_reservation, ({ domain }) => domain.state.maxPages),
     ofDomain('maximum_gpfn', XENMEM.XENMEM_maximum_gpfn, ({ core, domain }) => {
       const info = core.memory.view(domain.state.sharedInfo);
-      return info.getBigUint64(shared_info.offset.arch, true) - 1n;
+      const max = info.getBigUint64(shared_info.offset.arch, true);
+      return max === 0n ? 0n : max - 1n;
     }),
     op({
       name: 'memory_map',
@@ -205,7 +222,7 @@ export const memory_op = family({
       run({ domain, guest }, a) {
         // One entry of RAM, as the toolstack makes it for a domain without devices.
         if (a.nr_entries === 0) return 0;
-        const entry = e820Entry(0n, BigInt(domain.state.maxPages) * 4096n, E820_RAM);
+        const entry = e820Entry(0n, BigInt(domain.state.mapPages) * 4096n, E820_RAM);
         guest.copyOut(a.buffer, entry, `memory map entry, ${E820_ENTRY_SIZE} bytes`);
         a.nr_entries = 1;
         return 0;
@@ -239,27 +256,99 @@ export const memory_op = family({
       name: 'machphys_compat_mfn_list',
       cmd: XENMEM.XENMEM_machphys_compat_mfn_list,
       struct: xen_machphys_mfn_list,
-      refuse: ['ENOSYS', 'for 32-bit guests'],
+      refuse: ['EOPNOTSUPP', 'for a dom0 that runs 32-bit guests'],
     }),
-    translatedOnly('add_to_physmap', XENMEM.XENMEM_add_to_physmap, xen_add_to_physmap),
-    translatedOnly('add_to_physmap_batch', XENMEM.XENMEM_add_to_physmap_batch, xen_add_to_physmap_batch),
-    translatedOnly('remove_from_physmap', XENMEM.XENMEM_remove_from_physmap, xen_remove_from_physmap),
-    privileged('machine_memory_map', XENMEM.XENMEM_machine_memory_map, xen_memory_map),
-    privileged('set_memory_map', XENMEM.XENMEM_set_memory_map, xen_foreign_memory_map),
-    privileged('set_pod_target', XENMEM.XENMEM_set_pod_target, xen_pod_target),
-    privileged('get_pod_target', XENMEM.XENMEM_get_pod_target, xen_pod_target),
-    privileged('claim_pages', XENMEM.XENMEM_claim_pages, xen_memory_reservation),
-    privileged('paging_op', XENMEM.XENMEM_paging_op),
-    privileged('access_op', XENMEM.XENMEM_access_op),
-    privileged('sharing_op', XENMEM.XENMEM_sharing_op),
-    privileged('acquire_resource', XENMEM.XENMEM_acquire_resource, xen_mem_acquire_resource),
+    op({
+      name: 'add_to_physmap',
+      cmd: XENMEM.XENMEM_add_to_physmap,
+      struct: xen_add_to_physmap,
+      refuse: of(known, translatedOnly),
+    }),
+    op({
+      name: 'add_to_physmap_batch',
+      cmd: XENMEM.XENMEM_add_to_physmap_batch,
+      struct: xen_add_to_physmap_batch,
+      refuse: of(known, translatedOnly),
+    }),
+    op({
+      name: 'remove_from_physmap',
+      cmd: XENMEM.XENMEM_remove_from_physmap,
+      struct: xen_remove_from_physmap,
+      refuse: of(known, translatedOnly),
+    }),
+    op({
+      name: 'machine_memory_map',
+      cmd: XENMEM.XENMEM_machine_memory_map,
+      refuse: privileged,
+    }),
+    op({
+      name: 'set_memory_map',
+      cmd: XENMEM.XENMEM_set_memory_map,
+      struct: xen_foreign_memory_map,
+      refuse: (context, a) =>
+        a.map.nr_entries > E820_MAX
+          ? ['EINVAL', `${a.map.nr_entries} entries: at most ${E820_MAX}`]
+          : (known(context, a.domid) ?? privileged),
+    }),
+    ...(
+      [
+        ['set_pod_target', XENMEM.XENMEM_set_pod_target],
+        ['get_pod_target', XENMEM.XENMEM_get_pod_target],
+      ] as const
+    ).map(([name, cmd]) =>
+      op({
+        name,
+        cmd,
+        struct: xen_pod_target,
+        refuse: of(known, ['EINVAL', 'populate on demand is for HVM domains']),
+      }),
+    ),
+    op({
+      name: 'claim_pages',
+      cmd: XENMEM.XENMEM_claim_pages,
+      struct: xen_memory_reservation,
+      refuse(context, a, { cmd }) {
+        const plain =
+          cmd >>> MEMOP_EXTENT_SHIFT === 0 &&
+          a.extent_start === 0n &&
+          a.extent_order === 0 &&
+          a.mem_flags === 0;
+        if (!plain) return ['EINVAL', 'a claim has a number of pages and nothing else'];
+        const why = named(context, a.domid);
+        return why === undefined ? privileged : ['EINVAL', why[1]];
+      },
+    }),
+    op({ name: 'paging_op', cmd: XENMEM.XENMEM_paging_op, refuse: gone }),
+    op({
+      name: 'access_op',
+      cmd: XENMEM.XENMEM_access_op,
+      struct: xen_mem_access_op,
+      refuse: of(known, ['EINVAL', 'memory access is watched in HVM domains only']),
+    }),
+    op({ name: 'sharing_op', cmd: XENMEM.XENMEM_sharing_op, refuse: gone }),
+    op({
+      name: 'acquire_resource',
+      cmd: XENMEM.XENMEM_acquire_resource,
+      struct: xen_mem_acquire_resource,
+      refuse(context, a) {
+        if (a.pad !== 0) return padded(a.pad, privileged);
+        return named(context, a.domid) ?? privileged;
+      },
+    }),
     op({ name: 'get_sharing_freed_pages', cmd: XENMEM.XENMEM_get_sharing_freed_pages, run: () => 0 }),
     op({ name: 'get_sharing_shared_pages', cmd: XENMEM.XENMEM_get_sharing_shared_pages, run: () => 0 }),
     op({
       name: 'get_vnumainfo',
       cmd: XENMEM.XENMEM_get_vnumainfo,
       struct: xen_vnuma_topology_info,
-      refuse: ['EOPNOTSUPP', 'the domain has no virtual NUMA topology'],
+      refuse(context, a) {
+        if (a.pad !== 0) return padded(a.pad, privileged);
+        const other = a.domid !== DOMID.SELF && a.domid !== context.domain.id;
+        return (
+          known(context, a.domid) ??
+          (other ? privileged : ['EOPNOTSUPP', 'the domain has no virtual NUMA topology'])
+        );
+      },
     }),
     op({
       name: 'reserved_device_memory_map',
@@ -282,28 +371,22 @@ export const memory_op = family({
 function exchange(context: CallContext, a: ValueOf<typeof xen_memory_exchange>, cmd: number): void {
   const { core, domain } = context;
   const { in: from, out: to } = a;
+  const order = Math.max(from.extent_order, to.extent_order);
+  if (order > MAX_ORDER) fail('EPERM', `extents of 2^${order} frames: at most 2^${MAX_ORDER}`);
   if (a.nr_exchanged > from.nr_extents)
     fail('EINVAL', `${a.nr_exchanged} of ${from.nr_extents} extents are said to be done`);
-  if (from.nr_extents > BigInt(MAX_EXTENTS) || to.nr_extents > BigInt(MAX_EXTENTS)) {
-    fail('EINVAL', `${from.nr_extents} and ${to.nr_extents} extents: at most ${MAX_EXTENTS}`);
-  }
-  if (Math.max(from.extent_order, to.extent_order) > MAX_ORDER) {
-    fail(
-      'EPERM',
-      `extents of 2^${Math.max(from.extent_order, to.extent_order)} frames: at most 2^${MAX_ORDER}`,
-    );
-  }
-  if (from.nr_extents << BigInt(from.extent_order) !== to.nr_extents << BigInt(to.extent_order)) {
+  if (from.domid !== to.domid)
+    fail('EINVAL', `frames of d${from.domid} cannot be exchanged for frames of d${to.domid}`);
+  const [taken, given] = [from, to].map((r) => r.nr_extents << BigInt(r.extent_order));
+  if (taken !== given || (taken ?? 0n) >> 64n !== 0n) {
     fail(
       'EINVAL',
       `${from.nr_extents} × 2^${from.extent_order} frames do not equal ${to.nr_extents} × 2^${to.extent_order}`,
     );
   }
-  if (from.domid !== to.domid)
-    fail('EINVAL', `frames of d${from.domid} cannot be exchanged for frames of d${to.domid}`);
+  if (a.nr_exchanged === from.nr_extents) return;
   own(context, from.domid);
   // A chunk is as many extents of the smaller kind as make one of the larger.
-  const order = Math.max(from.extent_order, to.extent_order);
   const inPer = 2 ** (order - from.extent_order);
   const outPer = 2 ** (order - to.extent_order);
   const chunks = Number(from.nr_extents) / inPer;

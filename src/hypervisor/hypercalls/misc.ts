@@ -4,6 +4,7 @@ import { arrayOf, enumOf, pointer, u32, ulong } from '../../abi/layout';
 import { HYPERVISOR_VIRT_START, VMASST_CMD, VMASST_TYPE, multicall_entry } from '../../abi/mmu';
 import {
   PHYSDEVOP,
+  XENIRQSTAT_needs_eoi,
   physdev_apic,
   physdev_dbgp_op,
   physdev_eoi,
@@ -39,13 +40,15 @@ import {
   xen_feature_info,
   xen_platform_parameters,
 } from '../../abi/version';
-import { chars, type Fields, type Struct } from '../../abi/layout';
+import { DOMID } from '../../abi/domains';
+import { chars, type Fields, type Struct, type Values } from '../../abi/layout';
 import type { Mfn } from '../../base/branded';
 import type { CallContext } from '../context';
 import { XEN_VERSION } from '../cpuid';
 import { assists } from '../domain';
 import { FRAME_TYPE } from '../frames';
-import { Refusal, family, fail, hypercall, opsOf } from '../hypercall';
+import { addressOk } from '../guest-memory';
+import { Refusal, family, fail, hypercall, opsOf, type Refused } from '../hypercall';
 
 const versionArgs = { cmd: enumOf(u32, XENVER, 'xen_version'), arg: pointer() };
 const version = opsOf('xen_version', versionArgs);
@@ -128,7 +131,11 @@ export const xen_version = family({
         return 0;
       },
     }),
-    version({ name: 'pagesize', cmd: XENVER.XENVER_pagesize, run: () => 4096 }),
+    version({
+      name: 'pagesize',
+      cmd: XENVER.XENVER_pagesize,
+      run: (_context, _none, { arg }) => (arg === 0n ? 4096 : fail('EINVAL', 'it takes no argument')),
+    }),
     version({
       name: 'guest_handle',
       cmd: XENVER.XENVER_guest_handle,
@@ -185,6 +192,7 @@ export const console_io = family({
       refuse: ['EPERM', "the hypervisor's console is read by privileged domains only"],
     }),
   ],
+  unknown: 'EPERM',
 });
 
 /** VMASST types that a 64-bit PV guest may switch. */
@@ -196,7 +204,6 @@ const assistArgs = {
 };
 const assistOp = opsOf('vm_assist', assistArgs);
 const assist = (context: CallContext, type: number, on: boolean): number => {
-  if (!VALID_ASSISTS.has(type)) return fail('EINVAL', `vm_assist has no type ${type}`);
   const { state } = context.domain;
   const bit = 1n << BigInt(type);
   state.vmAssist = on ? state.vmAssist | bit : state.vmAssist & ~bit;
@@ -209,6 +216,9 @@ export const vm_assist = family({
   doc: 'xen.h VMASST_*',
   args: assistArgs,
   cmd: ({ cmd }) => cmd,
+  before(_context, { type }) {
+    if (!VALID_ASSISTS.has(type)) fail('EINVAL', `vm_assist has no type ${type}`);
+  },
   ops: [
     assistOp({ name: 'enable', cmd: 0, run: (context, _none, { type }) => assist(context, type, true) }),
     assistOp({ name: 'disable', cmd: 1, run: (context, _none, { type }) => assist(context, type, false) }),
@@ -222,13 +232,47 @@ const NO_HARDWARE = 'an unprivileged domain without devices has no access to har
 const denied = <F extends Fields>(
   name: keyof typeof PHYSDEVOP,
   struct: Struct<F>,
+  check: (context: CallContext, value: Values<F>) => Refused | undefined = () => undefined,
 ): ReturnType<typeof physdev> =>
   physdev({
     name: name.replace('PHYSDEVOP_', ''),
     cmd: PHYSDEVOP[name],
     struct,
-    refuse: ['EPERM', NO_HARDWARE],
+    refuse: (context, value) => check(context, value) ?? ['EPERM', NO_HARDWARE],
   });
+
+/** Interrupt lines of the machine, and what a domain may have of them and beside them (extra_guest_irqs). */
+const GSIS = 24;
+const FIRST_GSI = 16;
+const PIRQS = GSIS + 32;
+const MAP_PIRQ_TYPE_GSI = 1;
+
+function irqStatus(irq: number): number {
+  if (irq >= PIRQS) return fail('EINVAL', `interrupt ${irq}: there are ${PIRQS}`);
+  // To be on the safe side with a guest that does not look at the page of EOI marks.
+  return XENIRQSTAT_needs_eoi;
+}
+
+/** A number is free until it is given away, and it is given away for good. */
+function freePirq({ domain }: CallContext, type: number): number {
+  const { pirqs } = domain.state;
+  const numbers =
+    type === MAP_PIRQ_TYPE_GSI
+      ? Array.from({ length: GSIS - FIRST_GSI }, (_, i) => FIRST_GSI + i)
+      : Array.from({ length: PIRQS - FIRST_GSI }, (_, i) => PIRQS - 1 - i);
+  const found = numbers.find((n) => !pirqs.includes(n));
+  if (found === undefined) return fail('ENOSPC', `all ${PIRQS} interrupt numbers are taken`);
+  pirqs.push(found);
+  return found;
+}
+
+/** Every PC has a host bridge, 0000:00:00.0; this one has nothing else. */
+const deviceThere = (seg: number, bus: number, devfn: number): Refused | undefined =>
+  seg === 0 && bus === 0 && devfn === 0 ? undefined : ['ENODEV', 'there is no such device'];
+const otherDomain = ({ core, domain }: CallContext, id: number): Refused | undefined =>
+  id === DOMID.SELF || id === domain.id || id === DOMID.DOM0 || core.domains.has(id)
+    ? undefined
+    : ['ESRCH', `there is no domain ${id}`];
 
 /** A page in which Xen would mark the interrupts that need an EOI. The domain has none, so it stays as it is. */
 const eoiMap = (name: string, cmd: number): ReturnType<typeof physdev> =>
@@ -257,7 +301,8 @@ function setIoBitmap(
   { vcpu }: CallContext,
   { bitmap, nr_ports }: { readonly bitmap: bigint; readonly nr_ports: number },
 ): number {
-  if (nr_ports > 65536) return fail('EINVAL', `${nr_ports} ports: there are 65536`);
+  if (nr_ports > 65536 || !addressOk(bitmap))
+    return fail('EINVAL', `${nr_ports} ports by a bitmap at ${hex(bitmap)}: there are 65536`);
   vcpu.state.ioBitmap = { address: bitmap, ports: nr_ports };
   return 0;
 }
@@ -286,13 +331,17 @@ export const physdev_op = family({
       name: 'eoi',
       cmd: PHYSDEVOP.PHYSDEVOP_eoi,
       struct: physdev_eoi,
-      refuse: ['EINVAL', NO_INTERRUPTS],
+      refuse: () => ['EINVAL', NO_INTERRUPTS],
     }),
     physdev({
       name: 'irq_status_query',
       cmd: PHYSDEVOP.PHYSDEVOP_irq_status_query,
       struct: physdev_irq_status_query,
-      refuse: ['EINVAL', NO_INTERRUPTS],
+      out: ['flags'],
+      run(_context, a) {
+        a.flags = irqStatus(a.irq);
+        return 0;
+      },
     }),
     physdev({
       name: 'irq_unmask_notify',
@@ -303,22 +352,52 @@ export const physdev_op = family({
     denied('PHYSDEVOP_apic_read', physdev_apic),
     denied('PHYSDEVOP_apic_write', physdev_apic),
     denied('PHYSDEVOP_alloc_irq_vector', physdev_irq),
-    denied('PHYSDEVOP_free_irq_vector', physdev_irq),
-    denied('PHYSDEVOP_map_pirq', physdev_map_pirq),
-    denied('PHYSDEVOP_unmap_pirq', physdev_unmap_pirq),
+    physdev({
+      name: 'free_irq_vector',
+      cmd: PHYSDEVOP.PHYSDEVOP_free_irq_vector,
+      refuse: ['ENOSYS', 'never implemented'],
+    }),
+    denied('PHYSDEVOP_map_pirq', physdev_map_pirq, (context, a) => otherDomain(context, a.domid)),
+    denied('PHYSDEVOP_unmap_pirq', physdev_unmap_pirq, (context, a) => otherDomain(context, a.domid)),
     denied('PHYSDEVOP_manage_pci_add', physdev_manage_pci),
     denied('PHYSDEVOP_manage_pci_remove', physdev_manage_pci),
     eoiMap('pirq_eoi_gmfn_v1', PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v1),
-    denied('PHYSDEVOP_restore_msi', physdev_manage_pci),
-    denied('PHYSDEVOP_manage_pci_add_ext', physdev_manage_pci_ext),
-    denied('PHYSDEVOP_setup_gsi', physdev_setup_gsi),
-    denied('PHYSDEVOP_get_free_pirq', physdev_get_free_pirq),
-    denied('PHYSDEVOP_pci_mmcfg_reserved', physdev_pci_mmcfg_reserved),
+    denied('PHYSDEVOP_restore_msi', physdev_manage_pci, (_context, a) => deviceThere(0, a.bus, a.devfn)),
+    denied('PHYSDEVOP_manage_pci_add_ext', physdev_manage_pci_ext, (_context, a) =>
+      a.is_extfn > 1 || a.is_virtfn > 1 ? ['EINVAL', 'a flag that is neither 0 nor 1'] : undefined,
+    ),
+    denied('PHYSDEVOP_setup_gsi', physdev_setup_gsi, (_context, { gsi }) =>
+      gsi < 0 || gsi >= GSIS ? ['EINVAL', `GSI ${gsi}: there are ${GSIS}`] : undefined,
+    ),
+    physdev({
+      name: 'get_free_pirq',
+      cmd: PHYSDEVOP.PHYSDEVOP_get_free_pirq,
+      struct: physdev_get_free_pirq,
+      out: ['pirq'],
+      doc: 'a number, to which an unprivileged domain can bind nothing',
+      run(context, a) {
+        a.pirq = freePirq(context, a.type);
+        return 0;
+      },
+    }),
+    physdev({
+      name: 'pci_mmcfg_reserved',
+      cmd: PHYSDEVOP.PHYSDEVOP_pci_mmcfg_reserved,
+      struct: physdev_pci_mmcfg_reserved,
+      refuse: ['EPERM', NO_HARDWARE],
+    }),
     denied('PHYSDEVOP_pci_device_add', physdev_pci_device_add),
     denied('PHYSDEVOP_pci_device_remove', physdev_pci_device),
-    denied('PHYSDEVOP_restore_msi_ext', physdev_pci_device),
+    denied('PHYSDEVOP_restore_msi_ext', physdev_pci_device, (_context, a) =>
+      deviceThere(a.seg, a.bus, a.devfn),
+    ),
     eoiMap('pirq_eoi_gmfn_v2', PHYSDEVOP.PHYSDEVOP_pirq_eoi_gmfn_v2),
-    denied('PHYSDEVOP_dbgp_op', physdev_dbgp_op),
+    physdev({
+      name: 'dbgp_op',
+      cmd: PHYSDEVOP.PHYSDEVOP_dbgp_op,
+      struct: physdev_dbgp_op,
+      refuse: ['EPERM', NO_HARDWARE],
+    }),
     denied('PHYSDEVOP_prepare_msix', physdev_pci_device),
     denied('PHYSDEVOP_release_msix', physdev_pci_device),
   ],
@@ -353,7 +432,11 @@ export const physdev_op_compat = family({
       name: 'irq_status_query',
       cmd: PHYSDEVOP.PHYSDEVOP_irq_status_query,
       struct: physdev_op_irq_status_query,
-      refuse: ['EINVAL', NO_INTERRUPTS],
+      out: ['flags'],
+      run(_context, a) {
+        a.flags = irqStatus(a.irq);
+        return 0;
+      },
     }),
     compat({
       name: 'set_iopl',

@@ -25,15 +25,21 @@ import type { ValueOf } from '../../abi/layout';
 /** Set in `count` when an interrupted call goes on: what `pdone` says was done is counted on from. */
 const MMU_UPDATE_PREEMPTED = 0x8000_0000;
 
-/** A domain may name only itself; others are for privileged ones (get_pg_owner and xsm_mmu_update). */
-function checkOwner({ domain, core }: CallContext, foreign: number): void {
+/**
+ * Whose tables are changed and whose frames mapped: a domain may name only itself, by DOMID_SELF or its number, and
+ * by its number only for the tables; others are for privileged ones (get_pg_owner and xsm_mmu_update). DOMID_IO
+ * stands for frames that nobody owns: the domain itself then has to have the right to each.
+ */
+function checkOwner({ domain, core }: CallContext, foreign: number, at = 0n): void {
+  if (!addressOk(at)) fail('EFAULT', `${hex(at)} is not in the guest's part of the address space`);
   const owner = foreign & 0xffff;
   const tables = foreign >>> 16;
+  const known = (id: number): boolean => id === domain.id || id === DOMID.DOM0 || core.domains.has(id);
+  if (tables !== 0 && !known(tables - 1)) fail('ESRCH', `there is no domain ${tables - 1}`);
+  if (owner !== DOMID.SELF && owner !== DOMID.IO && owner !== DOMID.XEN && !known(owner))
+    fail('ESRCH', `there is no domain ${owner}`);
   for (const id of [owner, tables === 0 ? DOMID.SELF : tables - 1]) {
-    if (id === DOMID.SELF || id === domain.id) continue;
-    if (id !== DOMID.DOM0 && id !== DOMID.IO && id !== DOMID.XEN && !core.domains.has(id)) {
-      fail('ESRCH', `there is no domain ${id}`);
-    }
+    if (id === DOMID.SELF || id === domain.id || id === DOMID.IO) continue;
     fail('EPERM', `d${domain.id} may not update the tables or map the frames of domain ${id}`);
   }
 }
@@ -156,7 +162,7 @@ export const mmu_update = batch({
     batchOp('pt_update_no_translate', MMU.MMU_PT_UPDATE_NO_TRANSLATE),
   ],
   run(context, { ureqs, count, pdone, foreigndom }) {
-    checkOwner(context, foreigndom);
+    checkOwner(context, foreigndom, ureqs);
     const batch = { at: ureqs, size: mmuUpdate.size, count, pdone };
     return runBatch(context, batch, COST.element, (i) => {
       context.guest.load(request, ureqs + BigInt(i * mmuUpdate.size), () => `request ${i}`);
@@ -187,7 +193,10 @@ const pin =
 const flushMask =
   (each: (context: CallContext, vcpu: number, address: bigint) => void): Ext =>
   (context, { arg1, arg2 }) => {
-    for (const id of vcpuMask(context, arg2.vcpumask)) each(context, id, arg1.linear_addr);
+    const { vcpumask } = arg2;
+    if (context.guest.reader(vcpumask, 1) === undefined)
+      fail('EINVAL', `the vCPU mask at ${hex(vcpumask)} cannot be read`);
+    for (const id of vcpuMask(context, vcpumask)) each(context, id, arg1.linear_addr);
   };
 
 /** The vCPUs named by a bitmap in guest memory, one bit each. */
@@ -310,7 +319,7 @@ export const mmuext_op = batch({
     ),
   ),
   run(context, { uops, count, pdone, foreigndom }) {
-    checkOwner(context, foreigndom);
+    checkOwner(context, foreigndom, uops);
     const batch = { at: uops, size: mmuextOp.size, count, pdone };
     return runBatch(context, batch, COST.flush, (i) => {
       const op = context.guest.read(mmuextOp, uops + BigInt(i * mmuextOp.size), `operation ${i}`);

@@ -1,5 +1,7 @@
 /** sched_op and set_timer_op (xen/common/sched/core.c). */
 import { hex } from '../../abi/decoded';
+import { ERRNO } from '../../abi/errno';
+import { DOMID } from '../../abi/domains';
 import { enumOf, pointer, port, u32, u64, ulong } from '../../abi/layout';
 import {
   SCHEDOP,
@@ -12,7 +14,7 @@ import {
 } from '../../abi/sched';
 import type { CallContext } from '../context';
 import { shutdown } from '../domain';
-import { isPending } from '../events';
+import { isPending, isPort } from '../events';
 import { family, fail, hypercall, opsOf } from '../hypercall';
 import type { ShutdownReason } from '../state';
 import { setRunState, setUpcallMask, upcallMasked, upcallPending } from '../vcpu';
@@ -31,6 +33,23 @@ const REASONS: readonly ShutdownReason[] = [
 /** Ports that one poll may name. */
 const MAX_POLLED = 128;
 
+/**
+ * The end of a domain, for a reason of which Xen keeps the low byte. A code set before goes before it
+ * (domain_shutdown); one that nobody knows is up to the toolstack, for which it is the end.
+ */
+function end(context: CallContext, reason: number, text = ''): number {
+  const { core, domain } = context;
+  const code = domain.state.shutdownCode ?? reason & 0xff;
+  const name = REASONS[code];
+  shutdown(
+    core,
+    domain,
+    name ?? 'poweroff',
+    name === undefined ? `reason ${code}, which means nothing` : text,
+  );
+  return 0;
+}
+
 function block({ core, vcpu }: CallContext): number {
   // An event that came meanwhile is not slept through.
   if (!(upcallPending(core, vcpu) && !upcallMasked(core, vcpu))) setRunState(core, vcpu, 'blocked');
@@ -48,7 +67,7 @@ const WATCHDOGS = 2;
 const SECOND = 1_000_000_000n;
 
 function watchdog(
-  { core, domain }: CallContext,
+  { core, domain, note }: CallContext,
   { id, timeout }: { readonly id: number; readonly timeout: number },
 ): number {
   const { watchdogs } = domain.state;
@@ -60,7 +79,9 @@ function watchdog(
       watchdogs[i] = end;
       return i + 1;
     }
-    return fail('ENOSPC', `all ${WATCHDOGS} watchdogs are in use`);
+    // Xen's return value is of 32 bits here, and so this is no error to the guest.
+    note(`ENOSPC: all ${WATCHDOGS} watchdogs are in use`);
+    return -ERRNO.ENOSPC >>> 0;
   }
   if (watchdogs[id - 1] === undefined) return fail('EINVAL', `watchdog ${id} is not in use`);
   watchdogs[id - 1] = timeout === 0 ? undefined : end;
@@ -89,13 +110,10 @@ export const sched_op = family({
       name: 'shutdown',
       cmd: SCHEDOP.SCHEDOP_shutdown,
       struct: sched_shutdown,
-      run({ core, domain, vcpu }, { reason }) {
-        const name = REASONS[reason];
-        if (name === undefined)
-          return fail('EINVAL', `shutdown reason ${reason} is beyond ${SHUTDOWN.SHUTDOWN_soft_reset}`);
-        const text = name === 'crash' ? `the guest's kernel gave up, at rip ${hex(vcpu.cpu.get('rip'))}` : '';
-        shutdown(core, domain, name, text);
-        return 0;
+      run(context, { reason }) {
+        const { cpu } = context.vcpu;
+        const text = `the guest's kernel gave up, at rip ${hex(cpu.get('rip'))}`;
+        return end(context, reason, (reason & 0xff) === SHUTDOWN.SHUTDOWN_crash ? text : '');
       },
     }),
     op({
@@ -107,7 +125,7 @@ export const sched_op = family({
         const list: number[] = [];
         for (let i = 0; i < nr_ports; i++) list.push(guest.read(port, ports + BigInt(i * 4), `port ${i}`));
         for (const p of list) {
-          if (domain.state.ports[p] === undefined) return fail('EINVAL', `port ${p} does not exist`);
+          if (!isPort(domain, p)) return fail('EINVAL', `port ${p} does not exist`);
         }
         if (upcallPending(core, vcpu) && !upcallMasked(core, vcpu)) return 0;
         if (list.some((p) => isPending(core, domain, p))) return 0;
@@ -121,17 +139,20 @@ export const sched_op = family({
       name: 'remote_shutdown',
       cmd: SCHEDOP.SCHEDOP_remote_shutdown,
       struct: sched_remote_shutdown,
-      refuse: ['EPERM', 'an unprivileged domain may not shut another one down'],
+      refuse: ({ core, domain }, { domain_id: id }) =>
+        id === domain.id || id === DOMID.DOM0 || core.domains.has(id)
+          ? ['EPERM', 'an unprivileged domain may not shut another one down']
+          : ['ESRCH', `there is no domain ${id}`],
     }),
     op({
       name: 'shutdown_code',
       cmd: SCHEDOP.SCHEDOP_shutdown_code,
       struct: sched_shutdown,
       doc: 'says why a shutdown will come, without one',
-      run({ domain, core }, { reason }) {
-        const name = REASONS[reason];
-        if (name === undefined) return fail('EINVAL', `shutdown reason ${reason} does not exist`);
-        core.log.info(`d${domain.id}: will shut down: ${name}`);
+      run({ domain }, { reason }) {
+        const { state } = domain;
+        if (state.shutdownCode !== undefined) return state.shutdownCode;
+        state.shutdownCode = reason & 0xff;
         return 0;
       },
     }),
@@ -174,12 +195,7 @@ export const sched_op_compat = family({
     compatOp({
       name: 'shutdown',
       cmd: SCHEDOP.SCHEDOP_shutdown,
-      run({ core, domain }, _none, { arg }) {
-        const name = REASONS[Number(arg & 0xffn)];
-        if (name === undefined) return fail('EINVAL', `shutdown reason ${arg} does not exist`);
-        shutdown(core, domain, name, '');
-        return 0;
-      },
+      run: (context, _none, { arg }) => end(context, Number(arg & 0xffn)),
     }),
   ],
 });

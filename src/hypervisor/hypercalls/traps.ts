@@ -25,7 +25,8 @@ import { family, fail, hypercall, opsOf } from '../hypercall';
 import { codeProblem, loadSegmentBase, stackProblem } from '../segments';
 import type { GuestVcpu } from '../types';
 import { setTaskSwitched } from '../privileged';
-import { setUpcallMask, toggleMode } from '../vcpu';
+import { TI_MASK_EVENTS, VECTOR } from '../traps';
+import { FLAT_KERNEL_CS, setUpcallMask, toggleMode } from '../vcpu';
 
 const canonical = (va: bigint, what: string): void => {
   if (!isCanonical(guestVa(va))) fail('EINVAL', `${what} ${hex(va)} is not canonical`);
@@ -58,6 +59,12 @@ export const set_trap_table = hypercall({
   },
 });
 
+/** The handler of NMIs is that of vector 2: three calls set the same thing. Events are masked while it runs. */
+function setNmi({ state }: GuestVcpu, address: bigint): void {
+  const on = address !== 0n;
+  state.traps[VECTOR.NMI] = { cs: on ? Number(FLAT_KERNEL_CS) : 0, flags: on ? TI_MASK_EVENTS : 0, address };
+}
+
 type Register = (context: CallContext, address: bigint, maskEvents: boolean) => void;
 
 const callbacks: Readonly<Partial<Record<number, Register>>> = {
@@ -75,7 +82,7 @@ const callbacks: Readonly<Partial<Record<number, Register>>> = {
   [CALLBACKTYPE.CALLBACKTYPE_sysenter]: () => undefined,
   [CALLBACKTYPE.CALLBACKTYPE_syscall32]: () => undefined,
   [CALLBACKTYPE.CALLBACKTYPE_nmi]: ({ vcpu }, address) => {
-    vcpu.state.nmi = address;
+    setNmi(vcpu, address);
   },
 };
 
@@ -85,12 +92,13 @@ export const set_callbacks = hypercall({
   doc: 'xen.h HYPERVISOR_set_callbacks (legacy; callback_op replaces it)',
   args: { event_address: vaddr, failsafe_address: vaddr, syscall_address: vaddr },
   run({ vcpu: { state } }, { event_address, failsafe_address, syscall_address }) {
-    canonical(event_address, 'event callback');
-    canonical(failsafe_address, 'failsafe callback');
-    canonical(syscall_address, 'syscall callback');
-    state.event = { address: event_address, maskEvents: true };
-    state.failsafe = { address: failsafe_address, maskEvents: false };
-    state.syscall = { address: syscall_address, maskEvents: false };
+    // Xen ignores an address that it cannot take.
+    const set = (which: 'event' | 'failsafe' | 'syscall', address: bigint, maskEvents: boolean): void => {
+      if (isCanonical(guestVa(address))) state[which] = { address, maskEvents };
+    };
+    set('event', event_address, true);
+    set('failsafe', failsafe_address, false);
+    set('syscall', syscall_address, false);
     return 0;
   },
 });
@@ -124,7 +132,7 @@ export const callback_op = family({
       struct: callback_unregister,
       run(context, { type }) {
         if (type === CALLBACKTYPE.CALLBACKTYPE_nmi) {
-          context.vcpu.state.nmi = 0n;
+          setNmi(context.vcpu, 0n);
           return 0;
         }
         if (callbacks[type] === undefined) return fail('ENOSYS', `there is no callback of type ${type}`);
@@ -151,7 +159,7 @@ export const nmi_op = family({
       struct: xennmi_callback,
       run({ vcpu }, { handler_address }) {
         canonical(handler_address, 'NMI callback');
-        vcpu.state.nmi = handler_address;
+        setNmi(vcpu, handler_address);
         return 0;
       },
     }),
@@ -159,7 +167,7 @@ export const nmi_op = family({
       name: 'unregister_callback',
       cmd: XENNMI.XENNMI_unregister_callback,
       run({ vcpu }) {
-        vcpu.state.nmi = 0n;
+        setNmi(vcpu, 0n);
         return 0;
       },
     }),

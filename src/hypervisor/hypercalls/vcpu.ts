@@ -1,10 +1,9 @@
 /** vcpu_op (xen/common/domain.c do_vcpu_op, xen/arch/x86/domain.c). */
 import { hex } from '../../abi/decoded';
 import { vcpu_info, vcpu_time_info } from '../../abi/info';
-import { enumOf, pointer, u32 } from '../../abi/layout';
+import { enumOf, pointer, u32, type Type } from '../../abi/layout';
 import {
   VCPUOP,
-  VCPU_SSHOTTMR_future,
   vcpu_get_physid,
   vcpu_guest_context,
   vcpu_register_runstate_memory_area,
@@ -19,6 +18,7 @@ import type { CallContext } from '../context';
 import { shutdown } from '../domain';
 import { vcpuOf } from '../events';
 import { FRAME_TYPE } from '../frames';
+import { addressOk } from '../guest-memory';
 import { family, fail, opsOf, Refusal } from '../hypercall';
 import { runstateOf } from '../runstate';
 import type { GuestVcpu } from '../types';
@@ -35,6 +35,18 @@ function own({ vcpu }: CallContext, v: GuestVcpu): void {
   if (v !== vcpu) fail('EINVAL', `vCPU ${vcpu.id} may set its own timer only, not that of vCPU ${v.id}`);
 }
 
+/** An area must be in the guest's part of the address space; whether it is mapped shows when it is written. */
+function ownAddress(addr: bigint): void {
+  if (!addressOk(addr)) fail('EFAULT', `${hex(addr)} is not in the guest's part of the address space`);
+}
+
+function writeArea<T>({ vcpu }: CallContext, type: Type<T>, addr: bigint, value: T): void {
+  if (addr === 0n || !addressOk(addr, type.size)) return;
+  const bytes = new Uint8Array(type.size);
+  type.write(new DataView(bytes.buffer), 0, value);
+  vcpu.cpu.writeLinear(addr, bytes, 3);
+}
+
 const MILLISECOND = 1_000_000n;
 /** STIME_DELTA_MAX */
 const LONGEST_PERIOD = 1n << 57n;
@@ -46,6 +58,7 @@ export const vcpu_op = family({
   args,
   cmd: ({ cmd }) => cmd,
   pointer: ({ extra_args }) => extra_args,
+  before: (context, a) => void target(context, a),
   ops: [
     op({
       name: 'initialise',
@@ -107,9 +120,9 @@ export const vcpu_op = family({
       struct: vcpu_register_runstate_memory_area,
       run(context, { addr }, a) {
         const v = target(context, a);
-        if (addr !== 0n)
-          context.guest.write(vcpu_runstate_info, addr, runstateOf(context.core, v), 'run state area');
+        ownAddress(addr);
         v.state.runstateArea = addr;
+        writeArea(context, vcpu_runstate_info, addr, runstateOf(context.core, v));
         return 0;
       },
     }),
@@ -142,16 +155,12 @@ export const vcpu_op = family({
       name: 'set_singleshot_timer',
       cmd: VCPUOP.VCPUOP_set_singleshot_timer,
       struct: vcpu_set_singleshot_timer,
-      run(context, { timeout_abs_ns, flags }, a) {
+      doc: 'a time that has passed fires at once, with VCPU_SSHOTTMR_future as well',
+      run(context, { timeout_abs_ns }, a) {
         const v = target(context, a);
         own(context, v);
-        const now = context.core.now();
-        if (BigInt.asIntN(64, timeout_abs_ns) < 0n)
-          return fail('ETIME', `timeout ${hex(timeout_abs_ns)} is negative`);
-        if ((flags & VCPU_SSHOTTMR_future) !== 0 && timeout_abs_ns < now) {
-          return fail('ETIME', `timeout ${timeout_abs_ns} ns has passed: it is ${now} ns`);
-        }
-        v.state.singleshot = timeout_abs_ns;
+        const signed = BigInt.asIntN(64, timeout_abs_ns);
+        v.state.singleshot = signed < 0n ? 0n : signed;
         return 0;
       },
     }),
@@ -196,8 +205,9 @@ export const vcpu_op = family({
       struct: vcpu_register_time_memory_area,
       run(context, { addr }, a) {
         const v = target(context, a);
-        if (addr !== 0n) context.guest.write(vcpu_time_info, addr, { ...TIME_INFO }, 'time area');
+        ownAddress(addr);
         v.state.timeArea = addr;
+        writeArea(context, vcpu_time_info, addr, { ...TIME_INFO });
         return 0;
       },
     }),
