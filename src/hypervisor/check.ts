@@ -21,7 +21,7 @@ export function checkFrames(core: Pick<Core, 'frames' | 'memory' | 'domains' | '
   const wrong: string[] = [];
   const refs = new Uint32Array(frames.count);
   const types = new Uint32Array(frames.count);
-  const linear = new Int16Array(frames.count);
+  const linear = new Int32Array(frames.count);
   /** Entries that map grants, by domain, frame and rights. */
   const granted = new Map<string, number>();
   const say = (mfn: number, text: string): void => {

@@ -6,7 +6,7 @@ import { VCPU_VIRQS } from '../abi/events';
 import type { DomainId, EventPort, VcpuId } from '../base/branded';
 import { notifyBackend } from './backend-ports';
 import type { Core } from './core';
-import { abiOf } from './fifo';
+import { abiOf, dropFifo } from './fifo';
 import { fail } from './hypercall';
 import type { Channel, Port } from './state';
 import type { Domain, GuestVcpu } from './types';
@@ -134,6 +134,14 @@ export function close(core: Core, domain: Domain, number: number): void {
     lastVcpu: port.lastVcpu,
     lastPriority: port.lastPriority,
   };
+}
+
+/** All channels of a domain, and its pages of the FIFO ABI (EVTCHNOP_reset). */
+export function closeAll(core: Core, domain: Domain): void {
+  domain.state.ports.forEach((port, n) => {
+    if (port.channel.kind !== 'free' && port.channel.kind !== 'reserved') close(core, domain, n);
+  });
+  dropFifo(core, domain);
 }
 
 const without = (ports: Readonly<Record<number, number>>, virq: number): Record<number, number> =>

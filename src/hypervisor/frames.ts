@@ -47,7 +47,7 @@ export interface FrameTable {
   readonly refs: Uint32Array;
   readonly flags: Uint8Array;
   /** Linear page tables: entries of the table's that name others of its level, or (negative) entries that name it. */
-  readonly linear: Int16Array;
+  readonly linear: Int32Array;
   /** Frames that can be allocated. */
   readonly available: () => number;
   /** A zeroed frame, owned and with its owner's reference. Undefined when none is left. */
@@ -69,7 +69,7 @@ export interface FrameSnapshot {
   readonly typeCount: Uint32Array;
   readonly refs: Uint32Array;
   readonly flags: Uint8Array;
-  readonly linear: Int16Array;
+  readonly linear: Int32Array;
   readonly free: Int32Array;
 }
 
@@ -101,7 +101,7 @@ export function createFrameTable(
   const typeCount = new Uint32Array(count);
   const refs = new Uint32Array(count);
   const flags = new Uint8Array(count);
-  const linear = new Int16Array(count);
+  const linear = new Int32Array(count);
   let top = count;
   /** A stack: the next frame to hand out is the last. Made at the first allocation. */
   let free: number[] | undefined;

@@ -12,7 +12,7 @@ import { guestCpuid } from './cpuid';
 import {
   afterCall, callNames, capturedReader, enterHypercall, perform, returnByRegisters, viewCall,
 } from './dispatch'; // prettier-ignore
-import { crash } from './domain';
+import { crash, destroy, shutdown } from './domain';
 import { createFrameTable } from './frames';
 import { HYPERCALLS } from './hypercalls/table';
 import { inspectVcpu } from './inspect';
@@ -174,6 +174,12 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     crash: (domain, text) => {
       crash(core, domain, text);
       backend.domainGone(domain);
+    },
+    destroy: (domain) => {
+      const alive = domain.state.shutdown === undefined;
+      if (alive) shutdown(core, domain, 'poweroff', 'destroyed');
+      if (alive) backend.domainGone(domain);
+      destroy(core, domain);
     },
     save: () => saveState(core),
     restore: (snapshot) => restoreState(core, snapshot),

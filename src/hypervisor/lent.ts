@@ -16,9 +16,10 @@ export function lendFrame(core: Core, to: DomainId): Mfn | undefined {
   return mfn;
 }
 
-/** Takes back a frame that was lent and that nothing maps any more. */
+/** Takes back a frame that was lent; one that somebody has mapped by a grant stays lent for ever. */
 export function reclaimFrame(core: Core, mfn: Mfn): void {
-  const { owner, type, typeCount, flags } = core.frames;
+  const { owner, refs, type, typeCount, flags } = core.frames;
+  if (refs[mfn] !== 1) return;
   // It was never counted among the domain's own.
   owner[mfn] = DOMID.XEN;
   typeCount[mfn] = 0;

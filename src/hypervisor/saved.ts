@@ -81,7 +81,6 @@ const vcpu = record<VcpuState>({
   event: callback,
   failsafe: callback,
   syscall: callback,
-  nmi: i64,
   nmiPending: bool,
   nmiMasked: bool,
   kernelSs: i64,
@@ -128,6 +127,7 @@ const channel = variant<Channel>({
 const domain = record<DomainState>({
   maxPages: count,
   totalPages: count,
+  mapPages: count,
   vmAssist: i64,
   shutdown: maybe(oneOf('poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft_reset')),
   crashText: maybe(text),
@@ -148,10 +148,15 @@ const domain = record<DomainState>({
   ),
   fifoArray: maybe(list(frame)),
   eoiFrame: maybe(frame),
+  pirqs: list(u32),
+  pciAddress: u32,
+  shutdownCode: maybe(u8),
   globalVirqs: numbered(u32),
   watchdogs: list(maybe(i64)),
   grantVersion: oneOf(1, 2),
+  grantMaxVersion: oneOf(1, 2),
   grantFrames: list(frame),
+  statusFrames: list(frame),
   grantMaxFrames: u32,
   maptrack: list(
     maybe(
@@ -182,6 +187,7 @@ export const hypervisorSchema = record<Snapshot>({
       typeCount: uint32s,
       refs: uint32s,
       flags: bytes(),
+      linear: int32s,
       free: int32s,
     }),
     slots: numbered(

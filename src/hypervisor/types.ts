@@ -119,6 +119,8 @@ export interface Hypervisor {
 
   /** Ends a domain from outside. */
   crash(domain: Domain, text: string): void;
+  /** Gives all memory of a domain back to the machine, after its end or as its end. It cannot be looked at any more. */
+  destroy(domain: Domain): void;
 
   /** All state under names; plain data and typed arrays, safe to clone. Guest frames are the machine's to save. */
   save(): HypervisorSnapshot;

@@ -18,6 +18,7 @@ const root = join(__dirname, '..', '..');
 
 const images = [
   { name: 'first-hypercall', folder: join(root, 'media/samples/first-hypercall'), limit: 60 * 1024 },
+  { name: 'neighbours', folder: join(root, 'media/samples/neighbours'), limit: 60 * 1024 },
   { name: 'hostile', folder: join(root, 'test/guests/hostile'), limit: 40 * 1024 },
 ];
 

@@ -26,6 +26,7 @@ import type { CallContext } from '../context';
 import {
   allocatePort,
   close,
+  closeAll,
   describeChannel,
   isPort,
   portOf,
@@ -34,7 +35,7 @@ import {
   unmask,
   vcpuOf,
 } from '../events';
-import { FIFO_LINK_BITS, FIFO_PRIORITY_MIN, dropFifo, expandArray, initControl } from '../fifo';
+import { FIFO_LINK_BITS, FIFO_PRIORITY_MIN, expandArray, initControl } from '../fifo';
 import { family, fail, opsOf } from '../hypercall';
 import type { Channel } from '../state';
 import type { Domain } from '../types';
@@ -241,12 +242,7 @@ const ops = [
       struct: evtchn_reset,
       ...(name === 'reset' ? {} : { doc: 'how Xen goes on with a long reset; a guest may use it for one' }),
       run(context, { dom }) {
-        const domain = self(context, dom);
-        domain.state.ports.forEach((port, n) => {
-          if (port.channel.kind !== 'free' && port.channel.kind !== 'reserved')
-            close(context.core, domain, n);
-        });
-        dropFifo(context.core, domain);
+        closeAll(context.core, self(context, dom));
         return 0;
       },
     }),
