@@ -10,7 +10,7 @@ export interface CallContext {
   readonly vcpu: GuestVcpu;
   readonly guest: GuestMemory;
   /** Why something did not happen although the call succeeds: kept with the call, as a refusal's reason is. */
-  readonly note: (reason: string) => void;
+  note(reason: string): void;
   /** Counts work (units: budget.ts). @returns whether a loop over the guest's elements should stop here, and go on later */
   spend(units: number): boolean;
   /** Ends the handler for now: the guest executes its `syscall` again, with these first arguments. */

@@ -67,9 +67,10 @@ const WATCHDOGS = 2;
 const SECOND = 1_000_000_000n;
 
 function watchdog(
-  { core, domain, note }: CallContext,
+  context: CallContext,
   { id, timeout }: { readonly id: number; readonly timeout: number },
 ): number {
+  const { core, domain } = context;
   const { watchdogs } = domain.state;
   const end = core.now() + BigInt(timeout) * SECOND;
   if (id > WATCHDOGS) return fail('EINVAL', `watchdog ${id}: there are ${WATCHDOGS}`);
@@ -80,7 +81,7 @@ function watchdog(
       return i + 1;
     }
     // Xen's return value is of 32 bits here, and so this is no error to the guest.
-    note(`ENOSPC: all ${WATCHDOGS} watchdogs are in use`);
+    context.note(`ENOSPC: all ${WATCHDOGS} watchdogs are in use`);
     return -ERRNO.ENOSPC >>> 0;
   }
   if (watchdogs[id - 1] === undefined) return fail('EINVAL', `watchdog ${id} is not in use`);
