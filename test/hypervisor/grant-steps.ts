@@ -1,18 +1,22 @@
 /** What a hostile kernel tries with grants: steps for the random sequences of the safety test. */
 import { DOMID } from '../../src/abi/domains';
 import {
+  GNTCOPY_dest_gref,
+  GNTCOPY_source_gref,
   GNTMAP,
   GNTTABOP,
   GTF,
+  gnttab_copy,
   gnttab_map_grant_ref,
+  gnttab_set_version,
   gnttab_transfer,
   gnttab_unmap_and_replace,
   gnttab_unmap_grant_ref,
-  grant_entry_v1,
 } from '../../src/abi/grant';
 import type { Type } from '../../src/abi/layout';
 import { PTE, makePte, mmu_update } from '../../src/abi/mmu';
 import { FRAME_TYPE } from '../../src/hypervisor/frames';
+import { writeGrant } from '../../src/hypervisor/grantentries';
 import { walkTables } from '../../src/hypervisor/guest-memory';
 import type { Domain, GuestVcpu } from '../../src/hypervisor/types';
 import type { Random } from '../support/random';
@@ -82,8 +86,33 @@ export function grantSteps(
       const flags = r.pick([GTF.permit_access, GTF.permit_access, GTF.permit_access | GTF.readonly, GTF.accept_transfer, 0]);
       const domid = r.chance(10) ? v.domain.id : other.id;
       const frame = r.chance(4) ? r.below(core.frames.count) : owned();
-      grant_entry_v1.write(core.memory.view(first), (8 + r.below(GRANTS)) * 8, { flags, domid, frame });
+      const kind = v.domain.state.grantVersion === 2 && r.chance(4) ? r.pick([GTF.sub_page, GTF.transitive]) : 0;
+      writeGrant(core, v.domain, 8 + r.below(GRANTS), domid, frame, flags | kind);
       return true;
+    } },
+    // Refused while a grant is in use, or a status frame mapped.
+    { name: 'change version', run: () => r.chance(3) && grantOp(gnttab_set_version, GNTTABOP.GNTTABOP_set_version, { version: r.pick([1, 2]) }) !== undefined },
+    { name: 'map a status frame', run: () => {
+      const mfn = v.domain.state.statusFrames[0];
+      return mfn !== undefined && done('update_va_mapping', va(), makePte(mfn, flags() | PTE.PRESENT), 0);
+    } },
+    { name: 'copy by grants', run: () => {
+      const end = (byRef: boolean): { u: { gmfn: bigint; ref: number }; domid: number; offset: number } => ({
+        u: { gmfn: BigInt(owned()), ref: 8 + r.below(GRANTS) },
+        domid: byRef ? other.id : DOMID.SELF,
+        offset: r.below(4096),
+      });
+      const by = r.below(4);
+      const bytes = new Uint8Array(gnttab_copy.size);
+      const view = new DataView(bytes.buffer);
+      gnttab_copy.write(view, 0, { source: end((by & GNTCOPY_source_gref) !== 0), dest: end((by & GNTCOPY_dest_gref) !== 0), len: r.below(64), flags: by, status: 1 });
+      // The reference lies where the frame's number does, and goes last.
+      if ((by & GNTCOPY_source_gref) !== 0) view.setBigUint64(0, BigInt(8 + r.below(GRANTS)), true);
+      if ((by & GNTCOPY_dest_gref) !== 0) view.setBigUint64(16, BigInt(8 + r.below(GRANTS)), true);
+      v.cpu.writeLinear(SCRATCH, bytes, 3);
+      if (!done('grant_table_op', GNTTABOP.GNTTABOP_copy, SCRATCH, 1)) return false;
+      v.cpu.readLinear(SCRATCH, bytes, 3);
+      return gnttab_copy.read(view, 0).status === 0;
     } },
     { name: 'map grant', run: () => {
       const into = tables();

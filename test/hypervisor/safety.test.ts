@@ -219,7 +219,7 @@ describe('safety of the frame table', function () {
       'map read-only', 'unmap', 'map anything', 'pin an own frame', 'unpin', 'fill a table', 'set an L4 entry',
       'machphys', 'clear page', 'copy page', 'new user base', 'set_gdt', 'update_descriptor', 'decrease', 'increase',
       'populate', 'exchange', 'init_control', 'expand_array', 'vcpu_info', 'map grant', 'unmap grant', 'replace grant',
-      'overwrite a grant entry', 'transfer',
+      'overwrite a grant entry', 'transfer', 'change version', 'map a status frame', 'copy by grants',
     ]) assert.ok(reached.has(name), `no sequence ever managed: ${name}`); // prettier-ignore
   });
 });
