@@ -159,7 +159,10 @@ function build<K extends BreakpointKind>(
 
 function parseCondition(text: string): ReturnType<typeof parseExpression> | string {
   try {
-    return parseExpression(text);
+    const expression = parseExpression(text);
+    if (expression.kind === 'assign')
+      return `condition '${text}': '=' sets, and a condition only looks; '==' compares`;
+    return expression;
   } catch (error) {
     if (error instanceof ExpressionError) return `condition '${text}': ${error.message}`;
     throw error;

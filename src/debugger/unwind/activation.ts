@@ -16,8 +16,8 @@ export interface Activation {
   readonly pc: bigint;
   /** The instruction to go on with. */
   readonly address: bigint;
-  /** By DWARF's numbers; those that are not known are not there. */
-  readonly registers: ReadonlyMap<number, SavedRegister>;
+  /** By DWARF's numbers; those that are not known are not there. Setting a variable that lives in one changes it here, too. */
+  readonly registers: Map<number, SavedRegister>;
   /** Canonical frame address: the stack pointer before the call was made. */
   cfa: bigint | undefined;
   /** From the function inwards. */

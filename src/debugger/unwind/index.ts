@@ -86,7 +86,7 @@ async function activate(physical: Physical, symbols: SymbolIndex, read: ReadMemo
   const activation: Activation = {
     pc,
     address,
-    registers,
+    registers: new Map(registers),
     cfa: undefined,
     scopes: known(() => debug?.scopes.at(pc) ?? [], []),
     debug,

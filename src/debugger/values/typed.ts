@@ -211,11 +211,13 @@ async function writeBytes(value: TypedValue, bytes: Uint8Array, space: ValueSpac
   const name = registerName(location.register) ?? `register ${location.register}`;
   if (saved?.at === undefined)
     throw new NotWritable(`it was in ${name}, and where a function that was called saved that is not known`);
-  if (typeof saved.at === 'bigint') return toMemory(saved.at + BigInt(offset));
-  if (!/^r/.test(name)) throw new NotWritable(`it is in ${name}; set the register itself`);
-  const old = numberToBytes(saved.value, 8);
-  old.set(bytes, offset);
-  await setRegister(target, vcpu, name, bytesToNumber(old));
+  const whole = numberToBytes(saved.value, 8);
+  if (typeof saved.at !== 'bigint' && !name.startsWith('r'))
+    throw new NotWritable(`it is in ${name}; set the register itself`);
+  whole.set(bytes, offset);
+  if (typeof saved.at === 'bigint') await toMemory(saved.at + BigInt(offset));
+  else await setRegister(target, vcpu, name, bytesToNumber(whole));
+  activation?.registers.set(location.register, { ...saved, value: bytesToNumber(whole) });
 }
 
 /** Rejects with NotWritable, which says why not. */
@@ -232,7 +234,10 @@ export async function store(value: TypedValue, number: bigint | number, space: V
   if (scalar.float) return writeBytes(value, floatBytes(Number(number), scalar.size), space);
   const { at, width } = value.bits ?? { at: 0, width: scalar.size * 8 };
   const whole = typeof number === 'number' ? BigInt(Math.trunc(number)) : number;
-  if (whole < -(1n << BigInt(width - 1)) || whole >= 1n << BigInt(width))
+  // Of a whole number the bits may also be given (0xffffffff for an int); of a bit-field, only what it can hold.
+  const lowest = scalar.signed || value.bits === undefined ? -(1n << BigInt(width - 1)) : 0n;
+  const highest = 1n << BigInt(scalar.signed && value.bits !== undefined ? width - 1 : width);
+  if (whole < lowest || whole >= highest)
     throw new NotWritable(`${hex(whole)} does not fit its ${width} bits`);
   const size = Math.ceil((at + width) / 8);
   if (value.bits === undefined)

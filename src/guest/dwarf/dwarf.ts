@@ -17,6 +17,8 @@ export interface Dwarf {
   readonly sections: DwarfSections;
   /** Units of .debug_info, in their order. */
   readonly units: readonly Unit[];
+  /** Units of .debug_types, where DWARF 4 has types that several units share. */
+  readonly typeUnits: readonly Unit[];
   /** What could not be read, in words. */
   readonly problems: readonly string[];
   /** The unit of .debug_info that an offset lies in. */
@@ -59,14 +61,16 @@ export function createDwarf(elf: ElfHeaders): Dwarf {
   const bases = new Map<Unit, Bases>();
   let units: readonly Unit[] | undefined;
   let types: ReadonlyMap<bigint, Unit> | undefined;
+  let separate: readonly Unit[] | undefined;
 
   const open = (section: '.debug_info' | '.debug_types'): Unit[] =>
     unitHeaders(sections, section, (text) => problems.push(text)).map((header) => openUnit(header, load));
   const allUnits = (): readonly Unit[] => (units ??= open('.debug_info'));
+  const separateTypes = (): readonly Unit[] => (separate ??= open('.debug_types'));
   const typeUnits = (): ReadonlyMap<bigint, Unit> => {
     if (types !== undefined) return types;
     const found = new Map<bigint, Unit>();
-    for (const unit of [...allUnits(), ...open('.debug_types')])
+    for (const unit of [...allUnits(), ...separateTypes()])
       if (unit.header.signature !== undefined && !found.has(unit.header.signature))
         found.set(unit.header.signature, unit);
     return (types = found);
@@ -167,6 +171,9 @@ export function createDwarf(elf: ElfHeaders): Dwarf {
     problems,
     get units() {
       return allUnits();
+    },
+    get typeUnits() {
+      return separateTypes();
     },
     unitAt,
     entryAt,

@@ -112,9 +112,9 @@ export function createNames(dwarf: Dwarf): Names {
     const [only] = words;
     return (unit) => {
       if (offsets === undefined || unit.root.attributes.get(AT.name)?.class === 'strx') return true;
-      const section = dwarf.sections.get('.debug_info');
-      if (section === undefined) return false;
       const { offset, end } = unit.header;
+      const section = dwarf.sections.get(unit.header.section);
+      if (section === undefined) return false;
       const { bytes } = section.view(offset, end - offset);
       if (
         words.size === 1 && only !== undefined
@@ -130,7 +130,8 @@ export function createNames(dwarf: Dwarf): Names {
     in: (unit, name) => (indexOf(unit).get(name) ?? []).map((offset) => unit.entry(offset)),
     *everywhere(name) {
       const possible = mayHave(name);
-      for (const unit of dwarf.units) if (possible(unit)) yield* names.in(unit, name);
+      for (const unit of [...dwarf.units, ...dwarf.typeUnits])
+        if (possible(unit)) yield* names.in(unit, name);
     },
     complete: (unit, prefix, limit) =>
       [...indexOf(unit).keys()]

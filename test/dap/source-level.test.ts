@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { adapterHost } from '../../src/host/adapter';
+import type { Client } from '../support/dap-client';
+import { connect } from '../support/dap-client';
+
+// The second sample, which a compiler has optimized, looked at in its source.
+
+const folder = path.join(__dirname, '..', '..', 'media', 'samples', 'c-tour');
+const kernel = path.join(folder, 'c-tour.elf');
+
+function lineOf(file: string, text: string): number {
+  const index = readFileSync(path.join(folder, file), 'utf8')
+    .split('\n')
+    .findIndex((line) => line.includes(text));
+  assert.notEqual(index, -1, `${file} has no line with ${text}`);
+  return index + 1;
+}
+
+describe('dap: source level', function () {
+  this.timeout(60_000);
+  let client: Client;
+  beforeEach(async () => {
+    client = await connect(adapterHost({ inProcess: true }));
+    await client.launch({ kernel, stopOnEntry: true });
+    await client.stopped();
+  });
+  afterEach(() => client.close());
+
+  const top = async (): Promise<DebugProtocol.StackFrame[]> =>
+    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+  const go = async (command: string): Promise<void> => {
+    await client.dc.send(command, { threadId: 1 });
+    await client.stopped();
+  };
+  const to = async (file: string, text: string): Promise<void> => {
+    const source = { path: path.join(folder, file) };
+    const { body } = await client.dc.setBreakpointsRequest({
+      source,
+      breakpoints: [{ line: lineOf(file, text) }],
+    });
+    assert.equal(body.breakpoints[0]?.verified, true, body.breakpoints[0]?.message);
+    await go('continue');
+    await client.dc.setBreakpointsRequest({ source, breakpoints: [] });
+  };
+  const names = async (): Promise<string[]> => (await top()).map(({ name }) => name.replace(/\+.*/, ''));
+  const line = async (): Promise<string> => {
+    const [frame] = await top();
+    const file = frame?.source?.name ?? '';
+    const at = file === 'boot.S' ? path.join('..', 'first-hypercall', file) : file;
+    const text = readFileSync(path.join(folder, at), 'utf8').split('\n');
+    return (text[(frame?.line ?? 0) - 1] ?? '').trim();
+  };
+  const evaluate = async (expression: string, frame = 0, context = 'watch'): Promise<string> => {
+    const frameId = (await top())[frame]?.id ?? 0;
+    try {
+      return (await client.dc.evaluateRequest({ expression, frameId, context })).body.result;
+    } catch (error) {
+      return `! ${(error as Error).message}`;
+    }
+  };
+  const locals = async (frame = 0): Promise<Map<string, DebugProtocol.Variable>> => {
+    const { scopes } = (await client.dc.scopesRequest({ frameId: (await top())[frame]?.id ?? 0 })).body;
+    const variablesReference = scopes.find(({ name }) => name === 'Locals')?.variablesReference ?? 0;
+    const list = (await client.dc.variablesRequest({ variablesReference })).body.variables;
+    return new Map(list.map((one) => [one.name, one]));
+  };
+  const below = async (variable: DebugProtocol.Variable | undefined): Promise<string[]> => {
+    const { variables } = (
+      await client.dc.variablesRequest({ variablesReference: variable?.variablesReference ?? 0 })
+    ).body;
+    return variables.map(({ name, value }) => `${name}=${value}`);
+  };
+
+  it('shows variables where the compiler left them, and what they point to', async () => {
+    await to('shapes.c', 'long area = shape->area(shape);');
+    assert.deepEqual(await names(), ['total_area', 'guest_main', '_start']);
+    const rows = await locals();
+    assert.equal(rows.get('sum')?.value, '0');
+    assert.match(rows.get('area')?.value ?? '', /^<optimized out/);
+    const shape = rows.get('shape');
+    assert.equal(shape?.type, 'const struct shape *');
+    assert.match(shape.value, /<door>$/);
+    const members = await below(shape);
+    assert.match(members[0] ?? '', /^name=0x[0-9a-f]+ "door"$/);
+    assert.deepEqual(members.slice(1, 4), ['colour=BLUE (4)', 'tilt=15 (0xf)', 'visible=0']);
+    const outer = await locals(1);
+    assert.equal(outer.get('depth')?.value, '2', 'kept in a register that the callee saved');
+  });
+
+  it('evaluates C over types, registers and symbols; says why what it refuses', async () => {
+    await to('shapes.c', 'long area = shape->area(shape);');
+    const cases: readonly (readonly [string, string | RegExp])[] = [
+      ['shape->corners[2].x - shape->corners[0].x', '9'],
+      ['*shape->next', /^\{name = 0x[0-9a-f]+ "table", colour = GREEN \(1\), tilt = -3/],
+      ['shape->next->corners', /^\{\{x = 0, y = 0\}, \{x = 30 \(0x1e\), y = 0\}/],
+      ['sizeof(struct shape)', '72 (0x48)'],
+      ['((struct point *)&shape->corners[1])->y', '5'],
+      ['&shape->corners[1] - &shape->corners[0]', '1'],
+      ['shape->area', /<rectangle_area>$/],
+      ['shape->colour == BLUE && shape->name == "door"', '1'],
+      ['(enum access)3', 'MAY_READ | MAY_WRITE (0x3)'],
+      ['(u8)300', /^44/],
+      ['(char)-1 < 0 ? 7 : 8', '7'],
+      ['drawn + 1.5', '3.5'],
+      ['trap_entries[14] > trap_entries[13]', '1'],
+      ['&shape->tilt', /a bit-field has no address/],
+      ['shape->nope', /there is no member 'nope'; there are name, colour/],
+      ['nobody', /there is no 'nobody' here/],
+      ['depth_of(shapes)', /functions of the guest are not called/],
+      ['drawn = 5', /only done from the debug console/],
+      ['(struct nothing *)0', /there is no type 'struct nothing'/],
+      ['*(void *)0', /cast it first/],
+    ];
+    for (const [expression, expected] of cases) {
+      const result = await evaluate(expression);
+      if (typeof expected === 'string') assert.equal(result, expected, expression);
+      else assert.match(result, expected, expression);
+    }
+    const { targets } = (
+      await client.dc.completionsRequest({
+        text: 'shape->co',
+        column: 10,
+        frameId: (await top())[0]?.id ?? 0,
+      })
+    ).body;
+    assert.deepEqual(
+      targets.map(({ label }) => label),
+      ['colour', 'corners'],
+    );
+  });
+
+  it('sets variables in memory, in registers and in bit-fields, and says why not', async () => {
+    await to('shapes.c', 'long area = shape->area(shape);');
+    assert.equal(await evaluate('drawn = 7', 0, 'repl'), '7');
+    assert.equal(await evaluate('drawn'), '7');
+    assert.match(await evaluate('door.tilt = 16', 0, 'repl'), /does not fit its 5 bits/);
+    assert.match(await evaluate('door.tilt = -16', 0, 'repl'), /^-16/);
+    assert.equal(await evaluate('door.visible'), '0', 'its neighbour stays as it is');
+    assert.match(await evaluate('door.corners = 1', 0, 'repl'), /a whole array cannot be set/);
+    const { scopes } = (await client.dc.scopesRequest({ frameId: (await top())[0]?.id ?? 0 })).body;
+    const variablesReference = scopes.find(({ name }) => name === 'Locals')?.variablesReference ?? 0;
+    const set = await client.dc.setVariableRequest({ variablesReference, name: 'sum', value: '1000' });
+    assert.equal(set.body.value, '1000 (0x3e8)', 'it is in a register');
+    await to('tour.c', 'compose(message, depth == 2');
+    assert.equal(await evaluate('area'), '1780 (0x6f4)', 'the guest went on with it');
+  });
+
+  it('steps by line through optimized code, inlined functions as if they were called', async () => {
+    await to('tour.c', 'say("c-tour: a guest');
+    const lines: string[] = [];
+    for (let i = 0; i < 5; i++) {
+      await go('next');
+      lines.push(await line());
+      assert.equal((await names())[0], 'guest_main', lines.at(-1));
+    }
+    assert.deepEqual(lines, [
+      'register_handlers();',
+      'map_shared_info(info);',
+      'add_shapes();',
+      'depth = depth_of(shapes);',
+      'area = total_area();',
+    ]);
+  });
+
+  it('steps into inlined functions, into a recursion and out of it', async () => {
+    await to('tour.c', '    add_shapes();');
+    await go('stepIn');
+    assert.deepEqual([(await names())[0], await line()], ['add_shapes', 'push_shape(&table);']);
+    await go('stepIn');
+    assert.deepEqual((await names()).slice(0, 2), ['push_shape (inlined)', 'add_shapes']);
+    assert.equal((await locals()).get('old')?.value, 'NULL');
+    await to('shapes.c', 'below = depth_of(list->next);');
+    await go('next');
+    assert.equal(await line(), 'return below + 1;');
+    assert.deepEqual(await names(), ['depth_of', 'guest_main', '_start'], 'over the calls inside');
+    await go('stepOut');
+    assert.equal(await line(), 'depth = depth_of(shapes);');
+  });
+
+  it('unwinds through a fault to the code that caused it, and steps out of its handler', async () => {
+    await to('tour.c', '        faults++;');
+    assert.deepEqual(await names(), [
+      'trap_handler',
+      'trap_common',
+      'probe_write',
+      'fault_once',
+      'guest_main',
+      '_start',
+    ]);
+    await go('stepOut');
+    assert.equal((await names())[0], 'trap_common');
+    await go('stepOut');
+    assert.equal((await names())[0], 'probe_fault', 'where the handler sent it');
+  });
+
+  it('steps into a fault handler; does not fall into an event upcall', async () => {
+    await to('tour.c', 'int faulted = probe_write(');
+    await go('stepIn');
+    assert.equal((await names())[0], 'probe_write');
+    await go('stepIn');
+    assert.equal((await names())[0], 'trap_common');
+    await to('tour.c', '    while (ticks == seen)');
+    for (let i = 0; i < 6; i++) {
+      await go('next');
+      assert.equal((await names())[0], 'work_until_tick');
+    }
+  });
+});
