@@ -35,6 +35,18 @@ const rows: readonly Row[] = [
   ['an unknown option', () => ['run', '--frobnicate'], 2, /run: Unknown option '--frobnicate'/],
   ['an option of another command', () => ['run', '--summary'], 2, /run: Unknown option '--summary'/],
   ['an option without its value', () => ['run', '--memory'], 2, /--memory <value>' argument missing/],
+  [
+    'a console that is none',
+    () => ['run', '--console', 'one'],
+    2,
+    /--console 'one' is neither a number nor dN:N/,
+  ],
+  [
+    'a port for everybody',
+    () => ['run', '--forward', '0.0.0.0:8080:80'],
+    2,
+    /ports: '0\.0\.0\.0:8080:80': 0\.0\.0\.0 is no loopback address/,
+  ],
   ['too many images', () => ['run', 'a', 'b'], 2, /run: unexpected argument 'b'/],
   [
     'no such kernel',

@@ -366,6 +366,9 @@ describe('dap: variables, memory, disassembly, evaluation', () => {
     assert.equal((await client.custom('hyperstep/traceSummary', {})).total, 3);
     await client.custom('hyperstep/consoleInput', { domain: 1, data: 'ls\r' });
     assert.equal(host.targets[0]?.typed(), 'ls\r');
+    await client.custom('hyperstep/consoleInput', { domain: 1, console: 0, data: '!' });
+    assert.equal(host.targets[0].typed(), 'ls\r!');
+    assert.deepEqual((await client.custom('hyperstep/devices', {})).net, { vifs: [], bridges: [] });
   });
 
   it('lists modules and sources', async () => {
