@@ -34,12 +34,11 @@ function membersOf(debug: DebugInfo, keyword: 'struct' | 'union', name: string):
   const type = debug.findType(keyword, name, undefined);
   const it = type === undefined ? undefined : bare(type);
   assert.ok(it?.kind === 'struct' || it?.kind === 'union', `${keyword} ${name}`);
-  return it
-    .members()
-    .map(
-      ({ name: member = '', offset, bits, type: of }) =>
-        `${offset} ${typeName(of(), member)}${bits === undefined ? '' : ` : ${bits.width} at ${bits.at}`}`,
-    );
+  return it.members().map((member) => {
+    const { offset, bits } = member;
+    const declared = typeName(member.type(), member.name ?? '');
+    return `${offset} ${declared}${bits === undefined ? '' : ` : ${bits.width} at ${bits.at}`}`;
+  });
 }
 
 function checkShapes(debug: DebugInfo): void {
