@@ -62,6 +62,9 @@ export interface LaunchArguments {
   readonly noDebug?: boolean;
 }
 
+/** With the place that made the call, where a symbol covers it: `name+0x10`. */
+export type SitedRecord = TraceRecord & { readonly site?: string };
+
 /** No members. */
 export type Nothing = Readonly<Record<string, never>>;
 
@@ -86,7 +89,7 @@ export interface HyperstepRequests {
   /** Records from number `from` on; `first` is the oldest that is still kept, `next` where to go on reading. */
   'hyperstep/trace': {
     arguments: { readonly from: number; readonly count: number };
-    body: { readonly first: number; readonly next: number; readonly records: readonly Wire<TraceRecord>[] };
+    body: { readonly first: number; readonly next: number; readonly records: readonly Wire<SitedRecord>[] };
   };
   'hyperstep/traceSummary': { arguments: Nothing; body: Wire<TraceSummary> };
   /** Consoles, disks, interfaces and bridges, with the requests in their rings. */

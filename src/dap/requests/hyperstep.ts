@@ -1,5 +1,6 @@
 import { numberAt } from '../../debugger/c/evaluate';
 import { parseExpression } from '../../debugger/evaluate';
+import { symbolic } from '../../debugger/symbols';
 import type { Context } from '../context';
 import { needMachine, needThread } from '../context';
 import type { Handler, Reply } from '../handler';
@@ -66,8 +67,16 @@ export const hyperstep: readonly Handler[] = [
   custom(
     'hyperstep/trace',
     object({ from: count, count }),
-    async ({ control, target }, { from, count: wanted }) =>
-      toWire(await control.still(() => target.trace(from, Math.min(wanted, MAX_RECORDS)))),
+    async ({ control, target, symbols }, { from, count: wanted }) => {
+      const part = await control.still(() => target.trace(from, Math.min(wanted, MAX_RECORDS)));
+      return toWire({
+        ...part,
+        records: part.records.map((record) => {
+          const site = symbolic(symbols, record.rip);
+          return site === undefined ? record : { ...record, site };
+        }),
+      });
+    },
   ),
   custom('hyperstep/traceSummary', maybe({}), async ({ control, target }) =>
     toWire(await control.still(() => target.traceSummary())),
