@@ -7,6 +7,7 @@ import { interpreterModule } from '../../src/host/node';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
 import type { SliceEnd } from '../../src/machine/session';
+import type { MachineConfig } from '../../src/machine/target';
 import { findGuest } from '../fetch-guests';
 import { LOOPS, loopGuest, memoryAndBranches, whyNoLoops, type Loop } from './guests';
 import { quantile, type Report } from './report';
@@ -14,9 +15,10 @@ import { quantile, type Report } from './report';
 const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-const machineFor = (kernel: Uint8Array): Promise<Machine> =>
+const machineFor = (kernel: Uint8Array, tier?: MachineConfig['tier']): Promise<Machine> =>
   assembleMachine(
     {
+      ...(tier === undefined ? {} : { tier }),
       domains: [
         {
           name: 'bench',
@@ -48,14 +50,16 @@ function timed(machine: Machine, instructions: bigint): number {
 
 export async function interpreterSpeed(report: Report, runs: number): Promise<void> {
   report.section('A loop of loads, stores, branches and calls');
-  const machine = await machineFor(memoryAndBranches());
-  const n = 20_000_000n;
-  timed(machine, n);
-  report.figure(
-    'memory and branches',
-    'million instr/s',
-    range(runs).map(() => Number(n) / 1e3 / timed(machine, n)),
-  );
+  for (const tier of ['interpret', 'compile'] as const) {
+    const machine = await machineFor(memoryAndBranches(), tier);
+    const n = 20_000_000n;
+    timed(machine, n);
+    report.figure(
+      `tier '${tier}'`,
+      'million instr/s',
+      range(runs).map(() => Number(n) / 1e3 / timed(machine, n)),
+    );
+  }
 }
 
 async function roundTrips(report: Report, runs: number, loop: Loop): Promise<void> {
