@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
     until: { type: 'string', default: '# ' },
     memory: { type: 'string', default: '256' },
     slice: { type: 'string' },
-    heat: { type: 'string', default: '2000' },
+    heat: { type: 'string', default: '4000' },
     progress: { type: 'boolean' },
     show: { type: 'boolean' },
   },

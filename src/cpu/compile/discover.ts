@@ -40,7 +40,7 @@ const MAX_INSTRUCTIONS = 300;
 const MAX_BLOCKS = 64;
 const MAX_PAGES = 6;
 /** A block is worth its code when it was entered this part as often as the region's first. */
-const WORTH = 16;
+const WORTH = 4;
 /** Calls into one another that returns are followed out of. */
 const MAX_CALLS = 6;
 

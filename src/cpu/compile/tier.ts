@@ -24,7 +24,7 @@ export interface TierOptions {
   /** Milliseconds, for the statistics. */
   readonly clock: () => number;
 }
-const DEFAULTS: TierOptions = { heat: 2000, batch: 16, clock: () => 0 };
+const DEFAULTS: TierOptions = { heat: 4000, batch: 16, clock: () => 0 };
 /** Runs that a hot block waits for others at most. */
 const PATIENCE = 20;
 /** Regions at a time; the table index has 16 bits. */

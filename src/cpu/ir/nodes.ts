@@ -9,6 +9,8 @@ import type { FpBinary, FpFmt, Seg } from '../ops';
  * compiler's) decides where registers live and what an access costs.
  */
 export interface Node {
+  /** Tells nodes of one recording apart. */
+  readonly id: number;
   /** A pure WebAssembly operation, or one of 'const', 'local', 'param'. */
   readonly op: string;
   readonly type: ValType;

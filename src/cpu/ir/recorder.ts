@@ -12,9 +12,12 @@ export class Recorder {
   /** Where an act that may fail leaves to, for those who compile regions. */
   departure: ((act: Special) => Departure | undefined) | undefined;
   private block: Block = this.body;
-  private scope = new Map<string, Node>();
-  private readonly scopes: Map<string, Node>[] = [];
-  private readonly ids = new Map<Node, number>();
+  /** Constants and parameters: known everywhere. */
+  private readonly leaves = new Map<string, Node>();
+  /** Pure nodes known here; what a scope adds to it is taken out at the scope's end. */
+  private known = new Map<string, Node>();
+  private added: string[] = [];
+  private ids = 0;
   private depth = 0;
 
   private raw(op: string, type: ValType, args: readonly Node[], imm: Node['imm'], bits: number): Node {
@@ -29,19 +32,9 @@ export class Recorder {
       slot: -1,
       crossesLoop: false,
       cold: false,
+      id: this.ids++,
     };
-    this.ids.set(node, this.ids.size);
     return node;
-  }
-
-  private find(key: string): Node | undefined {
-    const here = this.scope.get(key);
-    if (here !== undefined) return here;
-    for (let i = this.scopes.length - 1; i >= 0; i--) {
-      const found = this.scopes[i]?.get(key);
-      if (found !== undefined) return found;
-    }
-    return undefined;
   }
 
   /** A pure operation; `imm` for lanes and pure loads. */
@@ -52,11 +45,14 @@ export class Recorder {
     if (folded !== undefined) return this.constant(type, folded);
     const same = simplify(op, args, (name, ...rest) => this.pure(name, rest));
     if (same !== undefined) return same;
-    const key = `${op}|${args.map((a) => this.ids.get(a)).join()}|${typeof imm === 'object' ? imm.join() : (imm ?? '')}`;
-    const known = this.find(key);
+    let key = op;
+    for (const a of args) key += `,${a.id}`;
+    if (imm !== undefined) key += `|${typeof imm === 'object' ? imm.join() : imm}`;
+    const known = this.known.get(key);
     if (known !== undefined) return known;
     const node = this.raw(op, type, args, imm, rangeOf(op, args));
-    this.scope.set(key, node);
+    this.known.set(key, node);
+    this.added.push(key);
     this.block.push({ kind: 'define', node });
     return node;
   }
@@ -69,10 +65,10 @@ export class Recorder {
     const width = type === 'i32' || type === 'f32' ? 32 : type === 'v128' ? 128 : 64;
     const v = BigInt.asUintN(width, value);
     const key = `const|${type}|${v}`;
-    let node = this.find(key);
+    let node = this.leaves.get(key);
     if (node === undefined) {
       node = this.raw('const', type, [], v, bitLength(v));
-      (this.scopes[0] ?? this.scope).set(key, node);
+      this.leaves.set(key, node);
     }
     return node;
   }
@@ -85,10 +81,10 @@ export class Recorder {
 
   param(type: ValType, index: number): Node {
     const key = `param|${index}`;
-    let node = this.find(key);
+    let node = this.leaves.get(key);
     if (node === undefined) {
       node = this.raw('param', type, [], index, type === 'i32' ? 32 : 64);
-      (this.scopes[0] ?? this.scope).set(key, node);
+      this.leaves.set(key, node);
     }
     return node;
   }
@@ -156,25 +152,21 @@ export class Recorder {
     const outer = this.block;
     const block: Block = [];
     this.block = block;
-    this.scopes.push(this.scope);
-    this.scope = new Map();
+    const { added } = this;
+    this.added = [];
     const value = body();
-    this.scope = this.scopes.pop() ?? new Map<string, Node>();
+    for (const key of this.added) this.known.delete(key);
+    this.added = added;
     this.block = outer;
     return { block, value };
   }
 
   /** Records `body` into a block in which nothing computed before is known: constants and parameters are. */
   apart(body: () => void): Block {
-    const scopes = this.scopes.splice(1);
-    const outer = this.scope;
-    // The outermost scope has constants and parameters; it is never the one at hand inside another.
-    if (this.scopes.length === 0) this.scopes.push(outer);
-    this.scope = new Map();
+    const { known } = this;
+    this.known = new Map();
     const { block } = this.inside(body);
-    this.scope = outer;
-    if (scopes.length > 0 || this.scopes[0] !== outer) this.scopes.push(...scopes);
-    else this.scopes.pop();
+    this.known = known;
     return block;
   }
 
