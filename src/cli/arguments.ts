@@ -66,6 +66,11 @@ export const OPTIONS = {
     help: 'which console is on the terminal, by number: 0 is the first, 1 the first channel; dN: of domain N',
   },
   vcpus: { type: 'string', value: 'N', help: 'number of virtual CPUs' },
+  tier: {
+    type: 'string',
+    value: 'interpret|compile',
+    help: 'what runs guest code; compile turns hot code into WebAssembly, and the guest sees no difference',
+  },
   'on-poweroff': {
     type: 'string',
     value: 'ACTION',

@@ -104,7 +104,7 @@ const ENDS = {
 function machineArguments(line: CommandLine): MachineArguments {
   const given: Record<string, string | number | readonly string[]> = {};
   if (line.image !== undefined) given['kernel'] = line.image;
-  for (const name of ['ramdisk', 'cmdline', 'memory', 'config', 'restore'] as const) {
+  for (const name of ['ramdisk', 'cmdline', 'memory', 'config', 'restore', 'tier'] as const) {
     const v = text(line, name);
     if (v !== undefined) given[name] = v;
   }

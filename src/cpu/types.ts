@@ -110,6 +110,8 @@ export interface Vcpu {
 }
 
 export interface Cpu {
+  /** What the region compiler did; undefined without it. */
+  readonly regions?: { readonly statistics: object } | undefined;
   readonly mem: PhysicalMemory;
   readonly vcpus: readonly Vcpu[];
   /** Flush address translations of every vCPU for a frame whose attention byte or mapping rights changed. */

@@ -159,6 +159,7 @@ const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolea
 function sameLaunch(a: Launch, b: Launch): boolean {
   return (
     a.machine.saved?.path === b.machine.saved?.path &&
+    a.machine.tier === b.machine.tier &&
     a.machine.domains.length === b.machine.domains.length &&
     JSON.stringify(a.machine.forwards) === JSON.stringify(b.machine.forwards) &&
     a.machine.domains.every((one, index) => {

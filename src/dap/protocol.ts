@@ -56,6 +56,8 @@ export interface LaunchArguments {
   readonly symbols?: readonly string[];
   /** Where sources are: beginnings of paths as the compiler had them, and the folders here that they mean. */
   readonly sourceMap?: Readonly<Record<string, string>>;
+  /** What runs guest code: "interpret" or "compile". */
+  readonly tier?: string;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Run without breakpoints, as clients mean it. */

@@ -44,6 +44,8 @@ export interface MachineArguments extends EndArguments {
    * interface gets one for it.
    */
   readonly ports?: readonly string[];
+  /** What runs guest code: "interpret", or "compile", which compiles what is hot. The guest sees no difference. */
+  readonly tier?: string;
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -249,6 +251,14 @@ const BUILDING = ['ramdisk', 'cmdline', 'memory', 'vcpus', 'config', 'disks', 'v
  * @throws LaunchError, or the configuration file's ConfigError, naming the thing and the place
  */
 export async function resolveLaunch(given: MachineArguments, files: LaunchFiles): Promise<Launch> {
+  const { tier } = given;
+  if (tier !== undefined && tier !== 'interpret' && tier !== 'compile')
+    throw new LaunchError('tier', `there are interpret and compile, no '${tier}'`);
+  const launch = await resolveMachine(given, files);
+  return tier === undefined ? launch : { ...launch, machine: { ...launch.machine, tier } };
+}
+
+async function resolveMachine(given: MachineArguments, files: LaunchFiles): Promise<Launch> {
   if (given.restore !== undefined) return resolveSaved(given.restore, given, files);
   const fromFile = given.config === undefined ? undefined : await readConfig(files, given.config);
   const args: MachineArguments = { ...fromFile?.args, ...given };

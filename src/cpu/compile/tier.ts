@@ -21,14 +21,18 @@ export interface TierOptions {
   readonly heat: number;
   /** Regions of one module: instantiating is what a module costs. */
   readonly batch: number;
+  /** Bytes of WebAssembly that all regions may have, of which machine code is a few times as much; the oldest go first. */
+  readonly maxBytes: number;
   /** Milliseconds, for the statistics. */
   readonly clock: () => number;
 }
-const DEFAULTS: TierOptions = { heat: 4000, batch: 16, clock: () => 0 };
+const DEFAULTS: TierOptions = { heat: 4000, batch: 16, maxBytes: 24 << 20, clock: () => 0 };
 /** Runs that a hot block waits for others at most. */
 const PATIENCE = 20;
 /** Regions at a time; the table index has 16 bits. */
 const MAX_REGIONS = 20_000;
+/** A region is compiled anew so often after its code changed. */
+const MAX_TIMES = 4;
 /** Linear memory a module may import: 4 GiB. */
 const MAXIMUM_PAGES = 65536;
 
@@ -56,6 +60,10 @@ interface Installed {
   readonly index: number;
   readonly first: number;
   readonly form: number;
+  /** The link record of the interpreter's block at its entry. */
+  readonly link: number;
+  /** Of WebAssembly. */
+  readonly bytes: number;
 }
 
 /** Forms that regions contain: those whose semantics neither call helpers nor leave, and that end no block but by branching. */
@@ -94,7 +102,7 @@ export function regionTier(
   exports: WebAssembly.Instance['exports'],
   options: Partial<TierOptions> = {},
 ): RegionTier {
-  const { heat, batch: batchSize, clock } = { ...DEFAULTS, ...options };
+  const { heat, batch: batchSize, maxBytes, clock } = { ...DEFAULTS, ...options };
   const table = tableOf(exports);
   const { view } = mem;
   const supports: (boolean | undefined)[] = [];
@@ -120,6 +128,10 @@ export function regionTier(
   const free: number[] = [];
   let nextRegion = 1;
   let waited = 0;
+  /** How often the region at a first record was dropped. */
+  const cooled = new Map<number, number>();
+  /** Bytes of the regions installed. */
+  let live = 0;
 
   function fetched(vcpu: number, page: bigint): number | undefined {
     const tlb = view.getUint32(vcpu + offsetOf('tlb'), true);
@@ -134,7 +146,12 @@ export function regionTier(
     installed.delete(region);
     if (view.getUint16(i.first + RECORD.handler, true) === i.index)
       view.setUint16(i.first + RECORD.handler, i.form, true);
+    // It may become hot again, but later each time: code that keeps changing is not worth compiling.
+    const times = (cooled.get(i.first) ?? 0) + 1;
+    cooled.set(i.first, times);
+    if (times <= MAX_TIMES) view.setInt32(i.link + LINK.heat, heat << (2 * times), true);
     table.set(i.index, null);
+    live -= i.bytes;
     free.push(i.index);
     statistics.dropped++;
   }
@@ -153,6 +170,10 @@ export function regionTier(
     const began = clock();
     waited = 0;
     const batch = queue;
+    for (const region of installed.keys()) {
+      if (live <= maxBytes) break;
+      drop(region);
+    }
     queue = [];
     const builder = new ModuleBuilder();
     builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
@@ -196,7 +217,8 @@ export function regionTier(
       statistics.bytes += body.body.length;
       const install = (): void => {
         const index = slotFor();
-        installed.set(number, { index, first: block.first, form });
+        installed.set(number, { index, first: block.first, form, link: block.link, bytes: body.body.length });
+        live += body.body.length;
         for (const b of region.blocks.values()) {
           const from = b.host % PAGE_SIZE;
           const size = Number((b.instrs.at(-1)?.next ?? b.rip) - b.rip);
@@ -224,6 +246,7 @@ export function regionTier(
     dropAll() {
       for (const region of [...installed.keys()]) drop(region);
       queue = [];
+      cooled.clear();
     },
   };
   code.setHeat(heat, owner);

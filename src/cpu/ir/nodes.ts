@@ -5,8 +5,7 @@ import type { FpBinary, FpFmt, Seg } from '../ops';
 /**
  * The intermediate representation. Values are nodes of a DAG; whatever has an effect, or whose value depends
  * on when it is read, is a statement in order. The state of the vCPU is named by field (`get`, `put`) and guest
- * memory, faults and helpers are named acts, until a lowering (lower-interpret.ts; later the region
- * compiler's) decides where registers live and what an access costs.
+ * memory, faults and helpers are named acts, until a lowering (wasm/lower.ts, compile/lower.ts) decides where registers live and what an access costs.
  */
 export interface Node {
   /** Tells nodes of one recording apart. */

@@ -95,6 +95,7 @@ const launchShape = maybe({
   restore: optional(text),
   vifs: optional(listOf(text)),
   ports: optional(listOf(text)),
+  tier: optional(text),
   stopOnEntry: optional(boolean),
   noDebug: optional(boolean),
 });

@@ -1,0 +1,131 @@
+/** Compiled regions and what they have to make way for: breakpoints, watched and copy-on-write frames, stores to code, faults. */
+import assert from 'node:assert/strict';
+import { EXIT } from '../../src/cpu/exits';
+import { ATTENTION, type Hooks } from '../../src/cpu/types';
+import { CODE, D, DATA, flatMachine, P, U, W, type FlatMachine } from './flat-machine';
+
+const COUNT = 1000n;
+/** 0: add [rbx],rax; inc rax; dec rcx; jnz 0 */
+const LOOP = [0x48, 0x01, 0x03, 0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0xf5];
+const PER_ROUND = 4n;
+
+/** A machine whose loop has been compiled; it stands at the loop's first instruction. */
+function compiledLoop(hooks: Partial<Hooks> = {}): FlatMachine {
+  const m = flatMachine(hooks, 512, { tier: 'compile', compile: { heat: 5, batch: 1 } });
+  m.put(Number(CODE), LOOP);
+  m.v.set('rbx', DATA);
+  m.v.set('rcx', 1n << 40n);
+  assert.equal(m.step(CODE, COUNT), EXIT.LIMIT);
+  assert.ok((m.cpu.regions?.statistics.regions ?? 0) > 0, 'nothing was compiled');
+  assert.equal(m.v.get('rip'), CODE);
+  return m;
+}
+
+describe('region compiler: makes way', () => {
+  it('a limit is met to the instruction, wherever it falls', () => {
+    const m = compiledLoop();
+    for (let n = 1n; n < 40n; n++) {
+      const from = m.v.get('icount');
+      assert.equal(m.step(undefined, n), EXIT.LIMIT);
+      assert.equal(m.v.get('icount'), from + n);
+      assert.equal(m.v.get('rip'), CODE + ([0n, 3n, 6n, 9n][Number((from + n) % PER_ROUND)] ?? 0n));
+    }
+  });
+
+  it('a breakpoint set inside it stops there; without it, it runs on compiled', () => {
+    const m = compiledLoop();
+    const dropped = m.cpu.regions?.statistics.dropped ?? 0;
+    m.cpu.setBreakpoints([CODE + 6n]);
+    assert.ok((m.cpu.regions?.statistics.dropped ?? 0) > dropped);
+    const from = m.v.get('icount');
+    assert.equal(m.step(undefined, COUNT), EXIT.BREAK);
+    assert.equal(m.v.get('rip'), CODE + 6n);
+    assert.equal(m.v.get('icount'), from + 2n);
+    m.cpu.skipBreakpoint(m.v);
+    assert.equal(m.step(undefined, COUNT), EXIT.BREAK);
+    assert.equal(m.v.get('icount'), from + 2n + PER_ROUND);
+    m.cpu.setBreakpoints([]);
+    const rax = m.v.get('rax');
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), rax + COUNT / PER_ROUND);
+  });
+
+  it('a watched frame is asked about once, and the run ends behind the instruction', () => {
+    const asked: boolean[] = [];
+    const m = compiledLoop({
+      watch: (_v, _machine, _linear, _size, write) => {
+        asked.push(write);
+        return write;
+      },
+    });
+    m.cpu.mem.attention[Number(DATA) >> 12] = ATTENTION.WATCH_WRITE;
+    m.v.flushTlb();
+    const from = m.v.get('icount');
+    assert.equal(m.step(undefined, COUNT), EXIT.WATCH);
+    assert.deepEqual(asked, [true]);
+    assert.equal(m.v.get('icount'), from + 1n);
+    assert.equal(m.v.get('rip'), CODE + 3n);
+    assert.equal(m.v.get('exit_address'), DATA);
+  });
+
+  it('copy-on-write is asked for before the first store of many', () => {
+    const seen: bigint[] = [];
+    const m: FlatMachine = compiledLoop({ cow: () => void seen.push(m.u64(Number(DATA))) });
+    m.cpu.mem.attention[Number(DATA) >> 12] = ATTENTION.COW;
+    m.v.flushTlb();
+    const before = m.u64(Number(DATA));
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.deepEqual(seen, [before]);
+  });
+
+  it('a page fault is at its instruction, with A and D as the walk leaves them', () => {
+    const m = compiledLoop();
+    m.map(DATA, DATA, P | U);
+    m.v.flushTlb();
+    const from = m.v.get('icount');
+    assert.equal(m.step(undefined, COUNT), EXIT.EXCEPTION);
+    assert.equal(m.v.getInt('exit_vector'), 14);
+    assert.equal(m.v.getInt('exit_error'), 7);
+    assert.equal(m.v.get('exit_address'), DATA);
+    assert.equal(m.v.get('rip'), CODE);
+    assert.equal(m.v.get('icount'), from);
+    m.map(DATA, DATA, P | U | W);
+    m.v.flushTlb();
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.equal(m.u64(m.pteAt(DATA)) & D, D);
+  });
+
+  it('code that changes under it is not run any more', () => {
+    const m = compiledLoop();
+    // inc rax becomes dec rax
+    m.cpu.beforeStore(Number(CODE) >> 12);
+    m.put(Number(CODE) + 5, [0xc8]);
+    const rax = m.v.get('rax');
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), rax - COUNT / PER_ROUND);
+  });
+
+  it('a single step under TF runs one instruction', () => {
+    const m = compiledLoop();
+    m.v.rflags |= 0x100n;
+    const from = m.v.get('icount');
+    assert.equal(m.step(undefined, COUNT), EXIT.EXCEPTION);
+    assert.equal(m.v.getInt('exit_vector'), 1);
+    assert.equal(m.v.get('icount'), from + 1n);
+  });
+
+  it('code mapped elsewhere is other code', () => {
+    const m = compiledLoop();
+    // The same linear page, other bytes: inc rax three times, and back.
+    m.put(0x50000, [0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0, 0xeb, 0xf5]);
+    m.map(CODE, 0x50000n, P | U);
+    m.v.flushTlb();
+    const rax = m.v.get('rax');
+    assert.equal(m.step(undefined, 400n), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), rax + 300n);
+    m.map(CODE, CODE, P | U);
+    m.v.flushTlb();
+    assert.equal(m.step(undefined, 400n), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), rax + 400n);
+  });
+});
