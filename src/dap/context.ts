@@ -6,7 +6,7 @@ import { createBreakpoints } from '../debugger/breakpoints';
 import type { SymbolIndex } from '../debugger/symbols';
 import type { Frame } from '../debugger/unwind';
 import type { Variable } from '../debugger/variables';
-import type { VcpuRef } from '../machine/target';
+import type { HypervisorFrame, VcpuRef } from '../machine/target';
 import { RequestError } from './errors';
 import type { Handles } from './handles';
 import { createHandles } from './handles';
@@ -29,6 +29,8 @@ export interface FrameHandle {
   readonly vcpu: VcpuRef;
   readonly frame: Frame;
   readonly innermost: boolean;
+  /** A call of the hypervisor's own code above it, and its place in the stack there. */
+  readonly hypervisor?: { readonly index: number; readonly at: HypervisorFrame };
 }
 /** Rows behind a variables reference, read afresh each time. */
 export interface Container {
@@ -121,12 +123,16 @@ export const toClientLine = ({ client }: Context, line: number): number =>
 export const fromClientLine = ({ client }: Context, line: number): number =>
   client.linesStartAt1 ? line : line + 1;
 
+/** A path of this computer in the form that the client wants. */
+export const clientPath = ({ client }: Context, path: string): string =>
+  client.pathsAreUris ? pathToFileURL(path).href : path;
+
 export function sourceOf(context: Context, _symbols: SymbolIndex, file: string): DebugProtocol.Source {
   const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
   const path = context.sources.toLocal(file);
   if (path === undefined)
     return { name, origin: `${file}, which is not on this computer`, presentationHint: 'deemphasize' };
-  return { name, path: context.client.pathsAreUris ? pathToFileURL(path).href : path };
+  return { name, path: clientPath(context, path) };
 }
 
 export function resetHandles(context: Context): void {

@@ -24,7 +24,10 @@ const breakpointReasons = {
 /** How each kind of halt is told. */
 const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>) => Words } = {
   entry: () => ({ reason: 'entry', description: 'Before the first instruction' }),
-  step: () => ({ reason: 'step', description: 'Paused after a step' }),
+  step: ({ stop: { reason } }) => ({
+    reason: 'step',
+    description: reason.kind === 'statement' ? 'Paused in the hypervisor' : 'Paused after a step',
+  }),
   pause: () => ({ reason: 'pause', description: 'Paused' }),
   shutdown: ({ text }) => ({ reason: 'pause', description: 'The domain has ended', text }),
   breakpoint: ({ stop: { reason }, hits }) => {

@@ -1,4 +1,5 @@
 import type { InstructionDecoder } from '../debugger/decoder';
+import type { HypervisorSources } from '../debugger/hypervisor-source';
 import type { LaunchFiles } from '../debugger/launch';
 import type { SymbolPlaces } from '../debugger/guest-symbols';
 import type { SymbolIndex } from '../debugger/symbols';
@@ -9,6 +10,7 @@ export interface Host extends LaunchFiles {
   /** Builds the machine; rejects with the loader's words when the kernel or the configuration is refused. */
   createTarget(config: MachineConfig): Promise<Target>;
   loadDecoder(): Promise<InstructionDecoder>;
+  readonly hypervisorSources: HypervisorSources;
   /** Never rejects for want of symbols: an image without any gives an empty index. */
   loadSymbols(kernel: DomainConfig['kernel'], places: SymbolPlaces): Promise<SymbolIndex>;
   /**

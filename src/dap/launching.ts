@@ -131,7 +131,7 @@ async function settle(context: Context, machine: Machine): Promise<void> {
   const [first] = vcpus;
   if (first === undefined) throw new RequestError('the machine has no vCPU');
   for (const vcpu of vcpus) machine.threadOf(vcpu);
-  context.breakpoints.resolve({ symbols, hypercalls });
+  context.breakpoints.resolve({ symbols, hypercalls, hypervisor: context.host.hypervisorSources });
   await target.setStops(machine.args.noDebug === true ? [] : context.breakpoints.points());
   await control.reset(first);
 }

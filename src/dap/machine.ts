@@ -30,6 +30,8 @@ export interface Machine {
   /** Inlined functions that begin at the instruction and have not been stepped into. */
   hiddenAt(vcpu: VcpuRef): number;
   contextAt(vcpu: VcpuRef): Promise<EvaluationContext>;
+  /** The vCPU is held at a statement of the hypervisor. */
+  isInHypervisor(vcpu: VcpuRef): boolean;
   /** The call stack, remembered until `forget`. */
   stack(vcpu: VcpuRef): Promise<readonly Frame[]>;
   forget(): void;
@@ -85,6 +87,10 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
     callAt,
     hiddenAt,
     contextAt,
+    isInHypervisor: (vcpu) => {
+      const stop = control.halt?.stop;
+      return stop?.reason.kind === 'statement' && sameVcpu(stop.vcpu, vcpu);
+    },
     stack: (vcpu) => {
       const thread = threadOf(vcpu);
       const known = stacks.get(thread);

@@ -60,6 +60,8 @@ export interface LaunchArguments {
   readonly tier?: string;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
+  /** Stepping in enters the hypervisor's handlers of hypercalls. Default true. */
+  readonly stepIntoHypervisor?: boolean;
   /** Run without breakpoints, as clients mean it. */
   readonly noDebug?: boolean;
 }

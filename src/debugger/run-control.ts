@@ -1,7 +1,7 @@
 import { ExpressionError } from '../machine/expressions';
 import type { RunUntil, Stop, Target, VcpuRef } from '../machine/target';
 import type { Breakpoint, Breakpoints } from './breakpoints';
-import { formatLogMessage } from './breakpoints/log-message';
+import { formatAtStatement, formatLogMessage } from './breakpoints/log-message';
 import { holdsAt } from './c/evaluate';
 import type { EvaluationContext } from './expressions';
 import { sameVcpu } from './locations';
@@ -33,6 +33,8 @@ export interface RunPlan {
   /** The vCPU that steps; by default the one that is stopped. */
   readonly vcpu?: VcpuRef;
   next(from: Stop): Promise<RunUntil | undefined>;
+  /** Hypercalls on the way are entered, where the machine can be held in the hypervisor. */
+  readonly intoHypervisor?: boolean;
   /** When it is complete: inlined functions that begin here and count as not entered. */
   hidden?(): number;
 }
@@ -104,10 +106,12 @@ export function createRunControl(
     const found: Breakpoint[] = [];
     let context: EvaluationContext | undefined;
     for (const one of matched) {
-      if (one.condition !== undefined || one.log !== undefined) context ??= await contextAt(stop);
+      const guest = stop.reason.kind !== 'statement';
+      if (guest && (one.condition !== undefined || one.log !== undefined)) context ??= await contextAt(stop);
       if (context !== undefined && !(await holds(one, context))) continue;
       if (one.hit !== undefined && !one.hit(breakpoints.countHit(one.id))) continue;
-      if (one.log === undefined || context === undefined) found.push(one);
+      if (one.log !== undefined && !guest) listener.logged(await formatAtStatement(one.log, target), one);
+      else if (one.log === undefined || context === undefined) found.push(one);
       else listener.logged(await formatLogMessage(one.log, context), one);
     }
     return found;
@@ -118,7 +122,7 @@ export function createRunControl(
   /** What a stop that was not the stretch's own end amounts to; undefined to go on. */
   const judge = async (stop: Stop, until: RunUntil): Promise<Halt | undefined> => {
     const { reason } = stop;
-    if (reason.kind === 'instruction' || reason.kind === 'hypercall') {
+    if (reason.kind === 'instruction' || reason.kind === 'hypercall' || reason.kind === 'statement') {
       const hits = await wanting(named(reason.ids), stop);
       return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
     }
@@ -170,9 +174,12 @@ export function createRunControl(
         await giveWay();
         continue;
       }
-      const stop: Stop = await target.run({ ...until, skipCurrent });
+      const enter = plan.intoHypervisor === true && until.hypervisor === undefined;
+      const stop: Stop = await target.run({ ...until, ...(enter ? { hypervisor: 'in' } : {}), skipCurrent });
       const moved = stop.at.retired !== last.at.retired;
       const { kind } = stop.reason;
+      if (stop.reason.kind === 'statement' && stop.reason.ids.length === 0)
+        return { kind: 'step', stop, hidden: 0 };
       if (kind === 'pause') {
         // An interruption, or nobody's: where it had not moved, the breakpoint it started from has yet to be passed.
         skipCurrent = skipCurrent && !moved;

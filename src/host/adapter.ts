@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { loadDecoder } from '../dap/disassembler';
 import type { Host } from '../dap/host';
+import { noHypervisorSources } from '../debugger/hypervisor-source';
 import { guestSymbols } from '../debugger/guest-symbols';
 import { openForReading } from './guest-file';
-import { inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
+import { hypervisorSources } from './hypervisor-sources';
+import { bundleFolder, inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {
@@ -13,6 +15,7 @@ export function adapterHost({ inProcess = false }: { readonly inProcess?: boolea
     ...launchFiles,
     createTarget: inProcess ? (config) => inProcessTarget(config, true) : workerTarget,
     loadDecoder,
+    hypervisorSources: inProcess ? noHypervisorSources : hypervisorSources(bundleFolder),
     loadSymbols: (kernel, places) => guestSymbols(kernel, places, openForReading),
     sourcePath: (file, kernel) => {
       if (isAbsolute(file)) return existsSync(file) ? file : undefined;

@@ -13,7 +13,7 @@ import { withForwards } from './forward';
 import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
-const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
+export const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
 const root = join(bundleFolder, '..');
 export const samplesFolder = join(root, 'media', 'samples');
 

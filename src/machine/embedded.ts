@@ -8,7 +8,16 @@ import { createSaving, type SavingHost } from './saved/saving';
 import { writeRegister } from './registers';
 import type { StopAt } from './session';
 import { createStatements, type ProbeHost } from './statements';
-import type { ConsoleListener, Mark, MachineConfig, RunUntil, Stop, StopPoint, Target } from './target';
+import type {
+  ConsoleListener,
+  Mark,
+  MachineConfig,
+  RunUntil,
+  Stop,
+  StopPoint,
+  Target,
+  VcpuRef,
+} from './target';
 import { PAGE_SIZE } from '../cpu/types';
 
 /** What the embedded machine needs of the place it runs in. */
@@ -106,7 +115,11 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     machine.pause();
     return until;
   };
-  const statements = createStatements(host.statements?.probes, hold, (text) => {
+  const isCurrent = ({ domain, vcpu }: VcpuRef): boolean => {
+    const now = refOf(machine.current());
+    return now.domain === domain && now.vcpu === vcpu;
+  };
+  const statements = createStatements(host.statements?.probes, hold, isCurrent, (text) => {
     for (const l of logListeners) l(text);
   });
   const reads = createReads(() => machine, statements);

@@ -2,7 +2,7 @@ import type { ProbeTable } from '../base/probe-table';
 import { probe } from '../hypervisor/probe';
 import { ExpressionError, evaluateExpression, parseExpression, truth, type Expression } from './conditions';
 import { reveal, revealAll, type Revealed } from './revealed';
-import type { HypervisorFrame, HypervisorValue, RunUntil, StopPoint } from './target';
+import type { HypervisorFrame, HypervisorValue, RunUntil, StopPoint, VcpuRef } from './target';
 
 /**
  * Stepping through the hypervisor's own statements: which of them to hold at, and what is there then. The probes in
@@ -58,6 +58,7 @@ const isHandler = (file: string): boolean =>
 export function createStatements(
   host: ProbeHost | undefined,
   hold: (ids: readonly number[]) => RunUntil | undefined,
+  isCurrent: (vcpu: VcpuRef) => boolean,
   warn: (text: string) => void,
 ): Statements {
   let points = new Map<
@@ -66,6 +67,8 @@ export function createStatements(
   >();
   let step: 'in' | 'over' | 'out' | 'enter' | undefined;
   let from = 0;
+  /** Whose calls are to be entered. */
+  let of: VcpuRef | undefined;
   /** The last statement of each function that came by, by file and function. */
   const last = new Map<string, Record>();
   let frames: readonly { readonly shown: HypervisorFrame; readonly locals: Revealed | undefined }[] = [];
@@ -116,6 +119,7 @@ export function createStatements(
   function arrived(place: Place, depth: number): boolean {
     if (step === undefined) return false;
     if (step === 'in') return true;
+    if (step === 'enter' && of !== undefined && !isCurrent(of)) return false;
     if (step === 'enter') return isHandler(place.file) && !PLUMBING.test(siteOf(place)?.function ?? '');
     return step === 'over' ? depth <= from : depth < from;
   }
@@ -176,6 +180,7 @@ export function createStatements(
       if (host === undefined) return;
       running = true;
       step = until.hypervisor === 'in' ? 'enter' : undefined;
+      of = until.vcpu ?? until.outside?.vcpu ?? until.exits?.vcpu ?? until.address?.vcpu;
       arm();
     },
     end: () => {

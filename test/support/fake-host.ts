@@ -1,5 +1,6 @@
 import { loadDecoder } from '../../src/dap/disassembler';
 import type { Host } from '../../src/dap/host';
+import { noHypervisorSources } from '../../src/debugger/hypervisor-source';
 import type { MachineConfig } from '../../src/machine/target';
 import { FILE, program } from './fake-program';
 import type { FakeOptions, FakeTarget } from './fake-target';
@@ -36,6 +37,7 @@ export function createFakeHost(options: FakeOptions = {}): FakeHost {
       return Promise.resolve(target);
     },
     loadDecoder,
+    hypervisorSources: noHypervisorSources,
     loadSymbols: () => Promise.resolve(program.symbols),
     sourcePath: (file) => (file === FILE ? '/src/fake.c' : undefined),
   };

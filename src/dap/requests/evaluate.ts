@@ -8,6 +8,7 @@ import {
 } from '../../debugger/evaluate';
 import type { Evaluation } from '../../debugger/evaluate';
 import { hypercallBreakpointNames } from '../../debugger/breakpoints/function';
+import { hypervisorValue } from '../../debugger/hypervisor-values';
 import type { EvaluationContext } from '../../debugger/expressions';
 import { LocationError, formatLocation } from '../../debugger/locations';
 import type { Variable } from '../../debugger/variables';
@@ -70,6 +71,11 @@ const evaluate = handler(
     if (expression.trim() === '') throw new RequestError('nothing to evaluate', { show: false });
     const result = await inWords(() =>
       machine.control.still(async () => {
+        const inner = frameId === undefined ? undefined : needFrame(context, frameId).hypervisor;
+        // The locals of the hypervisor's code come first there; what is none of them is the guest's.
+        const own =
+          inner === undefined ? undefined : await hypervisorValue(machine.target, inner.index, expression);
+        if (own !== undefined) return own;
         const at = await contextFor(context, machine, frameId);
         return evaluateText(expression, at, purpose === 'repl');
       }),

@@ -39,7 +39,15 @@ const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
     const machine = needStopped(context);
     const vcpu = needThread(machine, threadId);
     const { target, decoder, symbols, control } = machine;
-    const stepping = { target, vcpu, decoder, symbols: () => symbols, hidden: machine.hiddenAt(vcpu) };
+    const stepping = {
+      target,
+      vcpu,
+      decoder,
+      symbols: () => symbols,
+      hidden: machine.hiddenAt(vcpu),
+      inHypervisor: machine.isInHypervisor(vcpu),
+      intoHypervisor: machine.args.stepIntoHypervisor ?? true,
+    };
     try {
       const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));
       go(context, machine, plan, reply);

@@ -97,6 +97,7 @@ const launchShape = maybe({
   ports: optional(listOf(text)),
   tier: optional(text),
   stopOnEntry: optional(boolean),
+  stepIntoHypervisor: optional(boolean),
   noDebug: optional(boolean),
 });
 

@@ -4,12 +4,12 @@ import { formatLocation, vcpuName, virtual } from '../../debugger/locations';
 import type { Frame } from '../../debugger/unwind';
 import { frameName } from '../../debugger/unwind';
 import type { Context, FrameHandle } from '../context';
-import { needMachine, needStopped, needThread, sourceOf, toClientLine } from '../context';
+import { clientPath, needMachine, needStopped, needThread, sourceOf, toClientLine } from '../context';
 import { RequestError } from '../errors';
 import { exceptionAt } from '../halting';
 import { handler } from '../handler';
 import type { Machine } from '../machine';
-import type { VcpuRef } from '../../machine/target';
+import type { HypervisorFrame, VcpuRef } from '../../machine/target';
 import { count, integer, maybe, object, optional } from '../shape';
 
 const threads = handler('threads', maybe({}), async (context) => {
@@ -50,21 +50,55 @@ function toProtocolFrame(
   };
 }
 
+/** A call of the hypervisor's own; what it has of the guest are the registers of the frame below all of them. */
+function toHypervisorFrame(
+  context: Context,
+  vcpu: VcpuRef,
+  below: Frame,
+  at: HypervisorFrame,
+  index: number,
+): DebugProtocol.StackFrame {
+  const path = context.host.hypervisorSources.pathOf(at.file);
+  const name = at.file.slice(at.file.lastIndexOf('/') + 1);
+  return {
+    id: context.frames.create({ vcpu, frame: below, innermost: true, hypervisor: { index, at } }),
+    name: `${at.function} (hypervisor)`,
+    source: { name, ...(path === undefined ? { origin: at.file } : { path: clientPath(context, path) }) },
+    line: toClientLine(context, at.line),
+    column: at.column,
+    instructionPointerReference: formatLocation(virtual(vcpu, below.address)),
+  };
+}
+
 const stackTrace = handler(
   'stackTrace',
   object({ threadId: integer, startFrame: optional(count), levels: optional(count) }),
   async (context, { threadId, startFrame = 0, levels = 0 }) => {
     const machine = needStopped(context);
     const vcpu = needThread(machine, threadId);
-    const frames = await machine.control.still(() => machine.stack(vcpu));
-    const end = levels === 0 ? frames.length : startFrame + levels;
+    const { frames, inner } = await machine.control.still(async () => ({
+      frames: await machine.stack(vcpu),
+      inner: machine.isInHypervisor(vcpu) ? await machine.target.hypervisorStack() : [],
+    }));
+    const [below] = frames;
+    const total = inner.length + frames.length;
+    const end = levels === 0 ? total : startFrame + levels;
     // Both the boundary and the code that made the call show the registers of the vCPU.
     const top = frames[0]?.kind === 'boundary' ? 1 : 0;
     return {
-      totalFrames: frames.length,
-      stackFrames: frames
-        .slice(startFrame, end)
-        .map((frame, index) => toProtocolFrame(context, machine, vcpu, frame, startFrame + index <= top)),
+      totalFrames: total,
+      stackFrames: [
+        ...(below === undefined
+          ? []
+          : inner
+              .map((at, index) => ({ at, index }))
+              .slice(startFrame, end)
+              .map(({ at, index }) => toHypervisorFrame(context, vcpu, below, at, index))),
+        ...frames
+          .map((frame, index) => ({ frame, index }))
+          .slice(Math.max(0, startFrame - inner.length), Math.max(0, end - inner.length))
+          .map(({ frame, index }) => toProtocolFrame(context, machine, vcpu, frame, index <= top)),
+      ],
     };
   },
 );

@@ -2,6 +2,7 @@ import type { DebugProtocol } from '@vscode/debugprotocol';
 import { formatLocation } from '../../debugger/locations';
 import { inFrame } from '../../debugger/evaluate';
 import type { Variable } from '../../debugger/variables';
+import { hypervisorScope } from '../../debugger/hypervisor-values';
 import { scopesOf } from '../../debugger/variables';
 import type { Container, Context, FrameHandle } from '../context';
 import { event, needStopped } from '../context';
@@ -13,12 +14,13 @@ import { needFrame } from './stack';
 
 const freshScopes = async (
   machine: Machine,
-  { vcpu, frame, innermost }: FrameHandle,
+  { vcpu, frame, innermost, hypervisor }: FrameHandle,
 ): Promise<ReturnType<typeof scopesOf>> => {
   const context = await machine.contextAt(vcpu);
   // Of a caller, only what has names in the source needs its registers; the rows that show them have their own.
   const inIt = inFrame(context, frame, innermost);
-  return scopesOf(frame, innermost, { ...inIt, call: context.call });
+  const guest = scopesOf(frame, innermost, { ...inIt, call: context.call });
+  return hypervisor === undefined ? guest : [hypervisorScope(machine.target, hypervisor.index), ...guest];
 };
 
 const scopes = handler('scopes', object({ frameId: integer }), async (context, { frameId }) => {

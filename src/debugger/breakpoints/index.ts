@@ -1,5 +1,7 @@
 import { ExpressionError, parseExpression } from '../../machine/expressions';
 import type { StopPoint } from '../../machine/target';
+import type { HypervisorSources } from '../hypervisor-source';
+import { noHypervisorSources } from '../hypervisor-source';
 import { noSymbols } from '../symbols';
 import { resolveException } from './exception';
 import { resolveFunction } from './function';
@@ -18,7 +20,9 @@ const resolvers: {
     address,
   }),
   function: resolveFunction,
-  source: ({ file, line }, { symbols }) => {
+  source: ({ file, line, condition }, { symbols, hypervisor }) => {
+    const own = hypervisor.fileOf(file);
+    if (own !== undefined) return resolveStatement(own, line, condition, hypervisor);
     const code = symbols.code(file, line);
     if (code === undefined) {
       const known = symbols.hasLines;
@@ -36,6 +40,18 @@ const resolvers: {
   },
   exception: resolveException,
 };
+
+/** A line of the hypervisor's own source; the machine evaluates its condition, over the locals there. */
+function resolveStatement(
+  file: string,
+  line: number,
+  condition: string | undefined,
+  hypervisor: HypervisorSources,
+): Resolution {
+  const at = hypervisor.lineAt(file, line);
+  if (at === undefined) return { points: [], message: `no statement at or after line ${line} of ${file}` };
+  return { points: [{ kind: 'statement', file, line: at, condition: condition ?? '1' }], line: at };
+}
 
 /** All breakpoints of a session: a table per kind, keyed by what the client replaces as one (a source file, or the kind). */
 export interface Breakpoints {
@@ -137,7 +153,10 @@ function build<K extends BreakpointKind>(
   const log = read(spec.logMessage, parseLogMessage);
 
   const clean = spec.condition?.trim() === '' ? { ...spec, condition: undefined } : spec;
-  const resolution = resolvers[kind](clean, environment ?? { symbols: noSymbols, hypercalls: [] });
+  const resolution = resolvers[kind](
+    clean,
+    environment ?? { symbols: noSymbols, hypercalls: [], hypervisor: noHypervisorSources },
+  );
   const pending = environment === undefined;
   const verified = !pending && problems.length === 0 && resolution.points.length > 0;
   const message = pending ? 'pending until the machine is there' : (problems[0] ?? resolution.message);

@@ -1,6 +1,7 @@
 import type { Expression } from '../../machine/expressions';
 import { ExpressionError, parseExpression } from '../../machine/expressions';
 import { evaluateAt } from '../c/evaluate';
+import type { Target } from '../../machine/target';
 import type { EvaluationContext } from '../expressions';
 import { showOperand } from '../values/rows';
 
@@ -25,6 +26,18 @@ export function parseLogMessage(text: string): LogMessage | string {
     }
   }
   return pieces;
+}
+
+/** The same at a statement of the hypervisor, over its locals. */
+export async function formatAtStatement(message: LogMessage, target: Target): Promise<string> {
+  const pieces = message.map(async (piece) => {
+    if (typeof piece === 'string') return piece;
+    const value = await target.hypervisorEvaluate(0, piece.source).catch((error: unknown) => ({
+      text: `{${piece.source}: ${error instanceof Error ? error.message : String(error)}}`,
+    }));
+    return value.text;
+  });
+  return (await Promise.all(pieces)).join('');
 }
 
 /** Expressions that have no value here say so in their place. */

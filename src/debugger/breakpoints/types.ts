@@ -1,5 +1,6 @@
 import type { Expression } from '../../machine/expressions';
 import type { HypercallInfo, StopPoint } from '../../machine/target';
+import type { HypervisorSources } from '../hypervisor-source';
 import type { SymbolIndex } from '../symbols';
 import type { HitCondition } from './hit-condition';
 import type { LogMessage } from './log-message';
@@ -44,6 +45,7 @@ export interface Resolution {
 export interface Environment {
   readonly symbols: SymbolIndex;
   readonly hypercalls: readonly HypercallInfo[];
+  readonly hypervisor: HypervisorSources;
 }
 
 export interface Breakpoint<K extends BreakpointKind = BreakpointKind> {

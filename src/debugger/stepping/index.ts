@@ -17,6 +17,10 @@ export interface Stepping {
   readonly decoder: InstructionDecoder;
   /** Inlined functions that begin at the instruction and are not on the stack yet, for the person who steps. */
   readonly hidden?: number;
+  /** The vCPU is held in the hypervisor: steps are its statements. */
+  readonly inHypervisor?: boolean;
+  /** Stepping in enters the handlers of hypercalls. */
+  readonly intoHypervisor?: boolean;
 }
 
 /** No caller is known, so there is nothing to step out to. */
@@ -41,6 +45,14 @@ export async function planStep(
   granularity: Granularity,
   stepping: Stepping,
 ): Promise<RunPlan> {
+  const { vcpu } = stepping;
+  if (stepping.inHypervisor === true)
+    return { vcpu, next: once(() => Promise.resolve({ hypervisor: kind })) };
+  const plan = await planGuestStep(kind, granularity, stepping);
+  return kind === 'in' ? { ...plan, intoHypervisor: stepping.intoHypervisor ?? false } : plan;
+}
+
+async function planGuestStep(kind: StepKind, granularity: Granularity, stepping: Stepping): Promise<RunPlan> {
   const { vcpu } = stepping;
   const state = (await viewOf(stepping))?.state;
   if (state === 'offline' || state === 'dead') throw new NotRunningError(vcpu, state);
