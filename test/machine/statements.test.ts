@@ -1,22 +1,14 @@
 /** Stepping through the hypervisor, in the worker that the package ships. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { instrument } from '../../scripts/probes/instrument';
 import { workerTarget } from '../../src/host/node';
 import type { Stop, Target, VcpuRef } from '../../src/machine/target';
+import { withLine } from '../support/lines';
 import { SAMPLE, domain, watch } from '../support/machines';
 
 const vcpu: VcpuRef = { domain: 1, vcpu: 0 };
-const source = (file: string): string => readFileSync(join(__dirname, '../../src', file), 'utf8');
-/** The first line, from 1, that has the text. */
-const lineOf = (file: string, text: string): number => {
-  const index = source(file)
-    .split('\n')
-    .findIndex((line) => line.includes(text));
-  assert.notEqual(index, -1, `${file} has no line with ${text}`);
-  return index + 1;
-};
+const lineOf = (file: string, text: string): number => withLine(join(__dirname, '../../src', file), text);
 
 describe('machine: statements of the hypervisor', function () {
   this.timeout(60_000);
