@@ -67,7 +67,7 @@ const newCall = (nr: number, args: readonly bigint[], rip: bigint, depth: number
 class VcpuContext implements CallContext {
   readonly domain: Domain;
   readonly guest: GuestMemory;
-  private call: Call;
+  call: Call;
   /** The multicall that the call is an entry of, or itself. */
   private whole: Call;
   private before = 0;
@@ -113,6 +113,12 @@ function contextOf(core: Core, v: GuestVcpu, call: Call): VcpuContext {
   let found = contexts.get(v);
   if (found === undefined) contexts.set(v, (found = new VcpuContext(core, v, call)));
   return (latest = found);
+}
+
+/** The call whose handler is at work; for whoever looks in the middle of it. */
+export function servedCall(v: GuestVcpu): Call | undefined {
+  const call = contexts.get(v)?.call;
+  return call?.result === undefined ? call : undefined;
 }
 
 /** Undefined, here and below: a multicall's next entry follows. */

@@ -10,7 +10,8 @@ import { buildDomain } from './builder/build';
 import type { Core } from './core';
 import { guestCpuid } from './cpuid';
 import {
-  afterCall, callNames, capturedReader, enterHypercall, perform, returnByRegisters, viewCall,
+  afterCall, callNames, capturedReader, enterHypercall, perform, returnByRegisters, servedCall,
+  viewCall,
 } from './dispatch'; // prettier-ignore
 import { crash, destroy, shutdown } from './domain';
 import { createFrameTable } from './frames';
@@ -166,6 +167,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
         (address, length) => captured(address, length) ?? liveReader(core, v, address, length),
       );
     },
+    servedCall,
     currentCall: (v) => {
       const { held } = v.state;
       return held?.kind === 'hypercall-entry' || held?.kind === 'hypercall-return' ? held.call : undefined;

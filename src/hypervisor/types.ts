@@ -114,6 +114,8 @@ export interface Hypervisor {
   namesOf(vcpu: GuestVcpu, call: Call): readonly string[];
   /** The hypercall in which a vCPU is held, if any. */
   currentCall(vcpu: GuestVcpu): Call | undefined;
+  /** The hypercall whose handler is at work: there is one only in the middle of it. */
+  servedCall(vcpu: GuestVcpu): Call | undefined;
   /** Trap table, callbacks, events, timers …, as trees. */
   inspect(vcpu: GuestVcpu): readonly DecodedValue[];
 

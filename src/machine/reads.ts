@@ -106,7 +106,8 @@ export function createReads(machine: () => Machine, statements: Statements): Rea
     currentHypercall: (ref) => {
       const v = find(ref);
       const { hypervisor } = machine();
-      const call = hypervisor.currentCall(v);
+      const inside = statements.stack().length > 0 && v === machine().current();
+      const call = hypervisor.currentCall(v) ?? (inside ? hypervisor.servedCall(v) : undefined);
       return call === undefined ? undefined : hypervisor.view(v, call);
     },
     hypervisorState: (ref) => machine().hypervisor.inspect(find(ref)),
