@@ -60,7 +60,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['@vscode/debugprotocol'],
   },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
-  host: { values: ['machine', 'debugger', 'dap'], types: ['guest'] },
+  host: { values: ['machine', 'debugger', 'dap'], types: ['base', 'guest'] },
   editor: { values: ['base'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
 };
 
