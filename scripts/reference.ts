@@ -10,6 +10,18 @@ import { PV_DEVICES } from '../src/abi/pv-devices';
 import { INSTRUCTIONS } from '../src/cpu/instructions/index';
 import { HYPERCALLS } from '../src/hypervisor/hypercalls/table';
 import type { Status } from '../src/hypervisor/hypercall';
+import { PIECE } from '../src/base/plain';
+import type { Schema } from '../src/base/schema';
+import {
+  END,
+  FORMAT_VERSION,
+  MAGIC,
+  PIECE_FLAG,
+  end_record,
+  piece_header,
+  preamble,
+} from '../src/machine/saved/container';
+import { FRAMES, SECTIONS, type Section } from '../src/machine/saved/contents';
 
 const WORDS: Readonly<Record<Status, string>> = {
   implemented: 'implemented',
@@ -122,11 +134,104 @@ function instructionPage(): string {
   );
 }
 
+const structTable = (of: {
+  readonly fields: Readonly<Record<string, { readonly name: string; readonly size: number }>>;
+  readonly offset: Readonly<Record<string, number>>;
+}): string =>
+  table(
+    ['offset', 'bytes', 'name', 'type'],
+    Object.entries(of.fields).map(([name, type]) => [
+      String(of.offset[name]),
+      String(type.size),
+      `\`${name}\``,
+      type.name,
+    ]),
+  );
+
+/** The names of a record and of those below it, by dotted path. */
+function names(schema: Schema<never>, path: string): string[][] {
+  return Object.entries(schema.names ?? {}).flatMap(([name, below]) => {
+    const own = path === '' ? name : `${path}.${name}`;
+    const optional = below.optional === true ? ', may be missing' : '';
+    return [[`\`${own}\``, `${below.kind}${optional}`], ...names(below, own)];
+  });
+}
+
+function savedMachinePage(): string {
+  const sections = [...Object.values(SECTIONS), FRAMES];
+  const rows = sections.map(({ name, version, doc }) => [`\`${name}\``, version.toString(), doc]);
+  const details = Object.values<Section<never>>(SECTIONS).map(
+    ({ name, doc, schema }) =>
+      `### ${name}\n\n${doc[0]?.toUpperCase() ?? ''}${doc.slice(1)}: ${schema.kind}.\n\n` +
+      (schema.names === undefined ? '' : `${table(['name', 'value'], names(schema, ''))}\n`),
+  );
+  return (
+    generated('`src/machine/saved/` and the declarations beside each component') +
+    `# The file of a saved machine
+
+One file holds a whole machine: memory, processors, hypervisor, back ends, virtual time, input and trace. What goes on
+from it is the machine that was saved, to the bit: the same instructions, the same trace, the same state hash.
+
+- Save: \`hyperstep run … --save F\` (when the run ends), the command *Save the Machine to a File…* while debugging, or
+  the request \`hyperstep/save\`. The machine stands still meanwhile and then runs on.
+- Go on: \`hyperstep run --restore F\`, or \`"restore": "F"\` in a launch configuration.
+- Look: \`hyperstep inspect F\` reads all of it, checks it, and says what is in it.
+
+**Skipping the boot.** Boot once, save at the shell, and let every launch begin there: \`hyperstep run vmlinuz --ramdisk
+initrd --cmdline console=hvc0 --until '/ # ' --save shell.hys\`, then \`"restore": "shell.hys"\`. In this repository's
+tests \`linuxAtShell()\` (test/support/linux-shell.ts) does that for every test that wants Debian's kernel at its shell.
+
+**What is not in it.** Kernel and ramdisk are named with length and hash, not contained: the guest has long loaded
+them. The kernel is looked for again for its symbols only; without it the machine runs, and says that it has none. A
+domain that restarts itself (\`on_reboot\`) does need it. Disk images that are files are named, with size, time stamp
+and hash, while what the guest wrote to an overlay is contained; an image that is not what it was is refused. A
+\`write-through\` image therefore fits only the moment at which the machine was saved. Marks, breakpoints and other
+things of the debugger's are not part of the machine.
+
+**What can be relied on.** The file gets its name when all of it is on disk; a save that is cut short in whatever way
+leaves what was there before. It is written and read front to back in pieces of at most ${PIECE} bytes, so that
+beyond the guest's memory it takes as much as the hypervisor's tables. It is readable by its owner only: the guest's
+memory is in it. Any other file, one that is cut, lengthened or has a bit changed, and one whose parts are of
+versions that this Hyperstep does not read is refused, with the place.
+
+## Layout
+
+Numbers are little-endian. The file begins with the bytes \`${[...MAGIC].map((b) => b.toString(16).padStart(2, '0')).join(' ')}\`, then
+
+${structTable(preamble)}
+
+with \`version\` ${FORMAT_VERSION}; \`crc\` is the CRC-32 of all before it. Then come pieces, each with a header, of
+which \`header_crc\` covers what is before it and \`crc\` the bytes that follow:
+
+${structTable(piece_header)}
+
+\`flags\`: ${Object.entries(PIECE_FLAG)
+      .map(([name, bit]) => `${bit} ${name}`)
+      .join(', ')}. Deflated bytes are raw deflate (RFC 1951). The last section is \`${END}\`:
+
+${structTable(end_record)}
+
+Its \`crc\` is that of all headers before it in a row, each of which has the checksum of its bytes.
+
+## Sections
+
+In this order. Versions are those of the components; another number means another meaning.
+
+${table(['section', 'version', 'contents'], rows)}
+
+Contents are records under names, as [src/base/plain.ts](../../src/base/plain.ts) writes them: a tag byte for each
+value, names once in full and then by number.
+
+${details.join('\n')}`
+  );
+}
+
 export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/reference/hypercalls.md': hypercallPage,
   'docs/reference/command-line.md': commandLinePage,
   'docs/reference/instructions.md': instructionPage,
   'docs/reference/pv-devices.md': devicesPage,
+  'docs/reference/saved-machine.md': savedMachinePage,
 };
 
 export const root = resolve(__dirname, '..');

@@ -4,7 +4,7 @@
  *
  *   --quick       one run of each
  *   --runs N      so many (5)
- *   --only A,B    some groups: start, speed, boundary, steps, kernels, disk, boot
+ *   --only A,B    some groups: start, speed, boundary, steps, kernels, disk, saved, boot
  *   --json F      the same as JSON
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,7 @@ import { disk } from './disk';
 import { boundary, interpreterSpeed, start, steps } from './inside';
 import { kernelTimes } from './kernels';
 import { findPeers, type Peers } from './peers';
+import { saved } from './saved';
 import { createReport, describeMachine, type Report } from './report';
 
 interface Bench {
@@ -34,6 +35,7 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   steps: ({ report }) => steps(report),
   kernels: ({ report, runs, peers, folder }) => kernelTimes(report, peers, runs, folder),
   disk: ({ report, runs, folder }) => disk(report, runs, folder),
+  saved: ({ report, runs, folder }) => saved(report, runs, folder),
   boot: ({ report, runs, peers, folder }) => bootToShell(report, peers, runs, folder),
 };
 

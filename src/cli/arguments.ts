@@ -94,6 +94,11 @@ export const OPTIONS = {
     value: 'F',
     help: 'save the machine to F when the run ends, by --until, a limit, the keyboard or the guest',
   },
+  ask: {
+    type: 'string',
+    value: 'WHAT',
+    help: 'before the run ends by --until, a limit or the keyboard, ask the guest to poweroff, reboot, halt or suspend and wait for it',
+  },
   until: { type: 'string', value: 'TEXT', help: 'end the run, status 0, when TEXT appears on the console' },
   input: { type: 'string', value: 'F', help: 'feed the bytes of F to the console as the guest reads them' },
   'max-instructions': {

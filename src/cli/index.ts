@@ -17,8 +17,9 @@ import {
 import { demo } from './demo';
 import { outputOf } from './output';
 import { drainTrace, ndjson } from './records';
+import { parseRequest } from './ask';
+import { inspectionText, resumeSuspended, saverOf, type SavedInspection } from './saved';
 import { runToEnd, type RunLimits, type RunSummary } from './run';
-import { inspectionText, saverOf, type SavedInspection } from './saved';
 import { openTerminal } from './terminal';
 
 /** What the entry file wires in. */
@@ -187,6 +188,8 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   const input = inputFile === undefined ? undefined : await inputOf(inputFile, host);
   const jsonTo = text(line, 'json');
   const saveTo = text(line, 'save');
+  const ask = text(line, 'ask');
+  const request = ask === undefined ? undefined : parseRequest(ask);
   if (jsonTo === '-' && shows === 'trace')
     throw new UsageError('trace: --json - would mix with the records on standard output; name a file');
   const launch = await resolveLaunch(machineArguments(line), host);
@@ -210,6 +213,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       : undefined;
   let summary: RunSummary;
   try {
+    await resumeSuspended(target);
     if (input !== undefined)
       for (const d of await target.domains())
         if (shown.domain === undefined || shown.domain === d.id)
@@ -222,6 +226,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       clock: () => performance.now(),
       onClosed: standard.onClosed,
       hash: json !== undefined,
+      ...(request === undefined ? {} : { ask: request }),
       ...(saveTo === undefined ? {} : { save: saverOf(target, saveTo) }),
       ...(records === undefined ? {} : { afterSlice: records }),
     });

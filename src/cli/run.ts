@@ -1,5 +1,6 @@
-import type { ShutdownReason, Stop, Target, TraceSummary } from '../machine/target';
+import type { GuestRequest, ShutdownReason, Stop, Target, TraceSummary } from '../machine/target';
 import { STATUS, type Status } from './arguments';
+import { askGuests } from './ask';
 import type { Terminal } from './terminal';
 
 /** What ends a run besides the guest itself. */
@@ -41,6 +42,8 @@ export interface RunOptions {
   readonly onClosed: (listener: () => void) => void;
   /** Whether the summary is wanted with the hash of all state, which takes a look at all memory. */
   readonly hash: boolean;
+  /** What the guests are asked for when something else than themselves ends the run. */
+  readonly ask?: GuestRequest;
   /** Called with the machine at its end, before the summary is made. */
   readonly save?: () => Promise<void>;
   /** Wall clock in milliseconds. */
@@ -56,6 +59,7 @@ export async function runToEnd({
   afterSlice,
   onClosed,
   hash,
+  ask,
   save,
   clock,
 }: RunOptions): Promise<RunSummary> {
@@ -105,7 +109,7 @@ export async function runToEnd({
           target.pause();
         }, limits.timeout);
 
-  const ended = await (async (): Promise<Pick<RunSummary, 'ended' | 'status' | 'message'>> => {
+  const first = await (async (): Promise<Pick<RunSummary, 'ended' | 'status' | 'message'>> => {
     for (;;) {
       const now = await target.now();
       const left = limits.maxInstructions === undefined ? undefined : limits.maxInstructions - now.retired;
@@ -145,6 +149,7 @@ export async function runToEnd({
   })();
 
   clearTimeout(timer);
+  const ended = ask === undefined ? first : await asked(target, first, ask, afterSlice);
   offConsole();
   terminal.restore();
   await save?.();
@@ -162,7 +167,36 @@ export async function runToEnd({
   };
 }
 
-function endOf({ reason }: Stop): Pick<RunSummary, 'ended' | 'status' | 'message'> | undefined {
+type Ended = Pick<RunSummary, 'ended' | 'status' | 'message'>;
+
+/** Nothing more is asked of a guest that has ended by itself. */
+const OTHERWISE: ReadonlySet<string> = new Set([
+  'until',
+  'max-instructions',
+  'timeout',
+  'interrupted',
+  'idle',
+]);
+
+async function asked(
+  target: Target,
+  before: Ended,
+  request: GuestRequest,
+  afterSlice: RunOptions['afterSlice'],
+): Promise<Ended> {
+  if (!OTHERWISE.has(before.ended)) return before;
+  const answer = await askGuests(target, request, () => afterSlice?.() ?? Promise.resolve());
+  if ('problem' in answer) return { ...before, status: STATUS.GUEST, message: answer.problem };
+  const end = endOf({ reason: answer.ended });
+  if (end === undefined) return before;
+  // What was asked for is no failure.
+  const suspended = request === 'suspend' && end.ended === 'suspend';
+  return suspended ? { ...end, status: STATUS.OK } : end;
+}
+
+function endOf({
+  reason,
+}: Pick<Stop, 'reason'>): Pick<RunSummary, 'ended' | 'status' | 'message'> | undefined {
   if (reason.kind === 'crash') return { ended: 'crash', status: STATUS.GUEST, message: reason.text };
   if (reason.kind === 'idle') {
     return {

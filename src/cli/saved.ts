@@ -17,6 +17,12 @@ export function saverOf(target: Target, path: string): () => Promise<void> {
   };
 }
 
+/** A guest that suspended itself before it was saved goes on as after `xl restore`. */
+export async function resumeSuspended(target: Target): Promise<void> {
+  for (const { id, shutdown } of await target.domains())
+    if (shutdown === 'suspend') await target.resumeDomain(id, 'anew');
+}
+
 /** What `hyperstep inspect` prints. */
 export function inspectionText({ about, sections, bytes }: SavedInspection): string {
   const lines = [

@@ -2,7 +2,9 @@ import type {
   DevicesView,
   DomainView,
   FrameInfo,
+  GuestRequest,
   HypercallInfo,
+  Resumption,
   SaveReport,
   TableEntry,
   TraceRecord,
@@ -100,6 +102,10 @@ export interface HyperstepRequests {
   'hyperstep/devices': { arguments: Nothing; body: Wire<DevicesView> };
   /** Writes the machine, running or not, into a file that `restore` may name. Can be cancelled. */
   'hyperstep/save': { arguments: { readonly file: string; readonly trace?: boolean }; body: SaveReport };
+  /** Asks the guest, as xl does; it answers when it runs. */
+  'hyperstep/ask': { arguments: { readonly domain: number; readonly request: GuestRequest }; body: Nothing };
+  /** Lets a suspended domain go on, when the machine next runs. */
+  'hyperstep/resume': { arguments: { readonly domain: number; readonly how: Resumption }; body: Nothing };
   /** What was typed at a console of a domain: its first, where none is named. */
   'hyperstep/consoleInput': {
     arguments: { readonly domain: number; readonly console?: number; readonly data: string };

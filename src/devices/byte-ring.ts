@@ -32,6 +32,11 @@ export function mapRing(context: BackendContext, domain: DomainId, reserved: num
   return { context, frame: granted.mapping.mfn };
 }
 
+/** Gives such a ring back. */
+export function unmapRing({ context, frame }: RingPage, domain: DomainId, reserved: number): void {
+  context.unmapGrant({ domain, ref: grantRef(reserved), mfn: frame, writable: true });
+}
+
 /** Why nothing could be moved: the frame is gone, or the indices are more than the ring's size apart. */
 export type RingFault = 'frame' | 'indices';
 

@@ -5,6 +5,8 @@ import type { BackendContext, DomainConnections } from '../hypervisor/backend';
 import { createBlock, type Disk, type DiskInput, type DiskState, type DiskView } from './block';
 import { createConsole, type ConsoleBackend, type ConsoleState, type ConsoleView } from './console';
 import { createEcho, type EchoState } from './echo';
+import type { Resumption } from '../hypervisor/suspended';
+import { createToolstack } from './toolstack';
 import { createXenstore, type XenstoreState } from './xenstore';
 import { createNet, type NetState, type NetView, type VifConfig } from './net';
 import type { NetworkInput, NetworkOutput } from './net/host';
@@ -55,7 +57,15 @@ export type DeviceInput =
       readonly data: Uint8Array;
     }
   | ({ readonly kind: 'network' } & NetworkInput)
-  | ({ readonly kind: 'disk' } & DiskInput);
+  | ({ readonly kind: 'disk' } & DiskInput)
+  /** The toolstack asks the guest for it, by its node control/shutdown. */
+  | { readonly kind: 'ask'; readonly domain: number; readonly request: GuestRequest }
+  /** A suspended domain goes on. */
+  | { readonly kind: 'resume'; readonly domain: number; readonly how: Resumption };
+
+/** docs/misc/xenstore-paths.pandoc, control/shutdown. */
+export type GuestRequest = 'poweroff' | 'reboot' | 'halt' | 'suspend';
+export type { Resumption };
 
 export interface DeviceOptions {
   /** The disks that a new domain comes with. */
@@ -116,13 +126,21 @@ export function createDevices(
     xenstore.detach(domain);
   });
 
+  const toolstack = createToolstack(context, xenstore, console, log.child('toolstack'));
+  const inputs: { readonly [K in DeviceInput['kind']]: (input: Extract<DeviceInput, { kind: K }>) => void } =
+    {
+      console: (input) => console.input(input.domain, input.data, input.console),
+      network: (input) => net.input(input),
+      disk: (input) => block.input(input),
+      ask: ({ domain, request }) => toolstack.ask(domain, request),
+      resume: ({ domain, how }) => toolstack.resume(domain, how),
+    };
+
   return {
     console,
     xenstore: xenstore.server,
     input(input) {
-      if (input.kind === 'console') console.input(input.domain, input.data, input.console);
-      else if (input.kind === 'disk') block.input(input);
-      else net.input(input);
+      inputs[input.kind](input as never);
     },
     onNetwork: (listener) => net.onOutput(listener),
     inspect: () => ({

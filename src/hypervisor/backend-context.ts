@@ -6,6 +6,7 @@ import { connectBackend } from './backend-ports';
 import type { Core } from './core';
 import { setPending } from './events';
 import { FREE } from './frames';
+import { resumeDomain } from './suspended';
 import { acquireGrant, releaseGrant } from './grants';
 import type { Domain } from './types';
 
@@ -144,6 +145,11 @@ export function createBackendSide(core: Core): BackendSide {
       const set = listeners.get(port) ?? new Set();
       listeners.set(port, set);
       return subscribe(set, listener);
+    },
+    resumeDomain: (id, how, release) => {
+      const domain = core.domains.get(id);
+      if (domain === undefined) throw new Error(`there is no domain ${id}`);
+      resumeDomain(core, domain, how, release);
     },
     now: () => core.now(),
     timer: (due) => {

@@ -2,6 +2,7 @@
  * Domain 0 as the guests see it: the other end of their event channels, grants and rings. Back ends in
  * src/devices are written against this and nothing else of the hypervisor.
  */
+import type { Resumption } from './suspended';
 import type { DomainId, EventPort, GrantRef, Mfn } from '../base/branded';
 
 /** Domain 0's end of an event channel. */
@@ -86,6 +87,12 @@ export interface BackendContext {
    * stay through a restore, and a back end disposes and registers them as its restored state says.
    */
   onEvent(port: BackendPort, listener: () => void): { dispose(): void };
+
+  /**
+   * A suspended domain goes on (suspended.ts). Throws words for people when it is not one.
+   * @param release called when it begins anew, for back ends to give up what they have of it
+   */
+  resumeDomain(domain: DomainId, how: Resumption, release: () => void): void;
 
   /** Absolute virtual time in ns. */
   now(): bigint;

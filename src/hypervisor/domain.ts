@@ -13,7 +13,11 @@ export function shutdown(core: Core, domain: Domain, reason: ShutdownReason, tex
   if (domain.state.shutdown !== undefined) return;
   domain.state.shutdown = reason;
   if (reason === 'crash') domain.state.crashText = text;
-  for (const v of domain.vcpus) setRunState(core, v, 'offline');
+  for (const v of domain.vcpus) {
+    // A suspended domain may go on: what waits then still waits.
+    if (reason !== 'suspend') setRunState(core, v, 'offline');
+    else if (v.state.run === 'running') setRunState(core, v, 'runnable');
+  }
   if (reason !== 'suspend') {
     // This may be the end of a domain because of a defect in its very tables.
     try {

@@ -58,7 +58,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
   function leaving(v: GuestVcpu, what: string, act: (core: Core, v: GuestVcpu) => Outcome): Outcome {
     const alive = !isDown(v);
     const outcome = guarded(v, what, act);
-    if (alive && isDown(v)) backend.domainGone(v.domain);
+    if (alive && isGone(v.domain)) backend.domainGone(v.domain);
     backend.drain();
     return outcome;
   }
@@ -146,7 +146,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
       expireTimers(core);
       backend.expireTimers();
       // A watchdog ends a domain while none of its vCPUs runs.
-      for (const domain of alive) if (domain.state.shutdown !== undefined) backend.domainGone(domain);
+      for (const domain of alive) if (isGone(domain)) backend.domainGone(domain);
     },
     cpuid: (cpu, leaf, subleaf) => {
       const v = vcpuFor(core, cpu);
@@ -189,6 +189,8 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
   };
 }
 
+/** Its end; a suspended one keeps its back ends. */
+const isGone = ({ state }: Domain): boolean => state.shutdown !== undefined && state.shutdown !== 'suspend';
 const isDown = (v: GuestVcpu): boolean => v.domain.state.shutdown !== undefined;
 
 const vcpuFor = (core: Core, cpu: Vcpu): GuestVcpu | undefined => {

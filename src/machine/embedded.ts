@@ -1,5 +1,6 @@
 import type { NetworkOutput } from '../devices/index';
 import { restartDue, withAction } from './ending';
+import type { Domain } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
 import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
@@ -94,6 +95,11 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
 
   const rouse = (): void => {
     wake();
+  };
+  const domainOf = (id: number): Domain => {
+    const domain = machine.hypervisor.domains.get(id);
+    if (domain === undefined) throw new RangeError(`there is no domain ${id.toString()}`);
+    return domain;
   };
   const describe = ({ reason, vcpu }: StopAt): Stop => ({
     reason: withAction(config, reason, vcpu.domain),
@@ -236,6 +242,20 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         throw new RangeError(`there is no domain ${domain.toString()}`);
       machine.input({ kind: 'console', domain, console, data });
       rouse();
+      return Promise.resolve();
+    },
+    askGuest: async (id, request) => {
+      domainOf(id);
+      machine.input({ kind: 'ask', domain: id, request });
+      rouse();
+      return Promise.resolve();
+    },
+    resumeDomain: async (id, how) => {
+      saving.keepStill();
+      if (domainOf(id).state.shutdown !== 'suspend')
+        throw new Error(`domain ${id.toString()} is not suspended`);
+      machine.input({ kind: 'resume', domain: id, how });
+      machine.takeInput();
       return Promise.resolve();
     },
     networkInput: async (input) => {

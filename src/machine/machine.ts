@@ -50,6 +50,8 @@ export interface Machine extends MachineParts {
   /** Input takes effect now, and again at this moment in every replay. */
   input(input: DeviceInput): void;
   readonly inputLog: readonly InputEntry[];
+  /** What is due of it takes effect at once; otherwise the next run begins with that. */
+  takeInput(): void;
   /** As after a restart of all domains; marks, trace and input log stay good. */
   reboot(): Promise<void>;
   save(): MachineSnapshot;
@@ -90,6 +92,9 @@ export function createMachine(parts: MachineParts): Machine {
       schedule.input(input);
     },
     inputLog: schedule.inputLog,
+    takeInput: () => {
+      schedule.takeDueInput();
+    },
     turn: () => schedule.save(),
     takeTurn: (state, log) => {
       schedule.load(state, log);

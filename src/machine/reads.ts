@@ -1,3 +1,4 @@
+import { askNode } from '../devices/toolstack';
 import type { GuestVcpu } from '../hypervisor/types';
 import { frameInfo, readMemory, tableEntries, walk } from './inspect';
 import type { Machine } from './machine';
@@ -62,6 +63,11 @@ export function placeOf(
   return { vcpu: undefined, domain };
 }
 
+function askedOf({ devices }: Machine, domain: number): { readonly asked?: string } {
+  const asked = devices.xenstore.read(askNode(domain)) ?? '';
+  return asked === '' ? {} : { asked };
+}
+
 const vcpuView = (v: GuestVcpu): VcpuView => ({
   ref: refOf(v),
   state: v.domain.state.shutdown !== undefined ? 'dead' : v.state.online ? v.state.run : 'offline',
@@ -84,6 +90,7 @@ export function createReads(machine: () => Machine, statements: Statements): Rea
         vcpus: d.vcpus.map(vcpuView),
         consolePorts: devices.inspect().console.filter((c) => c.domain === d.id).length,
         ...(d.state.shutdown === undefined ? {} : { shutdown: d.state.shutdown }),
+        ...askedOf(machine(), d.id),
       }));
     },
     registers: (ref) => readRegisters(find(ref).cpu),

@@ -32,6 +32,8 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   pause: 'no answer',
   save: 'answer',
   cancelSave: 'no answer',
+  askGuest: 'answer',
+  resumeDomain: 'answer',
   mark: 'answer',
   seek: 'answer',
   dropMark: 'answer',

@@ -4,7 +4,17 @@
  * (bigint and Uint8Array allowed, no functions). Nothing here knows DAP.
  */
 
-import type { DevicesView, DiskInput, NetworkInput, NetworkOutput, VifConfig } from '../devices/index';
+import type {
+  DevicesView,
+  DiskInput,
+  GuestRequest,
+  NetworkInput,
+  NetworkOutput,
+  Resumption,
+  VifConfig,
+} from '../devices/index';
+
+export type { GuestRequest, Resumption } from '../devices/index';
 
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
@@ -288,6 +298,8 @@ export interface DomainView {
   readonly frames: number;
   readonly vcpus: readonly VcpuView[];
   readonly shutdown?: ShutdownReason;
+  /** What it was asked for and has not acknowledged (xenstore's control/shutdown). */
+  readonly asked?: string;
   readonly consolePorts: number;
 }
 
@@ -438,6 +450,13 @@ export interface Target {
   /** Bytes typed at one of a domain's consoles, the first where none is named: logged with the moment they were
    *  taken (input log). */
   consoleInput(domain: number, data: Uint8Array, console?: number): Promise<void>;
+  /** Asks the guest, as xl does; what it does about it, it does when it runs. Logged as console input is. */
+  askGuest(domain: number, request: GuestRequest): Promise<void>;
+  /**
+   * Lets a suspended domain go on: as if its suspension had been cancelled, or as one that was restored by xl, which
+   * has its event channels, grants and devices to connect anew. Rejects when it is not suspended.
+   */
+  resumeDomain(domain: number, how: Resumption): Promise<void>;
   onConsole(listener: ConsoleListener): () => void;
   /** What the host's end of a connection into a domain says: logged like console input. */
   networkInput(input: NetworkInput): Promise<void>;

@@ -165,6 +165,9 @@ export function createFakeBackend(): FakeBackend {
       set.add(own);
       return { dispose: () => void set.delete(own) };
     },
+    resumeDomain: (id) => {
+      throw new Error(`d${id} is not suspended`);
+    },
     now: () => self.time,
     timer(due) {
       const timer: FakeTimer = { at: undefined, due };

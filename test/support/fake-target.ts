@@ -413,6 +413,8 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     dropMark: () => Promise.resolve(),
     save: (path) => Promise.reject(new Error(`cannot write '${path}': this machine is a fake`)),
     cancelSave: () => undefined,
+    askGuest: () => Promise.resolve(),
+    resumeDomain: () => Promise.reject(new Error('domain 1 is not suspended')),
     onSaving: () => () => undefined,
     restart: () => {
       if (running) throw new Error('restart() while running');

@@ -109,6 +109,23 @@ export const hyperstep: readonly Handler[] = [
     { urgent: true },
   ),
   custom(
+    'hyperstep/ask',
+    object({ domain: count, request: oneOf('poweroff', 'reboot', 'halt', 'suspend') }),
+    async ({ target }, { domain, request }) => {
+      await target.askGuest(domain, request);
+      return {};
+    },
+    { urgent: true },
+  ),
+  custom(
+    'hyperstep/resume',
+    object({ domain: count, how: oneOf('cancelled', 'anew') }),
+    async ({ control, target }, { domain, how }) => {
+      await control.still(() => target.resumeDomain(domain, how));
+      return {};
+    },
+  ),
+  custom(
     'hyperstep/save',
     object({ file: text, trace: optional(boolean) }),
     (machine, args, context, reply) => saveToFile(context, machine, args, reply),

@@ -8,7 +8,7 @@ import { Emitter, type Disposable } from '../../base/disposable';
 import { GNTTAB_RESERVED_CONSOLE } from '../../abi/grant';
 import { bytes, struct, u32 } from '../../abi/layout';
 import type { BackendContext, BackendPort, DomainConnections } from '../../hypervisor/backend';
-import { mapRing, ringPut, ringTake, ringUsed, type ByteRing, type RingPage } from '../byte-ring';
+import { mapRing, unmapRing, ringPut, ringTake, ringUsed, type ByteRing, type RingPage } from '../byte-ring';
 import { splitBackend, XenbusState, type Link, type SplitBackend, type SplitView } from '../xenbus';
 import type { XenstoreCore } from '../xenstore/server';
 
@@ -62,6 +62,9 @@ export interface ConsoleDevice extends ConsoleBackend {
   attach(connections: DomainConnections): void;
   /** A domain that is there already: its state comes with `restore`. */
   adopt(connections: DomainConnections): void;
+  /** A suspended domain's first console is given up, what stands in it shown; and taken up anew. */
+  close(domain: DomainId): void;
+  open(connections: DomainConnections): void;
   /** The domain ended; what it wrote last comes out, notified or not. */
   detach(domain: DomainId): void;
   save(): readonly ConsoleState[];
@@ -235,6 +238,18 @@ export function createConsole(
         service(terminal);
         terminal.backend?.end();
       }
+    },
+    close(domain) {
+      const first = find(domain, 0);
+      const wire = first?.wire();
+      if (first === undefined || wire === undefined) return;
+      service(first);
+      first.use?.(undefined);
+      unmapRing(wire.page, domain, GNTTAB_RESERVED_CONSOLE);
+      context.close(wire.port);
+    },
+    open({ domain, consolePort }) {
+      find(domain, 0)?.use?.({ page: mapRing(context, domain, GNTTAB_RESERVED_CONSOLE), port: consolePort });
     },
     input(domain, typed, console = 0) {
       const terminal = find(domain, console);

@@ -7,7 +7,7 @@ import { eventPort, type DomainId, type Mfn } from '../../base/branded';
 import { latin1 } from '../../base/bytes';
 import type { Log } from '../../base/log';
 import type { BackendContext, BackendPort, DomainConnections } from '../../hypervisor/backend';
-import { mapRing, ringPut, ringTake, type RingFault, type RingPage } from '../byte-ring';
+import { mapRing, unmapRing, ringPut, ringTake, type RingFault, type RingPage } from '../byte-ring';
 import type { Client, Message, XenstoreCore } from './server';
 import {
   quota,
@@ -44,6 +44,9 @@ export interface Channel {
   service(): void;
   /** Puts out what there is. */
   flush(): void;
+  /** Ends the connection; the next begins with `open`. */
+  close(): void;
+  open(port: BackendPort): void;
   save(): ChannelState;
   restore(state: ChannelState): void;
 }
@@ -206,6 +209,16 @@ export function createChannel(
     client,
     service,
     flush,
+    close() {
+      forget();
+      ignored = true;
+      unmapRing(page, domain, GNTTAB_RESERVED_XENSTORE);
+      context.close(storePort);
+    },
+    open(port) {
+      ignored = false;
+      open(port);
+    },
     save: () => ({ domain, frame: page.frame, port: storePort, partial, sent, ignored }),
     restore(state) {
       use(state.frame, state.port);

@@ -36,6 +36,15 @@ export function writeHostTree(server: XenstoreCore): void {
   server.write('/local/domain/0/domid', '0');
 }
 
+/** Where a domain that begins anew has its rings. */
+export function writeRings(server: XenstoreCore, connections: DomainConnections): void {
+  const base = domainPath(connections.domain);
+  server.write(`${base}/store/port`, String(connections.guestStorePort));
+  server.write(`${base}/store/ring-ref`, String(connections.storeFrame));
+  server.write(`${base}/console/port`, String(connections.guestConsolePort));
+  server.write(`${base}/console/ring-ref`, String(connections.consoleFrame));
+}
+
 export function writeDomainTree(server: XenstoreCore, connections: DomainConnections): void {
   const { domain, name, memoryKiB, vcpus } = connections;
   const base = domainPath(domain);

@@ -2,7 +2,7 @@ import type { DomainId } from '../../base/branded';
 import type { Log } from '../../base/log';
 import type { BackendContext, DomainConnections } from '../../hypervisor/backend';
 import { createChannel, type Channel, type ChannelState } from './channel';
-import { writeDomainTree, writeHostTree } from './domain-tree';
+import { writeDomainTree, writeHostTree, writeRings } from './domain-tree';
 import { createServer, type ServerState, type XenstoreCore } from './server';
 
 export interface XenstoreState {
@@ -17,6 +17,9 @@ export interface XenstoreDevice {
   /** A domain that is there already: its state comes with `restore`. */
   adopt(domain: DomainId): void;
   detach(domain: DomainId): void;
+  /** A suspended domain's connection ends, and begins anew. */
+  close(domain: DomainId): void;
+  open(connections: DomainConnections): void;
   save(): XenstoreState;
   restore(state: XenstoreState): void;
 }
@@ -38,6 +41,14 @@ export function createXenstore(context: BackendContext, log: Log): XenstoreDevic
       channels.push(createChannel(context, server, domain, undefined, log));
     },
     detach: () => server.released(),
+    close(domain) {
+      for (const channel of channels) if (channel.domain === domain) channel.close();
+    },
+    open(connections) {
+      const { domain, storePort } = connections;
+      writeRings(server, connections);
+      for (const channel of channels) if (channel.domain === domain) channel.open(storePort);
+    },
     save: () => ({ server: server.save(), channels: channels.map((c) => c.save()) }),
     restore(state) {
       server.restore(state.server);

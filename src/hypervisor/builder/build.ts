@@ -1,7 +1,5 @@
 /** Makes a domain, as Xen and its toolstack do for an unprivileged PV guest. */
-import { GTF, GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from '../../abi/grant';
 import { hex } from '../../abi/decoded';
-import { DOMID } from '../../abi/domains';
 import {
   MAX_GUEST_CMDLINE,
   SIF,
@@ -11,12 +9,10 @@ import {
   vcpu_info,
 } from '../../abi/info';
 import { PAGE_SIZE, type DomainId, type EventPort, type Mfn, type VcpuId } from '../../base/branded';
-import { connectBackend } from '../backend-ports';
 import type { Core } from '../core';
-import { allocatePort, newPorts } from '../events';
+import { newPorts } from '../events';
 import { FRAME_FLAG, FRAME_TYPE } from '../frames';
 import { createGuestMemory } from '../guest-memory';
-import { growGrantTable, writeGrant } from '../grantentries';
 import { loadGdt } from '../ldt';
 import { lendFrame } from '../lent';
 import { setMachineToPhysical } from '../physmap';
@@ -25,6 +21,7 @@ import type { Domain, GuestVcpu } from '../types';
 import { FLAT_KERNEL_CS, FLAT_KERNEL_SS, loadBase, newVcpuState, setRunState, writeTimeInfo } from '../vcpu';
 import { resetProcessor } from '../vcpu-context';
 import { hypercallPage } from './hypercallpage';
+import { connectRings } from './rings';
 import { BuildError, type DomainBuild, type KernelInput } from './input';
 import { planDomain, type Layout } from './layout';
 import { buildTables } from './tables';
@@ -69,7 +66,7 @@ export function buildDomain(core: Core, build: DomainBuild, kernel: KernelInput)
   for (let pfn = 0; pfn < layout.pages; pfn++) p2m[pfn] = BigInt(frame(pfn));
   copyPages(core, new Uint8Array(p2m.buffer), layout.p2m.pfn, frame);
 
-  connect(core, domain, frame(layout.console) as Mfn, frame(layout.store) as Mfn);
+  connectRings(core, domain, frame(layout.console) as Mfn, frame(layout.store) as Mfn);
   writeStartInfo(core, domain, build, layout, frame);
   const l4 = buildTables(core, layout, frame);
   startVcpu(core, domain, layout, kernel, l4 as Mfn);
@@ -186,24 +183,6 @@ function loadImage(core: Core, kernel: KernelInput, layout: Layout, frame: (pfn:
     );
   }
   core.memory.write(frame(Number((page - layout.virtBase) >> 12n)), 0, hypercallPage());
-}
-
-/** Event channels and grants for console and xenstore; domain 0 is connected from the start. */
-function connect(core: Core, domain: Domain, consoleFrame: Mfn, storeFrame: Mfn): void {
-  const { state } = domain;
-  const channel = (): EventPort => {
-    const remotePort = state.ports.length as EventPort;
-    const own = connectBackend(core.backend, { remote: domain.id, remotePort });
-    return allocatePort(core, domain, { kind: 'interdomain', remote: DOMID.DOM0, remotePort: own });
-  };
-  state.storePort = channel();
-  state.consolePort = channel();
-  state.consoleFrame = consoleFrame;
-  state.storeFrame = storeFrame;
-  const why = growGrantTable(core, domain, 1);
-  if (why !== undefined) throw new BuildError(why);
-  writeGrant(core, domain, GNTTAB_RESERVED_CONSOLE, DOMID.DOM0, consoleFrame, GTF.permit_access);
-  writeGrant(core, domain, GNTTAB_RESERVED_XENSTORE, DOMID.DOM0, storeFrame, GTF.permit_access);
 }
 
 function writeStartInfo(

@@ -147,6 +147,18 @@ type Event<E> = Extract<Network, { readonly event: E }>;
 const network = { ...moment, kind: oneOf<'network'>('network'), connection: count };
 const input = choice<InputEntry, 'kind'>('kind', {
   console: record<Console>({ ...moment, kind: oneOf('console'), domain: u16, console: count, data: bytes() }),
+  ask: record<Extract<InputEntry, { readonly kind: 'ask' }>>({
+    ...moment,
+    kind: oneOf('ask'),
+    domain: u16,
+    request: oneOf('poweroff', 'reboot', 'halt', 'suspend'),
+  }),
+  resume: record<Extract<InputEntry, { readonly kind: 'resume' }>>({
+    ...moment,
+    kind: oneOf('resume'),
+    domain: u16,
+    how: oneOf('cancelled', 'anew'),
+  }),
   network: choice<Network, 'event'>('event', {
     open: record<Event<'open'>>({ ...network, event: oneOf('open'), domain: u16, port: u16 }),
     data: record<Event<'data'>>({ ...network, event: oneOf('data'), at: count, data: bytes() }),
