@@ -28,6 +28,10 @@ udhcpc -i eth0 -n -q -s /bin/lease > /tmp/lease 2>&1 && echo "LEASE $(grep obtai
 ping -c 3 -s 1000 10.0.2.2 | grep 'packets transmitted' | sed 's/^/PING /'
 ping -c 1 -W 1 198.51.100.1 > /tmp/out 2>&1 || echo "OUTSIDE refused"
 wget -O /dev/null http://10.0.2.2/ 2>&1 | sed 's/^/GATEWAY /'
+# Opened once: what comes while nobody has a terminal open is lost.
+exec 3<>/dev/hvc1
+echo 'hello by the channel' >&3
+read -t 60 line <&3; echo "CHANNEL $line"
 mkdir /tmp/www; cp /bin/sample /tmp/www/sample
 httpd -p 80 -h /tmp/www
 # nc ends its side of a connection at the end of its input, and its peer's when that sees it.
@@ -80,7 +84,7 @@ describe('Debian’s kernel on a PV network', function () {
     const kernel = guestPath('linux', this);
     guestPath('busybox', this);
     const programs = { sample: SAMPLE, lease: Buffer.from(LEASE) };
-    const guest = (name: string, commands: string): DomainConfig =>
+    const guest = (name: string, commands: string, channels: readonly string[]): DomainConfig =>
       domain(kernel, {
         name,
         ramdisk: {
@@ -90,12 +94,17 @@ describe('Debian’s kernel on a PV network', function () {
         cmdline: 'console=hvc0 quiet',
         memory: 192 * MIB,
         vifs: [{}],
+        channels,
       });
-    const { target } = await watch(guest('server', SERVER), guest('client', CLIENT));
+    const { target } = await watch(guest('server', SERVER, ['agent']), guest('client', CLIENT, []));
     const texts = new Map<number, string>();
-    target.onConsole((id, data) =>
-      texts.set(id, (texts.get(id) ?? '') + Buffer.from(data).toString('latin1')),
-    );
+    let channel = '';
+    target.onConsole((id, data, number) => {
+      const piece = Buffer.from(data).toString('latin1');
+      if (number === 0) texts.set(id, (texts.get(id) ?? '') + piece);
+      else if (channel === '') void target.consoleInput(id, Buffer.from('typed there\n'), number);
+      if (number !== 0) channel += piece;
+    });
     if (process.env['SHOW'] !== undefined)
       target.onConsole((id, data) => process.stderr.write(`${id}: ${Buffer.from(data).toString('latin1')}`));
     const text = (id: number): string => plain(texts.get(id) ?? '');
@@ -125,6 +134,8 @@ describe('Debian’s kernel on a PV network', function () {
       assert.match(text(1), /^00:16:3e:00:01:00$/m, seen);
       assert.match(said(text(1), 'LEASE') ?? '', /lease of 10\.0\.2\.15 obtained/, seen);
       assert.match(said(text(1), 'PING') ?? '', /^3 packets transmitted, 3 packets received/, seen);
+      assert.match(channel, /^hello by the channel\r\n/);
+      assert.equal(said(text(1), 'CHANNEL'), 'typed there', seen);
       assert.equal(said(text(1), 'OUTSIDE'), 'refused', seen);
       assert.match(text(1), /^GATEWAY .*Connection refused/m, seen);
       assert.equal(said(text(1), 'FROM-PEER')?.split(' ')[0], md5(SAMPLE), seen);
