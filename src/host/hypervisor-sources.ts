@@ -20,7 +20,10 @@ export function hypervisorSources(folder: string): HypervisorSources {
       const given = normalize(path);
       const root = roots.find((one) => given.startsWith(one + sep));
       if (root === undefined) return undefined;
-      const file = given.slice(root.length + 1).split(sep).join('/');
+      const file = given
+        .slice(root.length + 1)
+        .split(sep)
+        .join('/');
       return table()[file] === undefined ? undefined : file;
     },
     pathOf: (file) => roots.map((root) => join(root, ...file.split('/'))).find((path) => existsSync(path)),

@@ -48,7 +48,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   vifs: 'in launch.json',
   ports: 'in launch.json',
   stopOnEntry: 'in launch.json',
-      stepIntoHypervisor: 'in launch.json',
+  stepIntoHypervisor: 'in launch.json',
   noDebug: 'set by the client',
 };
 const written = Object.entries(launchArguments)
