@@ -1,6 +1,6 @@
 /** A guest that misuses its hypervisor: it may end, the hypervisor may not. The long version is scripts/soak-hostile.ts. */
 import assert from 'node:assert/strict';
-import { frameProblems, runHostile } from '../support/hostile';
+import { EVERY_CALL, frameProblems, runHostile } from '../support/hostile';
 import { HOSTILE, domain, runTo, watch } from '../support/machines';
 
 describe('the hostile guest', function () {
@@ -17,6 +17,11 @@ describe('the hostile guest', function () {
       assert.ok(log.some((line) => /survived 1500 calls: [1-9]\d+ accepted, [1-9]\d+ refused/.test(line)));
     });
   }
+
+  it('leaves the frame table sound after every single call', async () => {
+    for (const mode of ['fuzz', 'wild'])
+      await runHostile(`mode=${mode} count=400 quiet=1 seed=21`, EVERY_CALL);
+  });
 
   it('does no harm whatever it does', async () => {
     const ends = new Set<string>();

@@ -21,13 +21,22 @@ export const frameProblems = ({ hypervisor }: Machine): string[] =>
     backend: hypervisor.save().backend as BackendState,
   });
 
+export interface Between {
+  readonly instructions: bigint;
+  readonly exits?: number;
+}
+const SOMETIMES: Between = { instructions: 500_000n };
+/** The frame table is scanned after each call, fault and delivery. */
+export const EVERY_CALL: Between = { instructions: 500_000n, exits: 1 };
+
 /**
- * @param between instructions between two checks; no run is as long as `most`
+ * @param between what may pass between two checks; no run is as long as `most` instructions. Two turns of the
+ *   hypervisor are an exit and the delivery after it: a check after every call.
  * @throws AssertionError for a broken invariant, a defect of the hypervisor, or a run that does not end
  */
 export async function runHostile(
   cmdline: string,
-  between = 500_000n,
+  between: Between = SOMETIMES,
   most = 400_000_000n,
 ): Promise<HostileRun> {
   const log: string[] = [];
@@ -36,7 +45,7 @@ export async function runHostile(
   );
   const session = machine.run({});
   for (;;) {
-    const end = session.slice(between, true);
+    const end = session.slice(between.instructions, true, between.exits);
     assert.deepEqual(frameProblems(machine), [], `${cmdline}, after ${machine.clock.retired()} instructions`);
     const defect = log.find((line) => /defect of the hypervisor|the hypervisor failed/.test(line));
     assert.equal(defect, undefined, `${cmdline}: ${log.slice(-3).join('\n')}`);
