@@ -7,7 +7,7 @@ import { connect } from '../support/dap-client';
 import { withLine } from '../support/lines';
 
 const sched = path.join(__dirname, '..', '..', 'src', 'hypervisor', 'hypercalls', 'sched.ts');
-const line = withLine(sched, 'const name = REASONS[reason]');
+const line = withLine(sched, 'const { cpu } = context.vcpu;');
 
 describe('dap: the hypervisor in steps', function () {
   this.timeout(60_000);
@@ -46,13 +46,13 @@ describe('dap: the hypervisor in steps', function () {
     assert.equal(locals?.name, 'Locals');
     const rows = (await client.dc.variablesRequest({ variablesReference: locals.variablesReference })).body
       .variables;
-    const domain = rows.find(({ name }) => name === 'domain');
-    assert.ok(domain !== undefined && domain.variablesReference > 0, 'objects can be looked into');
-    const members = (await client.dc.variablesRequest({ variablesReference: domain.variablesReference })).body
-      .variables;
-    assert.equal(members.find(({ name }) => name === 'id')?.value, '1');
+    const given = rows.find(({ name }) => name === 'context');
+    assert.ok(given !== undefined && given.variablesReference > 0, 'objects can be looked into');
+    const below = { variablesReference: given.variablesReference };
+    const members = (await client.dc.variablesRequest(below)).body.variables;
+    assert.ok(members.some(({ name, variablesReference }) => name === 'domain' && variablesReference > 0));
     const watch = await client.dc.evaluateRequest({
-      expression: 'domain.id + 1',
+      expression: 'context.domain.id + 1',
       frameId: top.id,
       context: 'watch',
     });

@@ -39,14 +39,14 @@ describe('machine: statements of the hypervisor', function () {
     const file = 'hypervisor/hypercalls/sched.ts';
     assert.equal(stack[0]?.function, 'shutdown.run');
     assert.equal(stack[0].file, file);
-    assert.equal(stack[0].line, lineOf(file, 'const name = REASONS[reason]'));
+    assert.equal(stack[0].line, lineOf(file, 'const { cpu } = context.vcpu;'));
     assert.ok(stack.length > 1, 'the calls that led here are on the stack');
     const locals = await target.hypervisorValues(0, []);
     assert.deepEqual(
       locals.map(({ name }) => name),
-      ['core', 'domain', 'vcpu', 'reason'],
+      ['context', 'reason'],
     );
-    assert.equal(locals[3]?.text, '0');
+    assert.equal(locals[1]?.text, '0');
     // What is asked for on the way does not come to the guest's registers.
     assert.deepEqual(await target.registers(vcpu), before);
   });
@@ -85,17 +85,17 @@ describe('machine: statements of the hypervisor', function () {
 
   it('holds at breakpoints on lines, under conditions over locals, and runs as if it had not', async () => {
     const file = 'hypervisor/hypercalls/sched.ts';
-    const line = lineOf(file, 'const name = REASONS[reason]');
+    const line = lineOf(file, 'const { cpu } = context.vcpu;');
     const other = await watch(domain(SAMPLE));
     const plain = await other.target.run({ stopWhenIdle: true });
     await target.setStops([
       { kind: 'statement', id: 7, file, line, condition: 'reason == 99' },
-      { kind: 'statement', id: 8, file, line, condition: 'reason == 0 && domain.id == 1' },
+      { kind: 'statement', id: 8, file, line, condition: 'reason == 0 && context.domain.id == 1' },
     ]);
     const stop = await target.run({});
     assert.deepEqual(stop.reason, { kind: 'statement', ids: [8] });
-    assert.deepEqual(await target.hypervisorEvaluate(0, 'domain.id'), {
-      name: 'domain.id',
+    assert.deepEqual(await target.hypervisorEvaluate(0, 'context.domain.id'), {
+      name: 'context.domain.id',
       type: 'number',
       text: '1',
       expandable: false,
