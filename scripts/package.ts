@@ -25,11 +25,19 @@ const required = [
   'dist/cli.js',
   'dist/interpret.wasm',
   'dist/iced_x86_bg.wasm',
+  'dist/probes.json',
+  'dist/source/hypervisor/hypercalls/mmu.ts',
   'media/icon.png',
 ];
 
-/** What may be there. The sample guests go out with their sources, for those are what one steps through. */
-const allowed = [/^dist\/[\w-]+\.(js|wasm)$/, /^media\/(?!.*\.(ts|map|o)$)/, /^[\w.-]+\.(md|txt|json)$/];
+/** What may be there. The sample guests and the hypervisor go out with their sources, for those are what one steps through. */
+const allowed = [
+  /^dist\/[\w-]+\.(js|wasm)$/,
+  /^dist\/probes\.json$/,
+  /^dist\/source\/hypervisor\/[\w./-]+\.(ts|md)$/,
+  /^media\/(?!.*\.(ts|map|o)$)/,
+  /^[\w.-]+\.(md|txt|json)$/,
+];
 
 function contents(): Map<string, Uint8Array> {
   const entries = Object.entries(unzipSync(readFileSync(vsix)));

@@ -48,12 +48,25 @@ async function session(client: InlineClient): Promise<void> {
   const threadId = await stopped(client, 'stopped');
   await show(client, threadId);
 
-  title('step: the hypercall returns, then instruction by instruction');
-  for (let i = 0; i < STEPS; i++) {
-    await client.request('stepIn', { threadId, granularity: 'instruction' });
+  const step = async (
+    command: 'stepIn' | 'stepOut' | 'next',
+  ): Promise<DebugProtocol.StackFrame | undefined> => {
+    await client.request(command, { threadId, granularity: 'instruction' });
     await client.event('stopped');
-    const [frame] = await stack(client, threadId, 1);
+    return (await stack(client, threadId, 1))[0];
+  };
+  title('step into the hypervisor, statement by statement');
+  let frame: DebugProtocol.StackFrame | undefined;
+  for (let i = 0; i < STEPS; i++) {
+    frame = await step(i === 0 ? 'stepIn' : 'next');
+    out(`  ${frame?.source?.name ?? '?'}:${frame?.line ?? '?'}  ${frame?.name ?? '?'}`);
+  }
+
+  title('step out of it, then instruction by instruction');
+  while (frame?.name.endsWith('(hypervisor)') === true) frame = await step('stepOut');
+  for (let i = 0; i < STEPS; i++) {
     out(`  ${addressOf(frame)}  ${(await instructionAt(client, frame)).padEnd(16)} in ${frame?.name ?? '?'}`);
+    frame = await step('next');
   }
 
   title('go on to the end');

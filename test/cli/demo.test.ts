@@ -29,6 +29,10 @@ describe('hyperstep demo', function () {
       /walk of 0x[0-9a-f]+\n( +L4.*\n +L3.*\n +L2.*\n +L1.*\n) +machine address 0x[0-9a-f]+/,
     ],
     [
+      'steps into the hypervisor',
+      /statement by statement ─+\n {2}mmu\.ts:\d+ {2}mmu_update\.run \(hypervisor\)\n {2}mmu\.ts:\d+ {2}mmu_update\.run/,
+    ],
+    [
       'steps',
       /instruction by instruction ─+\n +0x[0-9a-f]+ +pop r11.*\n +0x[0-9a-f]+ +pop rcx.*\n +0x[0-9a-f]+ +ret/,
     ],
@@ -36,7 +40,10 @@ describe('hyperstep demo', function () {
       'shows what the guest prints',
       / {2}guest │ console: PV console ring open(.*\n)* {2}guest │ first-hypercall: done\r?\n/,
     ],
-    ['sums up the trace', /\d+ hypercalls of \d+ kinds\n +calls +refused +hypercall\n/],
+    [
+      'sums up the trace',
+      /\d+ hypercalls of \d+ kinds\n.*mean and median\n +calls +refused +mean +median +hypercall\n/,
+    ],
     [
       'gives the reasons of refusals',
       /update_va_mapping\(va=0xffffffff8[0-9a-f]+, val=0x[0-9a-f]+ .*\) = -16 EBUSY \(.*writable, but it is in use as L1\)/,
