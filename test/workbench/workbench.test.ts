@@ -128,6 +128,16 @@ describe('in the workbench', function () {
     );
     assert.match(variables.join('\n'), /^Hypercall/m);
     await at.shot('3-mmu-update');
+
+    // Into the hypervisor: its own source, at the handler, above the boundary and the guest.
+    await at.debug('step-into');
+    await eventually('the handler', at.frames, (list) =>
+      /^mmu_update\.run \(hypervisor\)/.test(list[0] ?? ''),
+    );
+    await at.page.locator('.tab.active').filter({ hasText: 'mmu.ts' }).waitFor();
+    await at.page.locator('.debug-top-stack-frame-line').first().waitFor();
+    await eventually('its locals', at.variables, (list) => list.some((v) => /^context/.test(v)));
+    await at.shot('4-in-the-hypervisor');
     for (const title of ['Variables', 'Call Stack']) await at.collapse(title);
     await leaves.first().waitFor();
 
@@ -144,7 +154,7 @@ describe('in the workbench', function () {
     // The entry that it made is marked as new.
     const made = rows(tables, /^0xffffc00000000000/).first();
     await made.locator('.highlight').first().waitFor();
-    await at.shot('4-returned');
+    await at.shot('5-returned');
     await at.menu(update, 'No Longer');
     await rows(breakpoints, 'hypercall:mmu_update:return').waitFor({ state: 'detached' });
     await at.debug('continue');
@@ -155,7 +165,7 @@ describe('in the workbench', function () {
     assert.ok(gone.includes(FAREWELL), gone);
     await rows(calls).first().waitFor({ state: 'detached' });
     await rows(tables).first().waitFor({ state: 'detached' });
-    await at.shot('5-the-end');
+    await at.shot('6-the-end');
   });
 
   it('the command debugs the sample, also without a folder', async () => {
@@ -172,7 +182,7 @@ describe('in the workbench', function () {
     await at.command('Open Disassembly View');
     const disassembly = at.page.locator('.disassembly-view .monaco-list-row');
     await disassembly.filter({ hasText: 'call 0x' }).filter({ hasText: '<guest_main>' }).waitFor();
-    await at.shot('6-disassembly');
+    await at.shot('7-disassembly');
     await at.debug('stop');
     await at.ended();
   });
@@ -182,7 +192,7 @@ describe('in the workbench', function () {
     await at.start();
     const dialog = at.page.locator('.monaco-dialog-box');
     await dialog.waitFor();
-    await at.shot('7-no-such-kernel');
+    await at.shot('8-no-such-kernel');
     assert.match(await dialog.innerText(), /kernel: cannot read '.*build\/kernel\.elf'.*no such file/s);
     assert.match(await dialog.innerText(), /launch\.json/);
   });
@@ -197,7 +207,7 @@ describe('in the workbench', function () {
     await eventually('an answer', at.terminal, (text) => /^typed here/m.test(text));
     await at.page.keyboard.type('help\n', { delay: 20 });
     await eventually('the list of commands', at.terminal, (text) => /^rmmod MODULE/m.test(text));
-    await at.shot('8-grub');
+    await at.shot('9-grub');
     await at.debug('stop');
     await at.ended();
   });
