@@ -243,14 +243,18 @@ function literalName(node: ts.ObjectLiteralExpression): string | undefined {
   return undefined;
 }
 
+/** Names in quotes are written without them. */
+const nameText = (name: ts.Node, source: ts.SourceFile): string =>
+  ts.isStringLiteral(name) ? name.text : name.getText(source);
+
 function functionName(node: ts.FunctionLikeDeclaration, source: ts.SourceFile): string | undefined {
   if (ts.isConstructorDeclaration(node)) return `new ${node.parent.name?.text ?? 'class'}`;
   const { parent } = node;
   const own =
     node.name !== undefined
-      ? node.name.getText(source)
+      ? nameText(node.name, source)
       : (ts.isVariableDeclaration(parent) || ts.isPropertyAssignment(parent)) && parent.initializer === node
-        ? parent.name.getText(source)
+        ? nameText(parent.name, source)
         : undefined;
   if (own === undefined) return undefined;
   const literal = ts.isMethodDeclaration(node)
