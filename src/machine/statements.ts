@@ -25,9 +25,8 @@ export interface ProbeHost {
 
 export type StatementStop = Extract<StopPoint, { kind: 'statement' }>;
 
+/** Where there are no probes, none of it ever happens. */
 export interface Statements {
-  /** False where there are no probes: then nothing below can happen. */
-  readonly available: boolean;
   setStops(points: readonly StatementStop[]): void;
   /** The machine begins to run; what it looks for. */
   begin(until: RunUntil): void;
@@ -45,6 +44,10 @@ interface Record {
   readonly locals: readonly unknown[];
 }
 
+/** What a step looks for: any statement, one no deeper, one less deep, or the first of a handler's own. */
+type Looking = 'in' | 'over' | 'out' | 'enter';
+
+const NOBODY: readonly number[] = [];
 /** Parts of declarations, which run on the way to what a person calls the handler. */
 const PLUMBING = /\.(?!run$)\w+$/;
 /** Where a hypercall's own code begins; what comes before looks up, decodes and dispatches. */
@@ -65,16 +68,17 @@ export function createStatements(
     string,
     (readonly { readonly id: number; readonly condition: Expression | undefined }[])[]
   >();
-  let step: 'in' | 'over' | 'out' | 'enter' | undefined;
+  let step: Looking | undefined;
   let from = 0;
   /** Whose calls are to be entered. */
-  let of: VcpuRef | undefined;
+  let entering: VcpuRef | undefined;
   /** The last statement of each function that came by, by file and function. */
   const last = new Map<string, Record>();
   let frames: readonly { readonly shown: HypervisorFrame; readonly locals: Revealed | undefined }[] = [];
   let holding = false;
   let running = false;
 
+  const depthNow = (): number => host?.depth() ?? 0;
   const siteOf = (place: Place): NonNullable<ProbeTable[string]>[number] | undefined =>
     host?.table[place.file]?.[place.site];
   const keyOf = (place: Place): string => `${place.file} ${siteOf(place)?.function ?? ''}`;
@@ -99,14 +103,15 @@ export function createStatements(
     });
   }
 
-  function wanted(place: Place): number[] {
-    return (points.get(place.file)?.[place.site] ?? [])
+  function wanted(place: Place, values: readonly unknown[]): readonly number[] {
+    const here = points.get(place.file)?.[place.site];
+    if (here === undefined || here.length === 0) return NOBODY;
+    const scope = scopeOf(revealAll(siteOf(place)?.locals ?? [], values));
+    return here
       .filter(({ id, condition }) => {
         if (condition === undefined) return true;
-        const site = siteOf(place);
-        const locals = revealAll(site?.locals ?? [], last.get(keyOf(place))?.locals ?? []);
         try {
-          return truth(evaluateExpression(condition, scopeOf(locals)));
+          return truth(evaluateExpression(condition, scope));
         } catch (error) {
           if (!(error instanceof ExpressionError)) throw error;
           warn(`the condition of breakpoint ${id.toString()} does not hold: ${error.message}`);
@@ -116,25 +121,29 @@ export function createStatements(
       .map(({ id }) => id);
   }
 
-  function arrived(place: Place, depth: number): boolean {
-    if (step === undefined) return false;
-    if (step === 'in') return true;
-    if (step === 'enter' && of !== undefined && !isCurrent(of)) return false;
-    if (step === 'enter') return isHandler(place.file) && !PLUMBING.test(siteOf(place)?.function ?? '');
-    return step === 'over' ? depth <= from : depth < from;
-  }
+  /** Whether a step ends at a place, by what it looks for. */
+  const arrivals: Readonly<{ [L in Looking]: (place: Place, depth: number) => boolean }> = {
+    in: () => true,
+    over: (_place, depth) => depth <= from,
+    out: (_place, depth) => depth < from,
+    enter: (place) =>
+      isHandler(place.file) &&
+      !PLUMBING.test(siteOf(place)?.function ?? '') &&
+      (entering === undefined || isCurrent(entering)),
+  };
 
   function at(file: string, site: number, locals: readonly unknown[]): void {
     // What the debugger itself runs in here while it holds the machine is not the machine's doing.
     if (holding) return;
     const place = { file, site };
     last.set(keyOf(place), { site, locals });
-    const ids = wanted(place);
+    const ids = wanted(place, locals);
     if (ids.length === 0 && step === undefined) return;
-    const depth = host?.depth() ?? 0;
-    if (ids.length === 0 && !arrived(place, depth)) return;
+    // V8 walks the stack for a depth: not for every statement on the way to a handler.
+    const depth = step === 'enter' ? 0 : depthNow();
+    if (ids.length === 0 && (step === undefined || !arrivals[step](place, depth))) return;
     holding = true;
-    from = depth;
+    from = step === 'enter' ? depthNow() : depth;
     capture();
     try {
       const until = hold(ids);
@@ -162,17 +171,16 @@ export function createStatements(
   };
 
   return {
-    available: host !== undefined,
     setStops: (given) => {
       points = new Map();
       for (const { file, line, id, condition } of given) {
         const sites = host?.table[file] ?? [];
         // The statements that begin on the line; each is a place of its own.
-        const of = points.get(file) ?? sites.map(() => []);
+        const places = points.get(file) ?? sites.map(() => []);
         for (const [site, { line: at }] of sites.entries())
           if (at === line)
-            of[site] = [...(of[site] ?? []), { id, condition: condition === undefined ? undefined : parseExpression(condition) }]; // prettier-ignore
-        points.set(file, of);
+            places[site] = [...(places[site] ?? []), { id, condition: condition === undefined ? undefined : parseExpression(condition) }]; // prettier-ignore
+        points.set(file, places);
       }
       arm();
     },
@@ -180,7 +188,7 @@ export function createStatements(
       if (host === undefined) return;
       running = true;
       step = until.hypervisor === 'in' ? 'enter' : undefined;
-      of = until.vcpu ?? until.outside?.vcpu ?? until.exits?.vcpu ?? until.address?.vcpu;
+      entering = until.vcpu ?? until.outside?.vcpu ?? until.exits?.vcpu ?? until.address?.vcpu;
       arm();
     },
     end: () => {

@@ -20,15 +20,8 @@ import { set_gdt, update_descriptor } from './descriptors';
 import { event_channel_op, event_channel_op_compat } from './events';
 import { grant_table_op } from './grants';
 import { memory_op } from './memory';
-import {
-  console_io,
-  multicall,
-  physdev_op,
-  physdev_op_compat,
-  vm_assist,
-  xen_version,
-  xenpmu_op,
-} from './misc';
+import { console_io, multicall, vm_assist, xen_version, xenpmu_op } from './misc';
+import { physdev_op, physdev_op_compat } from './physdev';
 import { mmu_update, mmuext_op, update_va_mapping, update_va_mapping_otherdomain } from './mmu';
 import { sched_op, sched_op_compat, set_timer_op } from './sched';
 import {
