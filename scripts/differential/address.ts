@@ -145,4 +145,3 @@ function withBase(
   return { mod, rm: 4, sib, disp: bytes, rexX: (index ?? 0) >> 3, rexB, ripTarget: undefined };
 }
 
-export const nextAddress = (t: Test, length: number): bigint => BigInt(CODE + t.codeOffset + length);
