@@ -1,4 +1,4 @@
-import { CODE, DATA, DATA_PAGES, PAGE, type Test, WINDOW, WRITABLE_PAGES } from './protocol';
+import { DATA, DATA_PAGES, PAGE, type Test, WINDOW, WRITABLE_PAGES } from './protocol';
 import type { Random } from './random';
 
 /** Linear addresses for memory operands, and how ModRM, SIB and registers express them. */
