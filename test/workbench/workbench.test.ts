@@ -168,6 +168,15 @@ describe('in the workbench', function () {
     await at.shot('6-the-end');
   });
 
+  it('F5 debugs the sample in an empty window, and nothing is asked', async () => {
+    const at = await open('no folder');
+    await at.start();
+    assert.equal(await at.quickPick().count(), 0);
+    assert.match((await at.stopped()).join('\n'), /_start/);
+    await at.debug('stop');
+    await at.ended();
+  });
+
   it('the command debugs the sample, also without a folder', async () => {
     const at = await open('no folder');
     await at.command('Hyperstep: Debug the Sample Guest');
