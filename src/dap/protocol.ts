@@ -1,11 +1,18 @@
 import type {
+  ChannelsView,
+  DecodedValue,
   DevicesView,
   DomainView,
   FrameInfo,
+  FrameUses,
+  GrantTableView,
   GuestRequest,
   HypercallInfo,
+  MappedRange,
+  Moment,
   Resumption,
   SaveReport,
+  StoreNode,
   TableEntry,
   TraceRecord,
   TraceSummary,
@@ -71,6 +78,8 @@ export interface LaunchArguments {
 /** With the place that made the call, where a symbol covers it: `name+0x10`. */
 export type SitedRecord = TraceRecord & { readonly site?: string };
 
+export type MachineStatus = Wire<Moment> & { readonly state: 'running' | 'stopped' | 'ended' };
+
 /** No members. */
 export type Nothing = Readonly<Record<string, never>>;
 
@@ -88,6 +97,40 @@ export interface HyperstepRequests {
   /** `address`: a number, register or any other expression. */
   'hyperstep/walk': { arguments: { readonly threadId?: number; readonly address: string }; body: Wire<Walk> };
   'hyperstep/frame': { arguments: { readonly mfn: number }; body: Wire<FrameInfo> };
+  /** Who maps a frame: entries of page tables, base tables, grants. */
+  'hyperstep/frameUses': { arguments: { readonly mfn: number }; body: Wire<FrameUses> };
+  /** A vCPU's whole address space, runs of pages folded: what two stops are compared by. */
+  'hyperstep/mappings': {
+    arguments: { readonly threadId?: number };
+    body: { readonly ranges: readonly Wire<MappedRange>[] };
+  };
+  /** What the hypervisor keeps about a vCPU: trap table, descriptor tables, timers … `threadId` is its thread here. */
+  'hyperstep/vcpu': {
+    arguments: { readonly domain: number; readonly vcpu: number };
+    body: { readonly threadId: number; readonly state: readonly Wire<DecodedValue>[] };
+  };
+  /** Event channels in use, by domain. */
+  'hyperstep/channels': {
+    arguments: Nothing;
+    body: { readonly domains: readonly Wire<ChannelsView>[] };
+  };
+  /** Grant tables, and what domains have mapped of others'. */
+  'hyperstep/grants': {
+    arguments: Nothing;
+    body: { readonly domains: readonly Wire<GrantTableView>[] };
+  };
+  /** A node of xenstore with the names right below it; no `node` where there is none. Values hold a character a byte. */
+  'hyperstep/xenstore': {
+    arguments: { readonly at: string };
+    body: { readonly node?: Wire<StoreNode> };
+  };
+  /** Writes a node, as domain 0, or removes it where there is no `value`; `before` is what it held. */
+  'hyperstep/xenstoreWrite': {
+    arguments: { readonly at: string; readonly value?: string };
+    body: { readonly before?: string };
+  };
+  /** Whether the machine runs, and how far it is. Does not interrupt it. */
+  'hyperstep/status': { arguments: Nothing; body: MachineStatus };
   'hyperstep/hypercalls': {
     arguments: Nothing;
     body: { readonly hypercalls: readonly Wire<HypercallInfo>[] };

@@ -20,6 +20,7 @@ export { emptyStore, memoryFile, rawStore, type BlockFile, type BlockStore } fro
 export type { ConsoleBackend } from './console';
 export type { VifConfig } from './net';
 export type { NetworkInput, NetworkOutput } from './net/host';
+export { canonical as canonicalPath } from './xenstore/paths';
 export type { XenstoreEntry, XenstoreServer } from './xenstore/server';
 
 export interface DevicesState {
@@ -60,6 +61,8 @@ export type DeviceInput =
   | ({ readonly kind: 'disk' } & DiskInput)
   /** The toolstack asks the guest for it, by its node control/shutdown. */
   | { readonly kind: 'ask'; readonly domain: number; readonly request: GuestRequest }
+  /** Somebody writes a node of xenstore, as domain 0, or removes it. */
+  | { readonly kind: 'store'; readonly path: string; readonly value: string | undefined }
   /** A suspended domain goes on. */
   | { readonly kind: 'resume'; readonly domain: number; readonly how: Resumption };
 
@@ -132,6 +135,10 @@ export function createDevices(
       console: (input) => console.input(input.domain, input.data, input.console),
       network: (input) => net.input(input),
       disk: (input) => block.input(input),
+      store: ({ path, value }) => {
+        if (value === undefined) xenstore.server.remove(path);
+        else xenstore.server.write(path, value);
+      },
       ask: ({ domain, request }) => toolstack.ask(domain, request),
       resume: ({ domain, how }) => toolstack.resume(domain, how),
     };

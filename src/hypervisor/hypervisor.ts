@@ -17,6 +17,7 @@ import { crash, destroy, shutdown } from './domain';
 import { createFrameTable } from './frames';
 import { HYPERCALLS } from './hypercalls/table';
 import { inspectVcpu } from './inspect';
+import { inspectChannels, inspectGrants } from './inspect-domain';
 import { dropLdtPagesOf } from './ldt';
 import { createMachineMemory } from './memory';
 import { createPageTypes } from './pagetypes';
@@ -173,6 +174,8 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
       return held?.kind === 'hypercall-entry' || held?.kind === 'hypercall-return' ? held.call : undefined;
     },
     inspect: (v) => inspectVcpu(core, v),
+    channels: (domain) => inspectChannels(core, domain),
+    grants: (domain) => inspectGrants(core, domain),
     crash: (domain, text) => {
       crash(core, domain, text);
       backend.domainGone(domain);

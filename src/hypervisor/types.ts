@@ -8,6 +8,7 @@ import type { GuestMemory } from './context';
 import type { KernelInput, DomainBuild } from './builder/input';
 import type { Declaration } from './hypercall';
 import type { FrameTable } from './frames';
+import type { ChannelsView, GrantTableView } from './inspect-domain';
 import type { MachineMemory } from './memory';
 import type { Observer, TraceSink } from './observer';
 import type { Call, DomainState, Held, ShutdownReason, VcpuState } from './state';
@@ -118,6 +119,8 @@ export interface Hypervisor {
   servedCall(vcpu: GuestVcpu): Call | undefined;
   /** Trap table, callbacks, events, timers …, as trees. */
   inspect(vcpu: GuestVcpu): readonly DecodedValue[];
+  channels(domain: Domain): ChannelsView;
+  grants(domain: Domain): GrantTableView;
 
   /** Ends a domain from outside. */
   crash(domain: Domain, text: string): void;

@@ -1,4 +1,4 @@
-import type { NetworkOutput } from '../devices/index';
+import { canonicalPath, type NetworkOutput } from '../devices/index';
 import { restartDue, withAction } from './ending';
 import type { Domain } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
@@ -270,6 +270,17 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       if (input.change === 'resize' && !(Number.isSafeInteger(input.sectors) && input.sectors > 0))
         throw new RangeError(`${input.sectors.toString()} is no number of sectors`);
       machine.input({ kind: 'disk', ...input });
+      rouse();
+      return Promise.resolve();
+    },
+    storeInput: async (path, value) => {
+      // As domain 0; what cannot be a path is refused before it is in the log.
+      canonicalPath({ domain: 0, privileged: true }, path);
+      if (!path.startsWith('/') || path === '/')
+        throw new RangeError(`'${path}' is no node that can be written: a path begins with /`);
+      machine.input({ kind: 'store', path, value });
+      // Who stands still and writes wants to see it.
+      if (!running) machine.takeInput();
       rouse();
       return Promise.resolve();
     },

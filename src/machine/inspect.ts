@@ -30,14 +30,17 @@ function pfnOf(hypervisor: Hypervisor, mfn: number): number | undefined {
 }
 
 /** A p2m turned round, for calls that ask about many frames. */
-function pfnIndex(hypervisor: Hypervisor): (mfn: number) => number | undefined {
-  const index = new Map<number, number>();
+export function pfnIndex(hypervisor: Hypervisor): (mfn: number) => number | undefined {
+  const index = new Int32Array(hypervisor.frames.count).fill(-1);
   for (const domain of hypervisor.domains.values()) {
     domain.state.p2m.forEach((mfn, pfn) => {
-      if (mfn >= 0) index.set(mfn, pfn);
+      if (mfn >= 0) index[mfn] = pfn;
     });
   }
-  return (mfn) => index.get(mfn);
+  return (mfn) => {
+    const pfn = index[mfn] ?? -1;
+    return pfn < 0 ? undefined : pfn;
+  };
 }
 
 export function frameInfo(hypervisor: Hypervisor, mfn: number): FrameInfo {

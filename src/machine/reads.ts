@@ -1,10 +1,21 @@
+import type { XenstoreServer } from '../devices/index';
 import { askNode } from '../devices/toolstack';
 import type { GuestVcpu } from '../hypervisor/types';
+import { frameUses, mappedRanges } from './mappings';
 import { frameInfo, readMemory, tableEntries, walk } from './inspect';
 import type { Machine } from './machine';
 import { readRegisters } from './registers';
 import type { Statements } from './statements';
-import type { AddressSpace, DomainView, Moment, Target, VcpuRef, VcpuView } from './target';
+import type {
+  AddressSpace,
+  DomainView,
+  Moment,
+  StoreChild,
+  StoreNode,
+  Target,
+  VcpuRef,
+  VcpuView,
+} from './target';
 
 /**
  * Everything `Target` can be asked without changing the machine, answered at once: what it looks like between two
@@ -19,6 +30,8 @@ export const READS = [
   'walk',
   'tableEntries',
   'frame',
+  'frameUses',
+  'mappedRanges',
   'hypercalls',
   'currentHypercall',
   'hypervisorState',
@@ -27,6 +40,9 @@ export const READS = [
   'hypervisorEvaluate',
   'trace',
   'traceSummary',
+  'channels',
+  'grants',
+  'storeNode',
   'devices',
 ] as const satisfies readonly (keyof Target)[];
 
@@ -76,6 +92,27 @@ const vcpuView = (v: GuestVcpu): VcpuView => ({
   icount: v.cpu.get('icount'),
 });
 
+function storeNode(store: XenstoreServer, path: string): StoreNode | undefined {
+  const node = store.entry(path);
+  if (node === undefined) return undefined;
+  const watchers = (at: string): number[] => [
+    ...new Set(store.watches().flatMap((watch) => (watch.path === at ? [watch.domain] : []))),
+  ];
+  return {
+    path,
+    value: node.value,
+    permissions: node.permissions,
+    watchers: watchers(path),
+    children: node.children.flatMap((name): StoreChild[] => {
+      const at = path === '/' ? `/${name}` : `${path}/${name}`;
+      const child = store.entry(at);
+      if (child === undefined) return [];
+      const { value, permissions, children } = child;
+      return [{ name, value, permissions, watchers: watchers(at), below: children.length }];
+    }),
+  };
+}
+
 /** `machine` answers with the one there is now: a restart makes another. */
 export function createReads(machine: () => Machine, statements: Statements): Reads {
   const find = (ref: VcpuRef): GuestVcpu => findVcpu(machine(), ref);
@@ -101,13 +138,21 @@ export function createReads(machine: () => Machine, statements: Statements): Rea
     walk: (ref, address) => walk(machine().hypervisor, find(ref), address),
     tableEntries: (ref, path) => tableEntries(machine().hypervisor, find(ref), path),
     frame: (mfn) => frameInfo(machine().hypervisor, mfn),
+    frameUses: (mfn) => frameUses(machine().hypervisor, mfn),
+    mappedRanges: (ref) => mappedRanges(machine().hypervisor, find(ref)),
     hypercalls: () =>
       machine().hypervisor.hypercalls.map((d) => ({
         name: d.name,
         nr: d.nr,
         status: d.status,
         doc: d.doc,
-        ops: d.ops.map(({ name, cmd, status }) => ({ name, cmd, status })),
+        ops: d.ops.map(({ name, cmd, status, doc, struct }) => ({
+          name,
+          cmd,
+          status,
+          doc,
+          args: Object.keys(struct?.fields ?? {}).filter((field) => !field.startsWith('_')),
+        })),
         args: d.args.map((a) => a.name),
       })),
     currentHypercall: (ref) => {
@@ -130,6 +175,15 @@ export function createReads(machine: () => Machine, statements: Statements): Rea
       return { first, next: Math.max(first, next), records };
     },
     traceSummary: () => machine().trace.summary(),
+    channels: () => {
+      const { hypervisor } = machine();
+      return [...hypervisor.domains.values()].map((d) => hypervisor.channels(d));
+    },
+    grants: () => {
+      const { hypervisor } = machine();
+      return [...hypervisor.domains.values()].map((d) => hypervisor.grants(d));
+    },
+    storeNode: (path) => storeNode(machine().devices.xenstore, path),
     devices: () => machine().devices.inspect(),
   };
 }

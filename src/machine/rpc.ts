@@ -46,6 +46,8 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   walk: 'answer',
   tableEntries: 'answer',
   frame: 'answer',
+  frameUses: 'answer',
+  mappedRanges: 'answer',
   hypercalls: 'answer',
   currentHypercall: 'answer',
   hypervisorState: 'answer',
@@ -54,10 +56,14 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   hypervisorEvaluate: 'answer',
   trace: 'answer',
   traceSummary: 'answer',
+  channels: 'answer',
+  grants: 'answer',
+  storeNode: 'answer',
   devices: 'answer',
   consoleInput: 'answer',
   networkInput: 'answer',
   diskInput: 'answer',
+  storeInput: 'answer',
   dispose: 'answer',
 };
 
@@ -73,7 +79,7 @@ export class RemoteError extends Error {
 const INSIDE = 'the machine is inside the hypervisor; step out of it first';
 /** What is asked for there and can wait until the hypervisor is left. */
 const LEAVES: ReadonlySet<Method> = new Set(['restart', 'dispose']);
-const WAITS: ReadonlySet<Method> = new Set(['consoleInput', 'networkInput', 'diskInput']);
+const WAITS: ReadonlySet<Method> = new Set(['consoleInput', 'networkInput', 'diskInput', 'storeInput']);
 
 const errorOf = (e: unknown): { name: string; message: string } =>
   e instanceof Error ? { name: e.name, message: e.message } : { name: 'Error', message: String(e) };

@@ -14,7 +14,10 @@ import type {
   VifConfig,
 } from '../devices/index';
 
+import type { ChannelsView, GrantTableView } from '../hypervisor/inspect-domain';
+
 export type { GuestRequest, Resumption } from '../devices/index';
+export type { ChannelsView, ChannelView, GrantTableView, GrantView } from '../hypervisor/inspect-domain';
 
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
@@ -239,6 +242,65 @@ export interface FrameInfo {
   readonly pfn: number | undefined;
 }
 
+/** An entry of a page table that names a frame. */
+export interface FrameUse {
+  readonly level: number;
+  /** The table's frame, its owner, and the entry in it. */
+  readonly table: number;
+  readonly owner: string;
+  readonly index: number;
+  readonly entry: bigint;
+  readonly flags: readonly string[];
+  /** Where the entry is in the address spaces of those who use the table; of a table, the first address below it. */
+  readonly virtual: readonly bigint[];
+}
+export interface FrameUses {
+  readonly frame: FrameInfo;
+  readonly entries: readonly FrameUse[];
+  /** Entries beyond those listed. */
+  readonly more: number;
+  /** vCPUs whose base table it is. */
+  readonly roots: readonly (VcpuRef & { readonly as: 'kernel table' | 'user table' })[];
+  readonly grants: readonly {
+    readonly domain: number;
+    readonly ref: number;
+    readonly to: number;
+    readonly writable: boolean;
+    readonly mappedBy: readonly { readonly domain: number; readonly writable: boolean }[];
+  }[];
+}
+
+/** Pages of an address space that follow one another and are mapped alike. */
+export interface MappedRange {
+  readonly virtual: bigint;
+  /** Of 4 KiB. */
+  readonly pages: number;
+  readonly flags: readonly string[];
+  /** Both of the first page. */
+  readonly mfn: number;
+  readonly pfn: number | undefined;
+  readonly owner: string;
+}
+
+/** A node of xenstore and the names below it. Values hold a character a byte. */
+export interface StoreNode {
+  readonly path: string;
+  readonly value: string;
+  /** As xenstore-ls -p has them: the owner's first. */
+  readonly permissions: readonly string[];
+  /** Domains that watch this very node. */
+  readonly watchers: readonly number[];
+  readonly children: readonly StoreChild[];
+}
+export interface StoreChild {
+  readonly name: string;
+  readonly value: string;
+  readonly permissions: readonly string[];
+  readonly watchers: readonly number[];
+  /** How many nodes are right below it. */
+  readonly below: number;
+}
+
 /** One declared hypercall or sub-operation, for trees, completions and breakpoints. */
 export interface HypercallInfo {
   readonly name: string;
@@ -249,6 +311,9 @@ export interface HypercallInfo {
     readonly name: string;
     readonly cmd: number;
     readonly status: 'implemented' | 'refused' | 'unimplemented';
+    readonly doc: string;
+    /** Members of the structure that its argument points at. */
+    readonly args: readonly string[];
   }[];
   readonly args: readonly string[];
 }
@@ -427,6 +492,10 @@ export interface Target {
   /** Entries of the table at `path` (indices from L4 down; empty path = the L4 itself). */
   tableEntries(vcpu: VcpuRef, path: readonly number[]): Promise<readonly TableEntry[]>;
   frame(mfn: number): Promise<FrameInfo>;
+  /** Who maps a frame. Looks through every table of the machine. */
+  frameUses(mfn: number): Promise<FrameUses>;
+  /** What the guest has in a vCPU's address space, from the lowest address up. */
+  mappedRanges(vcpu: VcpuRef): Promise<readonly MappedRange[]>;
 
   hypercalls(): Promise<readonly HypercallInfo[]>;
   /** The hypercall the vCPU is stopped in (entry or return), if any. */
@@ -444,6 +513,12 @@ export interface Target {
     count: number,
   ): Promise<{ readonly first: number; readonly next: number; readonly records: readonly TraceRecord[] }>;
   traceSummary(): Promise<TraceSummary>;
+  /** Ports in use, by domain. */
+  channels(): Promise<readonly ChannelsView[]>;
+  /** Grant tables and what is mapped of others', by domain. */
+  grants(): Promise<readonly GrantTableView[]>;
+  /** A node of xenstore; undefined when there is none. */
+  storeNode(path: string): Promise<StoreNode | undefined>;
   /** Consoles, disks, interfaces and bridges, with the requests in their rings. */
   devices(): Promise<DevicesView>;
 
@@ -462,6 +537,8 @@ export interface Target {
   networkInput(input: NetworkInput): Promise<void>;
   /** A disk that the domain was configured with is unplugged, plugged again or grows: logged like console input. */
   diskInput(input: DiskInput): Promise<void>;
+  /** Writes a node of xenstore as domain 0 (a character a byte), or removes it: logged like console input. */
+  storeInput(path: string, value: string | undefined): Promise<void>;
   onNetwork(listener: (output: NetworkOutput) => void): () => void;
   /** Hypervisor messages: unimplemented calls, guest crashes, warnings. */
   onLog(listener: (text: string) => void): () => void;

@@ -51,13 +51,13 @@ export const fakeHypercalls: readonly HypercallInfo[] = [
     status: 'implemented',
     doc: 'memory.h',
     ops: [
-      { name: 'populate_physmap', cmd: 6, status: 'implemented' },
-      { name: 'exchange', cmd: 11, status: 'unimplemented' },
+      { name: 'populate_physmap', cmd: 6, status: 'implemented', doc: 'header.h', args: ['domid'] },
+      { name: 'exchange', cmd: 11, status: 'unimplemented', doc: 'header.h', args: ['domid'] },
     ],
     args: ['cmd', 'arg'],
   },
   { name: 'console_io', nr: NR.console_io, status: 'implemented', doc: 'xen.h', ops: [], args: ['cmd', 'count', 'buffer'] },
-  { name: 'sched_op', nr: NR.sched_op, status: 'implemented', doc: 'sched.h', ops: [{ name: 'shutdown', cmd: 2, status: 'implemented' }], args: ['cmd', 'arg'] },
+  { name: 'sched_op', nr: NR.sched_op, status: 'implemented', doc: 'sched.h', ops: [{ name: 'shutdown', cmd: 2, status: 'implemented', doc: 'header.h', args: ['domid'] }], args: ['cmd', 'arg'] },
   { name: 'event_channel_op', nr: NR.event_channel_op, status: 'unimplemented', doc: 'event_channel.h', ops: [], args: ['cmd', 'arg'] },
 ]; // prettier-ignore
 
@@ -477,6 +477,23 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       ),
     frame: (mfn) =>
       Promise.resolve({ mfn, owner: 'd1', type: 'L3', typeCount: 1, count: 2, pinned: true, pfn: 2 }),
+    frameUses: (mfn) =>
+      Promise.resolve({
+        frame: { mfn, owner: 'd1', type: 'L3', typeCount: 1, count: 2, pinned: true, pfn: 2 },
+        entries: [],
+        more: 0,
+        roots: [],
+        grants: [],
+      }),
+    mappedRanges: () =>
+      Promise.resolve([{ virtual: CODE, pages: 1, flags: ['P', 'RW'], mfn: 0x42, pfn: 2, owner: 'd1' }]),
+    channels: () => Promise.resolve([]),
+    grants: () => Promise.resolve([]),
+    storeNode: (path) =>
+      Promise.resolve(
+        path === '/' ? { path, value: '', permissions: ['n0'], watchers: [], children: [] } : undefined,
+      ),
+    storeInput: () => Promise.resolve(),
     hypercalls: () => Promise.resolve(fakeHypercalls),
     currentHypercall: () => Promise.resolve(state.call),
     hypervisorStack: () => Promise.resolve([]),

@@ -61,6 +61,50 @@ export const hyperstep: readonly Handler[] = [
   custom('hyperstep/frame', object({ mfn: count }), async ({ control, target }, { mfn }) =>
     toWire(await control.still(() => target.frame(mfn))),
   ),
+  custom('hyperstep/frameUses', object({ mfn: count }), async ({ control, target }, { mfn }) =>
+    toWire(await control.still(() => target.frameUses(mfn))),
+  ),
+  custom('hyperstep/mappings', maybe({ threadId: optional(integer) }), async (machine, { threadId }) => {
+    const vcpu = needThread(machine, threadId);
+    return { ranges: toWire(await machine.control.still(() => machine.target.mappedRanges(vcpu))) };
+  }),
+  custom('hyperstep/vcpu', object({ domain: count, vcpu: count }), async (machine, vcpu) => {
+    const state = await machine.control.still(() => machine.target.hypervisorState(vcpu));
+    return { threadId: machine.threadOf(vcpu), state: toWire(state) };
+  }),
+  custom('hyperstep/channels', maybe({}), async ({ control, target }) => ({
+    domains: toWire(await control.still(() => target.channels())),
+  })),
+  custom('hyperstep/grants', maybe({}), async ({ control, target }) => ({
+    domains: toWire(await control.still(() => target.grants())),
+  })),
+  custom('hyperstep/xenstore', object({ at: text }), async ({ control, target }, { at }) => {
+    const node = await control.still(() => target.storeNode(at));
+    return node === undefined ? {} : { node: toWire(node) };
+  }),
+  custom(
+    'hyperstep/xenstoreWrite',
+    object({ at: text, value: optional(text) }),
+    async ({ control, target }, { at, value }) => {
+      const before = await control.still(async () => {
+        const node = await target.storeNode(at);
+        await target.storeInput(at, value);
+        return node?.value;
+      });
+      return before === undefined ? {} : { before };
+    },
+  ),
+  custom(
+    'hyperstep/status',
+    maybe({}),
+    async ({ control, target }) => {
+      const moment = toWire(await target.now());
+      const { state } = control;
+      return { ...moment, state: state === 'disposed' ? 'ended' : state };
+    },
+    // The machine answers this between two stretches of a run.
+    { urgent: true },
+  ),
   custom('hyperstep/hypercalls', maybe({}), ({ hypercalls }) =>
     Promise.resolve({ hypercalls: toWire(hypercalls) }),
   ),

@@ -153,6 +153,12 @@ const input = choice<InputEntry, 'kind'>('kind', {
     domain: u16,
     request: oneOf('poweroff', 'reboot', 'halt', 'suspend'),
   }),
+  store: record<Extract<InputEntry, { readonly kind: 'store' }>>({
+    ...moment,
+    kind: oneOf('store'),
+    path: text,
+    value: maybe(text),
+  }),
   resume: record<Extract<InputEntry, { readonly kind: 'resume' }>>({
     ...moment,
     kind: oneOf('resume'),

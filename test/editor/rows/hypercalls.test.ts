@@ -15,8 +15,8 @@ const declared: readonly Declared[] = [
     doc: 'memory.h',
     args: ['cmd', 'arg'],
     ops: [
-      { name: 'populate_physmap', cmd: 6, status: 'implemented' },
-      { name: 'claim_pages', cmd: 24, status: 'unimplemented' },
+      { name: 'populate_physmap', cmd: 6, status: 'implemented', doc: 'header.h', args: ['domid'] },
+      { name: 'claim_pages', cmd: 24, status: 'unimplemented', doc: 'header.h', args: ['domid'] },
     ],
   },
   { name: 'mmu_update', nr: 1, status: 'implemented', doc: 'xen.h', args: ['ureqs', 'count'], ops: [] },
