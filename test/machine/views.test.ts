@@ -37,7 +37,7 @@ describe('views of a machine', function () {
       const first = await run.target.walk(FIRST, virtual);
       assert.equal(first.machineAddress, BigInt(mfn) << 12n);
       assert.equal(first.levels[3]?.pfn, pfn);
-      const asked = first.levels[3].flags.filter((flag) => flag !== 'A' && flag !== 'D');
+      const asked = first.levels[3]?.flags.filter((flag) => flag !== 'A' && flag !== 'D');
       assert.deepEqual(asked, flags);
       const last = await run.target.walk(FIRST, virtual + BigInt(count - 1) * 0x1000n);
       assert.notEqual(last.machineAddress, undefined);
