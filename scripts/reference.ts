@@ -2,7 +2,7 @@
  * docs/reference/*.md, made from the tables they describe: `npm run reference`. A test compares the files with what
  * this makes, so a page cannot go stale.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import prettier from 'prettier';
 import { OPTIONS, usage, type OptionName } from '../src/cli/arguments';
@@ -226,11 +226,129 @@ ${details.join('\n')}`
   );
 }
 
+interface Property {
+  readonly type?: string | readonly string[];
+  readonly enum?: readonly string[];
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly markdownDescription?: string;
+  readonly items?: Property;
+  readonly properties?: Readonly<Record<string, Property>>;
+}
+
+/** Of what package.json contributes to the editor, the parts that a person uses by name. */
+interface Manifest {
+  readonly contributes: {
+    readonly debuggers: readonly {
+      readonly configurationAttributes: {
+        readonly launch: { readonly properties: Readonly<Record<string, Property>> };
+      };
+    }[];
+    readonly configuration?: { readonly properties: Readonly<Record<string, Property>> };
+    readonly commands: readonly {
+      readonly command: string;
+      readonly title: string;
+      readonly category?: string;
+    }[];
+    readonly keybindings?: readonly { readonly command: string; readonly key: string }[];
+    readonly menus: Readonly<Record<string, readonly { readonly command: string; readonly when?: string }[]>>;
+    readonly views: Readonly<Record<string, readonly { readonly id: string; readonly name: string }[]>>;
+  };
+}
+
+const contributed = (): Manifest['contributes'] =>
+  (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest).contributes;
+
+const typeOf = ({ type, enum: values, items }: Property): string => {
+  if (values !== undefined) return values.map((v) => `\`"${v}"\``).join(', ');
+  if (items !== undefined) return `list of ${typeOf(items)}`;
+  return typeof type === 'string' ? type : (type ?? []).join(' or ');
+};
+
+/** Properties, and below each those of the objects that it holds. */
+function propertyRows(properties: Readonly<Record<string, Property>>, path = ''): string[][] {
+  return Object.entries(properties).flatMap(([name, property]) => [
+    [
+      `\`${path}${name}\``,
+      typeOf(property),
+      property.default === undefined ? '' : `\`${JSON.stringify(property.default)}\``,
+      (property.markdownDescription ?? property.description ?? '').replaceAll('\n', ' '),
+    ],
+    ...propertyRows(property.properties ?? {}, `${path}${name}.`),
+    ...propertyRows(property.items?.properties ?? {}, `${path}${name}[].`),
+  ]);
+}
+
+function launchPage(): string {
+  const properties = contributed().debuggers[0]?.configurationAttributes.launch.properties ?? {};
+  return (
+    generated('the schema in `package.json`') +
+    '# Launch configurations\n\n' +
+    'What may stand in a configuration of type `hyperstep` in `launch.json`, or in the arguments of `launch` of any ' +
+    'other client. All of it is optional; without `kernel`, `config` and `restore` the bundled sample guest is booted. ' +
+    'In the editor, `${workspaceFolder}` and the like are replaced.\n\n' +
+    `${table(['argument', 'type', 'default', ''], propertyRows(properties))}\n`
+  );
+}
+
+function commandsPage(): string {
+  const { commands, configuration, keybindings = [], menus, views } = contributed();
+  const hidden = new Set(
+    (menus['commandPalette'] ?? []).filter(({ when }) => when === 'false').map(({ command }) => command),
+  );
+  const keys = (wanted: string): string =>
+    [...new Set(keybindings.filter(({ command }) => command === wanted).map(({ key }) => `\`${key}\``))].join(
+      ', ',
+    );
+  const places = (wanted: string): string =>
+    [
+      ...(hidden.has(wanted) ? [] : ['command palette']),
+      ...Object.entries(menus)
+        .filter(
+          ([menu, items]) => menu !== 'commandPalette' && items.some(({ command }) => command === wanted),
+        )
+        .map(([menu]) => MENUS[menu] ?? menu),
+    ].join(', ');
+  const settings =
+    configuration === undefined
+      ? ''
+      : `\n## Settings\n\n${table(['setting', 'type', 'default', ''], propertyRows(configuration.properties))}\n`;
+  return (
+    generated('what `package.json` contributes') +
+    '# Commands, views and settings of the extension\n\n' +
+    `${table(
+      ['command', 'key', 'found in', 'id'],
+      commands.map(({ command, title, category }) => [
+        category === undefined ? title : `${category}: ${title}`,
+        keys(command),
+        places(command),
+        `\`${command}\``,
+      ]),
+    )}\n\n## Views\n\n${table(
+      ['view', 'id'],
+      Object.values(views).flatMap((list) => list.map(({ id, name }) => [name, `\`${id}\``])),
+    )}\n${settings}`
+  );
+}
+
+/** The places of VS Code's menus, as people call them. */
+const MENUS: Readonly<Record<string, string>> = {
+  'view/title': 'title of a view',
+  'view/item/context': 'menu of a row',
+  'editor/title': 'title of an editor',
+  'explorer/context': 'menu of a file',
+  'debug/variables/context': 'menu of a variable',
+  'debug/callstack/context': 'menu of a thread or frame',
+  'webview/context': 'menu of the trace',
+};
+
 export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/reference/hypercalls.md': hypercallPage,
   'docs/reference/command-line.md': commandLinePage,
   'docs/reference/instructions.md': instructionPage,
   'docs/reference/pv-devices.md': devicesPage,
+  'docs/reference/launch.md': launchPage,
+  'docs/reference/commands.md': commandsPage,
   'docs/reference/saved-machine.md': savedMachinePage,
 };
 

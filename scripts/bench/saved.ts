@@ -49,9 +49,8 @@ export async function saved(report: Report, runs: number, folder: string): Promi
   }
   const target = await atShell(linux);
   const file = join(folder, 'shell.hys');
-  const samples: Record<'mark' | 'first' | 'seek' | 'save' | 'load', number[]> = {
+  const samples: Record<'mark' | 'seek' | 'save' | 'load', number[]> = {
     mark: [],
-    first: [],
     seek: [],
     save: [],
     load: [],
@@ -64,10 +63,9 @@ export async function saved(report: Report, runs: number, folder: string): Promi
       samples.mark.push(await cost(async () => (made = await target.mark())));
       return made;
     })();
-    const marked = await cost(run);
+    await run();
     samples.seek.push(await cost(() => target.seek(mark)));
     await target.dropMark(mark);
-    samples.first.push(marked - (await cost(run)));
 
     const before = process.memoryUsage().arrayBuffers;
     const off = target.onSaving(() => {
@@ -85,7 +83,6 @@ export async function saved(report: Report, runs: number, folder: string): Promi
   }
   await target.dispose();
   report.figure('a mark', 'ms CPU', samples.mark);
-  report.figure(`what 20 million instructions take longer after it`, 'ms CPU', samples.first);
   report.figure('going back to it', 'ms CPU', samples.seek);
   report.figure('saving to a file', 'ms CPU', samples.save);
   report.figure('from the file to the next instruction', 'ms CPU', samples.load, '< 1 s');

@@ -5,41 +5,6 @@ export interface Disposable {
 
 export const toDisposable = (dispose: () => void): Disposable => ({ dispose });
 
-/**
- * Owns any number of disposables. They go in the reverse of the order in which they came, each even if an
- * earlier one throws; the first error is thrown at the end. What is added after that is disposed at once, so
- * a late arrival cannot leak.
- */
-export class DisposableStore implements Disposable {
-  private items: Disposable[] = [];
-  private disposed = false;
-
-  get isDisposed(): boolean {
-    return this.disposed;
-  }
-
-  add<T extends Disposable>(item: T): T {
-    if (this.disposed) item.dispose();
-    else this.items.push(item);
-    return item;
-  }
-
-  dispose(): void {
-    this.disposed = true;
-    const items = this.items.reverse();
-    this.items = [];
-    const errors: unknown[] = [];
-    for (const item of items) {
-      try {
-        item.dispose();
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-    if (errors.length > 0) throw errors[0];
-  }
-}
-
 /** A list of listeners. Each `on` is owned by the caller; firing tolerates listeners that come and go. */
 export interface Event<T> {
   on(listener: (value: T) => void): Disposable;

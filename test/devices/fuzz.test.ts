@@ -2,19 +2,9 @@ import assert from 'node:assert/strict';
 import { XS, xenstore_domain_interface } from '../../src/devices/xenstore/wire';
 import { xencons_interface } from '../../src/devices/console';
 import { createBench, createGuest } from '../support/fake-backend';
+import { seeded } from '../support/random';
 
 const { offset } = xenstore_domain_interface;
-
-/** xorshift32: the same bytes every time. */
-function generator(seed: number): (limit: number) => number {
-  let x = seed | 1;
-  return (limit) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % limit;
-  };
-}
 
 const paths = [
   'data', 'data/a', 'data/a/b', 'attr/x', 'device/echo/0', 'device/echo/0/state', 'device/echo/0/ring-ref',
@@ -47,7 +37,7 @@ describe('devices: hostile guests', () => {
       const { backend, lines } = createBench();
       const c = backend.addDomain(1);
       backend.addDomain(2);
-      const next = generator(seed * 7919);
+      const next = seeded((seed * 7919) | 1).below;
       const store = backend.frames.get(c.storeFrame) ?? new Uint8Array(0);
       const console_ = backend.frames.get(c.consoleFrame) ?? new Uint8Array(0);
       const view = new DataView(store.buffer);
@@ -80,7 +70,7 @@ describe('devices: hostile guests', () => {
       const { backend, devices, lines } = createBench();
       backend.addDomain(1);
       backend.addDomain(2);
-      const next = generator(seed * 104729);
+      const next = seeded((seed * 104729) | 1).below;
       const pick = <T>(from: readonly T[], fallback: T): T => from[next(from.length)] ?? fallback;
       const guests = [createGuest(backend, 1), createGuest(backend, 2)] as const;
       const replies = new Set<string>();

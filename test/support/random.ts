@@ -1,7 +1,7 @@
 /** A small seeded generator (xorshift32): the same numbers on every run. */
 export interface Random {
   /** 0 … limit − 1 */
-  below(limit: number): number;
+  readonly below: (limit: number) => number;
   /** The same. */
   next(limit: number): number;
   pick<T>(items: readonly T[]): T;

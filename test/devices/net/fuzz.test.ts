@@ -2,17 +2,7 @@ import assert from 'node:assert/strict';
 import { mfn } from '../../../src/base/branded';
 import { sring } from '../../../src/devices/ring';
 import { NetFront, startNet } from './front';
-
-/** xorshift32: the same bytes every time. */
-function generator(seed: number): (limit: number) => number {
-  let x = seed | 1;
-  return (limit) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % limit;
-  };
-}
+import { seeded } from '../../support/random';
 
 const NODES = ['feature-sg', 'feature-gso-tcpv4', 'feature-gso-tcpv6', 'feature-no-csum-offload', 'feature-rx-notify',
   'feature-ipv6-csum-offload', 'request-multicast-control', 'request-rx-copy', 'tx-ring-ref', 'rx-ring-ref',
@@ -31,7 +21,7 @@ describe('devices: hostile network front ends', () => {
     this.timeout(60_000);
     const reached = { closed: 0, received: 0, answered: 0 };
     for (let seed = 1; seed <= 60; seed++) {
-      const next = generator(seed * 7919);
+      const next = seeded((seed * 7919) | 1).below;
       const pick = <T>(from: readonly T[]): T => from[next(from.length)] as T;
       const bench = startNet([{}], [{}]);
       const { backend, devices } = bench;
