@@ -82,7 +82,8 @@ export const OPTIONS = {
   config: {
     type: 'string',
     value: 'F.cfg',
-    help: 'take kernel, ramdisk, memory, … from an xl.cfg file; options given here win',
+    multiple: true,
+    help: 'take kernel, ramdisk, memory, … from an xl.cfg file; options given here win. Given several times: several domains',
   },
   restore: {
     type: 'string',

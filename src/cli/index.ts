@@ -92,7 +92,13 @@ const text = (line: CommandLine, name: OptionName): string | undefined => {
 };
 
 /** Repeatable options, and what a launch calls them. */
-const LISTS = { disk: 'disks', channel: 'channels', vif: 'vifs', forward: 'ports' } as const;
+const LISTS = {
+  config: 'config',
+  disk: 'disks',
+  channel: 'channels',
+  vif: 'vifs',
+  forward: 'ports',
+} as const;
 
 /** What becomes of a domain that ends. */
 const ENDS = {
@@ -105,7 +111,7 @@ const ENDS = {
 function machineArguments(line: CommandLine): MachineArguments {
   const given: Record<string, string | number | readonly string[]> = {};
   if (line.image !== undefined) given['kernel'] = line.image;
-  for (const name of ['ramdisk', 'cmdline', 'memory', 'config', 'restore', 'tier'] as const) {
+  for (const name of ['ramdisk', 'cmdline', 'memory', 'restore', 'tier'] as const) {
     const v = text(line, name);
     if (v !== undefined) given[name] = v;
   }
@@ -225,6 +231,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
       shown,
       clock: () => performance.now(),
       onClosed: standard.onClosed,
+      ended: (message) => process.stderr.write(`hyperstep: ${message}\n`),
       hash: json !== undefined,
       ...(request === undefined ? {} : { ask: request }),
       ...(saveTo === undefined ? {} : { save: saverOf(target, saveTo) }),

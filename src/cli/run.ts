@@ -38,6 +38,8 @@ export interface RunOptions {
   readonly shown?: { readonly domain?: number; readonly console: number };
   /** Called after every slice, before the next (trace draining). */
   readonly afterSlice?: () => Promise<void>;
+  /** Told of the end of a domain that others outlive. */
+  readonly ended?: (text: string) => void;
   /** Nobody reads what the guest and the trace say any more. */
   readonly onClosed: (listener: () => void) => void;
   /** Whether the summary is wanted with the hash of all state, which takes a look at all memory. */
@@ -57,6 +59,7 @@ export async function runToEnd({
   terminal,
   shown = { console: 0 },
   afterSlice,
+  ended: onEnded,
   onClosed,
   hash,
   ask,
@@ -74,6 +77,8 @@ export async function runToEnd({
     restarts: 0,
   };
   let tail = '';
+  /** Of the domains that have ended. */
+  let worst: Status = STATUS.OK;
   const wanted = limits.until ?? '';
 
   const offConsole = target.onConsole((domain, data, console) => {
@@ -144,7 +149,14 @@ export async function runToEnd({
         continue;
       }
       const end = endOf(stop);
-      if (end !== undefined) return end;
+      if (end === undefined) continue;
+      worst = Math.max(worst, end.status) as Status;
+      const others = (await target.domains()).filter(
+        ({ id, shutdown }) => id !== stop.vcpu.domain && shutdown === undefined,
+      );
+      if (end.ended === 'idle' || others.length === 0) return { ...end, status: worst };
+      const names = others.map(({ id, name }) => `d${id} ${name}`).join(', ');
+      onEnded?.(`d${stop.vcpu.domain}: ${end.message}; ${names} ${others.length === 1 ? 'goes' : 'go'} on`);
     }
   })();
 

@@ -1,19 +1,22 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import type { Breakpoint } from '../debugger/breakpoints';
 import { formatLocation, hex, virtual } from '../debugger/locations';
-import type { SymbolIndex } from '../debugger/symbols';
+import type { DomainSymbols } from '../debugger/symbols';
 import type { Context } from './context';
 import { sourceOf, toClientLine } from './context';
 
 /** A breakpoint as the protocol shows it. */
 export function toProtocolBreakpoint(
   context: Context,
-  symbols: SymbolIndex,
+  images: DomainSymbols,
   one: Breakpoint,
 ): DebugProtocol.Breakpoint {
   const { id, verified, message, address, line } = one;
+  const current = context.machine?.current();
+  const domain = domainOf(one);
+  const symbols = images.of(domain ?? current?.domain ?? 1);
   const at = address === undefined ? undefined : symbols.line(address);
-  const vcpu = context.machine?.current();
+  const vcpu = domain === undefined || domain === current?.domain ? current : { domain, vcpu: 0 };
   return {
     id,
     verified,
@@ -30,4 +33,10 @@ export function toProtocolBreakpoint(
       ? {}
       : { reason: context.machine === undefined ? ('pending' as const) : ('failed' as const) }),
   };
+}
+
+/** The domain whose code it is in, where that is not any. */
+function domainOf({ points }: Breakpoint): number | undefined {
+  const [first] = points;
+  return first !== undefined && 'domain' in first ? first.domain : undefined;
 }

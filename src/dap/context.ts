@@ -11,8 +11,6 @@ import { RequestError } from './errors';
 import type { Handles } from './handles';
 import { createHandles } from './handles';
 import type { Host } from './host';
-import type { SourceMapping } from './sources';
-import { noMapping } from './sources';
 import type { Machine } from './machine';
 
 /** What the client said of itself in `initialize`. */
@@ -44,8 +42,6 @@ export interface Context {
   readonly breakpoints: Breakpoints;
   client: Client;
   machine: Machine | undefined;
-  /** How paths of line tables and paths of the client go together. */
-  sources: SourceMapping;
   /** Valid until the machine runs again (DAP, "Lifetime of Objects References"). */
   readonly frames: Handles<FrameHandle>;
   readonly containers: Handles<Container>;
@@ -71,7 +67,6 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
       memory: false,
     },
     machine: undefined,
-    sources: noMapping,
     frames: createHandles<FrameHandle>(),
     containers: createHandles<Container>(),
     configured: false,
@@ -127,9 +122,9 @@ export const fromClientLine = ({ client }: Context, line: number): number =>
 export const clientPath = ({ client }: Context, path: string): string =>
   client.pathsAreUris ? pathToFileURL(path).href : path;
 
-export function sourceOf(context: Context, _symbols: SymbolIndex, file: string): DebugProtocol.Source {
+export function sourceOf(context: Context, symbols: SymbolIndex, file: string): DebugProtocol.Source {
   const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
-  const path = context.sources.toLocal(file);
+  const path = symbols.toLocal?.(file);
   if (path === undefined)
     return { name, origin: `${file}, which is not on this computer`, presentationHint: 'deemphasize' };
   return { name, path: clientPath(context, path) };

@@ -64,9 +64,14 @@ export function onHalt(context: Context, machine: Machine, halt: Halt): void {
   }
   const { vcpu } = halt.stop;
   const tell = words[halt.kind] as (halt: Halt) => Words;
+  const told = tell(halt);
+  const { domains } = machine.launch.machine;
+  // Of several, which one: the thread's name says it too, where a client shows it.
+  const where = domains.length > 1 ? ` in d${vcpu.domain} ${domains[vcpu.domain - 1]?.name ?? ''}` : '';
   context.send(
     event('stopped', {
-      ...tell(halt),
+      ...told,
+      description: `${told.description}${where}`,
       threadId: machine.threadOf(vcpu),
       allThreadsStopped: true,
       ...(halt.kind === 'breakpoint' || halt.kind === 'exception'

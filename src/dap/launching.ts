@@ -3,8 +3,9 @@ import type { Launch } from '../debugger/launch';
 import { createRunControl } from '../debugger/run-control';
 import type { RunControl } from '../debugger/run-control';
 import type { SymbolPlaces } from '../debugger/guest-symbols';
-import type { SymbolIndex } from '../debugger/symbols';
-import type { Target } from '../machine/target';
+import type { DomainSymbols, Image, SymbolIndex } from '../debugger/symbols';
+import { symbolsOfDomains } from '../debugger/symbols';
+import type { DomainConfig, Target } from '../machine/target';
 import { toProtocolBreakpoint } from './breakpoint-view';
 import { createConsoleOutput } from './console';
 import type { Context } from './context';
@@ -48,15 +49,12 @@ async function buildMachine(
   progress: Progress,
   reply: Reply,
 ): Promise<Machine> {
-  const [domain] = launch.machine.domains;
-  if (domain === undefined) throw new RequestError('launch: the configuration has no domain');
-  progress.step(`building the domain from ${domain.kernel.name}`);
-  // A worker builds the domain, so the symbols can be read meanwhile.
-  context.sources = mapSources(
-    (file) => context.host.sourcePath(file, launch.kernelPath),
-    Object.entries(args.sourceMap ?? {}),
-  );
-  const loading = loadSymbols(context, args, launch, domain.kernel);
+  const { domains } = launch.machine;
+  if (domains.length === 0) throw new RequestError('launch: the configuration has no domain');
+  const kernels = [...new Set(domains.map(({ kernel }) => kernel.name))].join(', ');
+  progress.step(`building the ${domains.length === 1 ? 'domain' : 'domains'} from ${kernels}`);
+  // A worker builds the domains, so the symbols can be read meanwhile.
+  const loading = loadSymbols(context, args, domains);
   const target = await context.host.createTarget(launch.machine).catch(async (error: unknown) => {
     await loading;
     throw error;
@@ -64,9 +62,9 @@ async function buildMachine(
   try {
     reply.check();
     if (context.closing) throw new RequestError('the session has ended', { code: 'cancelled', show: false });
-    progress.step(`reading the symbols of ${domain.kernel.name}`);
+    progress.step(`reading the symbols of ${kernels}`);
     const symbols = await loading;
-    announceSymbols(context, domain.kernel.name, symbols);
+    for (const image of symbols.images) announceSymbols(context, image.symbols, kernelOf(image, domains));
     return await assemble(context, args, launch, target, symbols);
   } catch (error) {
     await target.dispose();
@@ -76,16 +74,35 @@ async function buildMachine(
 
 /** A guest without readable symbols is debugged by addresses; that is no reason not to boot it. */
 async function loadSymbols(
-  context: Context,
+  { host }: Context,
   args: LaunchArguments,
-  { kernelPath }: Launch,
-  kernel: { name: string; bytes: Uint8Array },
-): Promise<SymbolIndex> {
-  const places: SymbolPlaces = { kernelPath, given: args.symbols ?? [] };
-  return localSources(await context.host.loadSymbols(kernel, places), context.sources);
+  domains: readonly DomainConfig[],
+): Promise<DomainSymbols> {
+  const load = async (kernel: DomainConfig['kernel'], own: readonly string[] = []): Promise<SymbolIndex> => {
+    const places: SymbolPlaces = { kernelPath: kernel.path, given: [...own, ...(args.symbols ?? [])] };
+    const sources = mapSources(
+      (file) => host.sourcePath(file, kernel.path),
+      Object.entries(args.sourceMap ?? {}),
+    );
+    return localSources(await host.loadSymbols(kernel, places), sources);
+  };
+  // A file is read once however many domains are made of it, so its contents tell which that is.
+  const loading = new Map<Uint8Array, Promise<SymbolIndex>>();
+  const indices = domains.map(({ kernel }, i) => {
+    const index = loading.get(kernel.bytes) ?? load(kernel, args.domains?.[i]?.symbols);
+    loading.set(kernel.bytes, index);
+    return index;
+  });
+  return symbolsOfDomains(await Promise.all(indices));
 }
 
-function announceSymbols(context: Context, name: string, symbols: SymbolIndex): void {
+/** The name of an image, and of the domains that run it where there are others. */
+function kernelOf({ domains: ids }: Image, domains: readonly DomainConfig[]): string {
+  const name = domains[(ids[0] ?? 1) - 1]?.kernel.name ?? '';
+  return domains.length === 1 ? name : `${ids.map((id) => `d${id}`).join(', ')}: ${name}`;
+}
+
+function announceSymbols(context: Context, symbols: SymbolIndex, name: string): void {
   const lines = symbols.hasLines ? 'source lines' : 'no line table';
   output(context, 'console', `${name}: ${symbols.count} symbols, ${lines}`);
   for (const text of symbols.report ?? []) output(context, 'console', text);
@@ -96,20 +113,21 @@ async function assemble(
   args: LaunchArguments,
   launch: Launch,
   target: Target,
-  symbols: SymbolIndex,
+  symbols: DomainSymbols,
 ): Promise<Machine> {
   const hypercalls = await target.hypercalls();
   const decoder = await context.host.loadDecoder();
   let machine: Machine | undefined = undefined;
-  const control: RunControl = createRunControl(target, context.breakpoints, () => symbols, {
+  const control: RunControl = createRunControl(target, context.breakpoints, symbols, {
     halted: (halt) => {
       printed.flush();
       if (machine !== undefined) onHalt(context, machine, halt);
     },
+    told: (text) => output(context, 'important', text),
     logged: (text) => output(context, 'console', text),
     failed: (error) => output(context, 'stderr', messageOf(error)),
   });
-  const printed = createConsoleOutput(context);
+  const printed = createConsoleOutput(context, launch.machine.domains.length > 1);
   const listeners = [
     target.onConsole((domain, data, console) => printed.push(domain, data, console)),
     target.onLog((text) => {
@@ -166,6 +184,7 @@ function sameLaunch(a: Launch, b: Launch): boolean {
       const other = b.machine.domains[index];
       return (
         other !== undefined &&
+        one.name === other.name &&
         one.cmdline === other.cmdline &&
         one.memory === other.memory &&
         one.vcpus === other.vcpus &&

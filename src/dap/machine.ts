@@ -4,7 +4,7 @@ import type { Launch } from '../debugger/launch';
 import { sameVcpu } from '../debugger/locations';
 import { readRegisters } from '../debugger/registers';
 import type { RunControl } from '../debugger/run-control';
-import type { SymbolIndex } from '../debugger/symbols';
+import type { DomainSymbols } from '../debugger/symbols';
 import type { Frame } from '../debugger/unwind';
 import { unwind } from '../debugger/unwind';
 import type { HypercallInfo, HypercallView, Target, VcpuRef } from '../machine/target';
@@ -14,7 +14,7 @@ import type { LaunchArguments } from './protocol';
 export interface Machine {
   readonly target: Target;
   readonly control: RunControl;
-  readonly symbols: SymbolIndex;
+  readonly symbols: DomainSymbols;
   readonly decoder: InstructionDecoder;
   readonly hypercalls: readonly HypercallInfo[];
   readonly launch: Launch;
@@ -74,7 +74,7 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
   const contextAt = async (vcpu: VcpuRef): Promise<EvaluationContext> => ({
     target,
     vcpu,
-    symbols,
+    symbols: symbols.of(vcpu.domain),
     registers: await readRegisters(target, vcpu),
     call: await callAt(vcpu),
   });
@@ -110,7 +110,7 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
       silence();
       await control.dispose();
       await target.dispose();
-      symbols.dispose?.();
+      for (const image of symbols.images) image.symbols.dispose?.();
     },
   };
 }

@@ -32,8 +32,10 @@ export type Wire<T> = T extends bigint
         ? { readonly [K in keyof T]: Wire<T[K]> }
         : T;
 
-/** Arguments of `launch`. With neither `kernel` nor `config`, the bundled sample guest. */
-export interface LaunchArguments {
+/** What a launch says about one domain. With neither `kernel` nor `config`, the bundled sample guest. */
+export interface DomainArguments {
+  /** Without one, that of the configuration file, else the kernel's. */
+  readonly name?: string;
   /** Path of a Xen PV kernel: an ELF file or a bzImage. */
   readonly kernel?: string;
   readonly ramdisk?: string;
@@ -52,17 +54,24 @@ export interface LaunchArguments {
   readonly disks?: readonly string[];
   /** Names of the consoles that the domain has beside its first. */
   readonly channels?: readonly string[];
+  /** Network interfaces as xl-network-configuration(5) has them: "", "bridge=lan,ip=10.0.2.20". */
+  readonly vifs?: readonly string[];
+  /** Files with the kernel's debugging information, where it is not found by itself. */
+  readonly symbols?: readonly string[];
+}
+
+/** Arguments of `launch`. What is about one domain stands in `domains` where there are several. */
+export interface LaunchArguments extends Omit<DomainArguments, 'config' | 'name'> {
+  /** Path of an xl.cfg(5) file; several files are several domains. */
+  readonly config?: string | readonly string[];
+  readonly domains?: readonly DomainArguments[];
   /**
    * Path of a saved machine that goes on from where it was; `kernel` then only says where the symbols are, should
    * it have moved.
    */
   readonly restore?: string;
-  /** Network interfaces as xl-network-configuration(5) has them: "", "bridge=lan,ip=10.0.2.20". */
-  readonly vifs?: readonly string[];
   /** Ports of this computer's loopback that lead into the guest: "8080:80", "127.0.0.1:8080:d1:80". */
   readonly ports?: readonly string[];
-  /** Files with the kernel's debugging information, where it is not found by itself. */
-  readonly symbols?: readonly string[];
   /** Where sources are: beginnings of paths as the compiler had them, and the folders here that they mean. */
   readonly sourceMap?: Readonly<Record<string, string>>;
   /** What runs guest code: "interpret" or "compile". */

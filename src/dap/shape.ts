@@ -43,6 +43,11 @@ export const textOrNumber = check(
   'a text or a number',
   (v): v is string | number => typeof v === 'string' || typeof v === 'number',
 );
+export const textOrTexts = check(
+  'a text or a list of texts',
+  (v): v is string | readonly string[] =>
+    typeof v === 'string' || (Array.isArray(v) && v.every((one) => typeof one === 'string')),
+);
 /** An object whose members are all texts. */
 export const textMap = check(
   'an object of texts',

@@ -19,8 +19,6 @@ export interface SourceMapping {
   toLocal(file: string): string | undefined;
 }
 
-export const noMapping: SourceMapping = { toLocal: () => undefined };
-
 /**
  * @param find where the host has a file
  * @param replacements beginnings of paths as compilers had them, and what they are here; the longest that fits counts
@@ -72,6 +70,9 @@ export function localSources(symbols: SymbolIndex, mapping: SourceMapping): Symb
     return best.length === 1 && best[0] !== undefined ? best[0] : path;
   };
   // Not a copy: the list of all files is only made when somebody wants it.
-  const own: Pick<SymbolIndex, 'code'> = { code: (path, line) => symbols.code(find(path), line) };
+  const own: Pick<SymbolIndex, 'code' | 'toLocal'> = {
+    code: (path, line) => symbols.code(find(path), line),
+    toLocal: (file) => mapping.toLocal(file),
+  };
   return Object.assign(Object.create(symbols) as SymbolIndex, own);
 }

@@ -74,6 +74,12 @@ export async function variableAt(entry: Entry, context: EvaluationContext, local
 
 const isRegister = (name: string): boolean => /^[$%]/.test(name);
 
+/** `dom` and `vcpu`: whose code it is. */
+function whereabouts(name: string, { vcpu }: EvaluationContext): Operand | undefined {
+  const value = name === 'dom' ? vcpu.domain : name === 'vcpu' ? vcpu.vcpu : undefined;
+  return value === undefined ? undefined : { kind: 'number', value: BigInt(value), literal: true };
+}
+
 /** The hypercall's arguments, and the call itself: `name`, `op`, `nr`, `result`, `errno`, `reason`. */
 function argument({ call }: EvaluationContext, name: string): Operand | undefined {
   if (call === undefined) return undefined;
@@ -103,8 +109,8 @@ function orUndefined<T>(work: () => T): T | undefined {
  * variables of its own file, registers, other variables and symbols. At the boundary the arguments come first.
  */
 export async function resolveName(name: string, context: EvaluationContext): Promise<Operand | undefined> {
-  // `$rax` is always the register, even where something else has its name.
-  if (isRegister(name)) return register(context, name);
+  // `$rax` is always the register, `$dom` the domain, even where something else has its name.
+  if (isRegister(name)) return register(context, name) ?? whereabouts(name.slice(1), context);
   const { symbols } = context;
   const { debug } = symbols;
   const local = orUndefined(() => localsOf(context).find((one) => one.name === name));
@@ -123,7 +129,7 @@ export async function resolveName(name: string, context: EvaluationContext): Pro
   if (address !== undefined) return { kind: 'number', value: address };
   const constant = orUndefined(() => debug?.findEnumerator(name, undefined));
   return constant === undefined
-    ? undefined
+    ? whereabouts(name, context)
     : { kind: 'typed', value: constantOf(constant.type, constant.value) };
 }
 

@@ -10,10 +10,12 @@ import { END_ARGUMENTS, endActions, type EndArguments } from './end-actions';
 import { parseDisk, parseVif, parseXlConfig, type XlDisk, type XlVif } from '../guest/xlcfg';
 
 /**
- * What a launch says about the machine; the command line has the same names. What becomes of the domain when it
- * ends (`onReboot` and so on) has xl's words, and xl's defaults.
+ * What a launch says about a domain. What becomes of it when it ends (`onReboot` and so on) has xl's words, and xl's
+ * defaults.
  */
-export interface MachineArguments extends EndArguments {
+export interface DomainArguments extends EndArguments {
+  /** Without one, that of the configuration file, else the kernel's. */
+  readonly name?: string;
   readonly kernel?: string;
   readonly ramdisk?: string;
   readonly cmdline?: string;
@@ -27,11 +29,6 @@ export interface MachineArguments extends EndArguments {
    * gone with the machine, unless `write-through` is among the words. The next free xvdX where no vdev is named.
    */
   readonly disks?: readonly string[];
-  /**
-   * Path of a saved machine, which goes on from where it was instead of being built. Of the others only `ports` and
-   * `kernel` may be given with it: where the kernel's symbols are, should it have moved.
-   */
-  readonly restore?: string;
   /** Names of the consoles that the domain has beside its first, after those of the configuration file. */
   readonly channels?: readonly string[];
   /**
@@ -39,6 +36,19 @@ export interface MachineArguments extends EndArguments {
    * configuration file.
    */
   readonly vifs?: readonly string[];
+}
+
+/** What a launch says about the machine; the command line has the same names. */
+export interface MachineArguments extends Omit<DomainArguments, 'config' | 'name'> {
+  /** As for one domain; several files are several domains. */
+  readonly config?: string | readonly string[];
+  /** Several domains in one machine, the first of which is number 1. What is about one domain stands here then. */
+  readonly domains?: readonly DomainArguments[];
+  /**
+   * Path of a saved machine, which goes on from where it was instead of being built. Of the others only `ports` and
+   * `kernel` may be given with it: where the kernel's symbols are, should it have moved.
+   */
+  readonly restore?: string;
   /**
    * Ports of this computer's loopback that lead into the guest: "8080:80", "127.0.0.1:8080:d1:80". A domain without an
    * interface gets one for it.
@@ -64,7 +74,10 @@ export interface LaunchFiles {
 
 /** What was asked for cannot be launched; names the argument. */
 export class LaunchError extends Error {
-  constructor(argument: string, problem: string) {
+  constructor(
+    readonly argument: string,
+    readonly problem: string,
+  ) {
     super(`${argument}: ${problem}`);
     this.name = 'LaunchError';
   }
@@ -72,8 +85,6 @@ export class LaunchError extends Error {
 
 export interface Launch {
   readonly machine: MachineConfig;
-  /** Of the first domain's kernel; undefined for the bundled sample. */
-  readonly kernelPath?: string;
   /** From the configuration file: what has no effect here. */
   readonly warnings: readonly string[];
 }
@@ -148,9 +159,9 @@ const vifConfig = ({ mac, bridge, ip }: XlVif): VifConfig => ({
 const MAX_PORT = 65_535;
 const LOOPBACK = /^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])$/;
 
-/** `[ADDRESS:]PORT:[dN:]PORT`. Only this computer itself can get at a guest. */
-function parseForward(text: string): ForwardConfig {
-  const [, host = '127.0.0.1', port = '', domain = '1', guestPort = ''] =
+/** `[ADDRESS:]PORT:[dN:]PORT`, into domain `own` where it names none. Only this computer itself can get at a guest. */
+function parseForward(text: string, own: number, domains: number): ForwardConfig {
+  const [, host = '127.0.0.1', port = '', domain = `${own}`, guestPort = ''] =
     /^(?:([^:[\]]+|\[[^\]]*\]):)?(\d{1,5}):(?:d(\d{1,5}):)?(\d{1,5})$/.exec(text.trim()) ?? [];
   if (guestPort === '') {
     throw new LaunchError('ports', `'${text}' is not such as "8080:80" or "127.0.0.1:8080:d1:80"`);
@@ -163,7 +174,8 @@ function parseForward(text: string): ForwardConfig {
   }
   if (Number(port) > MAX_PORT || Number(guestPort) > MAX_PORT || Number(guestPort) === 0)
     throw new LaunchError('ports', `'${text}': ports go up to ${MAX_PORT}`);
-  if (domain !== '1') throw new LaunchError('ports', `'${text}': there is no domain ${domain}`);
+  if (Number(domain) < 1 || Number(domain) > domains)
+    throw new LaunchError('ports', `'${text}': there is no domain ${domain}`);
   return {
     host: host.replace(/^\[(.*)\]$/, '$1'),
     port: Number(port),
@@ -197,7 +209,7 @@ async function readConfig(
   files: LaunchFiles,
   path: string,
 ): Promise<{
-  args: MachineArguments;
+  args: DomainArguments;
   disks: XlDisk[];
   vifs: readonly XlVif[];
   channels: string[];
@@ -239,12 +251,19 @@ async function resolveSaved(path: string, given: MachineArguments, files: Launch
   if (other !== undefined)
     throw new LaunchError(other[0], `it cannot be given with restore: the machine is what '${path}' says`);
   const launch = await files.readSaved(path, given.kernel);
-  const forwards = (given.ports ?? []).map(parseForward);
+  const { domains } = launch.machine;
+  const forwards = (given.ports ?? []).map((text) => parseForward(text, 1, Math.max(1, domains.length)));
   return forwards.length === 0 ? launch : { ...launch, machine: { ...launch.machine, forwards } };
 }
 
 /** Arguments by which a machine is built. */
-const BUILDING = ['ramdisk', 'cmdline', 'memory', 'vcpus', 'config', 'disks', 'vifs', 'channels'] as const;
+const BUILDING = [
+  'ramdisk', 'cmdline', 'memory', 'vcpus', 'config', 'disks', 'vifs', 'channels', 'domains',
+] as const; // prettier-ignore
+/** What is about one domain, and is not said of several at once. */
+const OF_ONE_DOMAIN = [
+  'kernel', 'ramdisk', 'cmdline', 'memory', 'vcpus', 'disks', 'vifs', 'channels', ...Object.keys(END_ARGUMENTS),
+]; // prettier-ignore
 
 /**
  * Reads what the arguments name. With neither kernel nor config, the bundled sample.
@@ -260,8 +279,84 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
 
 async function resolveMachine(given: MachineArguments, files: LaunchFiles): Promise<Launch> {
   if (given.restore !== undefined) return resolveSaved(given.restore, given, files);
+  const wanted = domainsOf(given);
+  const once = readingOnce(files);
+  const resolved = await Promise.all(
+    wanted.map((args, i) =>
+      resolveDomain(args, once).catch((error: unknown) => {
+        const isOneOfSeveral = given.domains !== undefined && error instanceof LaunchError;
+        throw isOneOfSeveral ? new LaunchError(`domains[${i}].${error.argument}`, error.problem) : error;
+      }),
+    ),
+  );
+  const forwards = [
+    ...resolved.flatMap(({ ports }, i) => ports.map((text) => parseForward(text, i + 1, wanted.length))),
+    ...(given.ports ?? []).map((text) => parseForward(text, 1, wanted.length)),
+  ];
+  const domains = distinct(
+    resolved.map(({ config }, i) =>
+      forwards.some(({ domain }) => domain === i + 1) ? { ...config, vifs: config.vifs ?? [{}] } : config,
+    ),
+    wanted,
+  );
+  return {
+    machine: { domains, ...(forwards.length === 0 ? {} : { forwards }) },
+    warnings: [...new Set(resolved.flatMap(({ warnings }) => warnings))],
+  };
+}
+
+function domainsOf(given: MachineArguments): readonly DomainArguments[] {
+  const { domains, config, ports: _p, tier: _t, restore: _r, ...one } = given;
+  const files = typeof config === 'string' ? [config] : config;
+  if (domains === undefined && (files?.length ?? 0) < 2) {
+    const [file] = files ?? [];
+    return [{ ...one, ...(file === undefined ? {} : { config: file }) }];
+  }
+  if (domains?.length === 0) throw new LaunchError('domains', 'a machine has at least one');
+  if (domains !== undefined && files !== undefined)
+    throw new LaunchError('config', 'beside domains it would be nobody’s; each of them may have its own');
+  const astray = OF_ONE_DOMAIN.find((name) => one[name as keyof typeof one] !== undefined);
+  if (astray !== undefined)
+    throw new LaunchError(astray, 'of which domain? With several, it stands in an entry of domains');
+  return domains ?? (files ?? []).map((file) => ({ config: file }));
+}
+
+/** What several domains are made of is read once, and is the same bytes for all of them. */
+function readingOnce(files: LaunchFiles): LaunchFiles {
+  const known = new Map<string, Promise<Uint8Array>>();
+  let sample: ReturnType<LaunchFiles['sampleGuest']> | undefined;
+  return {
+    ...files,
+    sampleGuest: () => (sample ??= files.sampleGuest()),
+    readFile: (path) => {
+      const place = files.absolute(path);
+      const reading = known.get(place) ?? files.readFile(path);
+      known.set(place, reading);
+      return reading;
+    },
+  };
+}
+
+/** No two domains have one name: those that were not given one are numbered. */
+function distinct(configs: readonly DomainConfig[], wanted: readonly DomainArguments[]): DomainConfig[] {
+  const count = (name: string): number => configs.filter((one) => one.name === name).length;
+  return configs.map((one, i) => {
+    if (count(one.name) === 1) return one;
+    if (wanted[i]?.name !== undefined) throw new LaunchError('domains', `two have the name '${one.name}'`);
+    return { ...one, name: `${one.name}-${i + 1}` };
+  });
+}
+
+interface ResolvedDomain {
+  readonly config: DomainConfig;
+  /** Those that its interfaces are given. */
+  readonly ports: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+async function resolveDomain(given: DomainArguments, files: LaunchFiles): Promise<ResolvedDomain> {
   const fromFile = given.config === undefined ? undefined : await readConfig(files, given.config);
-  const args: MachineArguments = { ...fromFile?.args, ...given };
+  const args: DomainArguments = { ...fromFile?.args, ...given };
   const vcpus = args.vcpus ?? 1;
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAX_VCPUS) {
     throw new LaunchError('vcpus', `${vcpus} is not a whole number from 1 to ${MAX_VCPUS}`);
@@ -270,18 +365,17 @@ async function resolveMachine(given: MachineArguments, files: LaunchFiles): Prom
   const kernel =
     args.kernel === undefined ? await files.sampleGuest() : await givenFile(files, 'kernel', args.kernel);
   const warnings = [...(fromFile?.warnings ?? [])];
-  const disks = parseDisks(args.disks ?? [], fromFile?.disks ?? [], (message) => warnings.push(message));
+  const warn = (message: string): void => void warnings.push(message);
+  const disks = parseDisks(args.disks ?? [], fromFile?.disks ?? [], warn);
   const channels = [...(fromFile?.channels ?? []), ...(args.channels ?? [])];
   const vifs = [
     ...(fromFile?.vifs ?? []),
     ...(args.vifs ?? []).map((text, i) =>
-      parseVif({ kind: 'string', text, line: 1, column: 1 }, `vif ${i + 1}`, (w) => warnings.push(w)),
+      parseVif({ kind: 'string', text, line: 1, column: 1 }, `vif ${i + 1}`, warn),
     ),
   ];
-  const forwards = [...vifs.flatMap((vif) => vif.forwards ?? []), ...(args.ports ?? [])].map(parseForward);
-  if (forwards.length > 0 && vifs.length === 0) vifs.push({});
-  const domain: DomainConfig = {
-    name: fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
+  const config: DomainConfig = {
+    name: args.name ?? fromFile?.name ?? kernel.name.replace(/\.(elf|bin|gz|xz)$/, ''),
     kernel,
     cmdline: args.cmdline ?? '',
     memory,
@@ -289,16 +383,8 @@ async function resolveMachine(given: MachineArguments, files: LaunchFiles): Prom
     ...(disks.length === 0 ? {} : { disks: disks.map((disk) => diskConfig(disk, files)) }),
     ...(vifs.length === 0 ? {} : { vifs: vifs.map(vifConfig) }),
     ...(channels.length === 0 ? {} : { channels }),
-    ...endActions(
-      args,
-      (message) => warnings.push(message),
-      (argument, problem) => new LaunchError(argument, problem),
-    ),
+    ...endActions(args, warn, (argument, problem) => new LaunchError(argument, problem)),
     ...(args.ramdisk === undefined ? {} : { ramdisk: await givenFile(files, 'ramdisk', args.ramdisk) }),
   };
-  return {
-    machine: { domains: [domain], ...(forwards.length === 0 ? {} : { forwards }) },
-    warnings,
-    ...(args.kernel === undefined ? {} : { kernelPath: args.kernel }),
-  };
+  return { config, ports: vifs.flatMap((vif) => vif.forwards ?? []), warnings };
 }

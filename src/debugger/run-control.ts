@@ -1,12 +1,12 @@
 import { ExpressionError } from '../machine/expressions';
-import type { RunUntil, Stop, Target, VcpuRef } from '../machine/target';
+import type { DomainView, RunUntil, Stop, Target, VcpuRef } from '../machine/target';
 import type { Breakpoint, Breakpoints } from './breakpoints';
 import { formatAtStatement, formatLogMessage } from './breakpoints/log-message';
 import { holdsAt } from './c/evaluate';
 import type { EvaluationContext } from './expressions';
 import { sameVcpu } from './locations';
 import { readRegisters } from './registers';
-import type { SymbolIndex } from './symbols';
+import type { DomainSymbols } from './symbols';
 import { createTurnstile } from './turnstile';
 
 /** Why the machine stands still, in the debugger's terms. */
@@ -43,6 +43,8 @@ export const continuePlan: RunPlan = { next: () => Promise.resolve({}) };
 
 export interface RunListener {
   halted(halt: Halt): void;
+  /** What became of a domain without which the others go on. */
+  told(text: string): void;
   /** Text of a log point. */
   logged(text: string, breakpoint: Breakpoint): void;
   /** A run that failed, or a condition that says nothing where it was asked. */
@@ -71,7 +73,7 @@ export interface RunControl {
 export function createRunControl(
   target: Target,
   breakpoints: Breakpoints,
-  symbols: () => SymbolIndex,
+  symbols: DomainSymbols,
   listener: RunListener,
 ): RunControl {
   const turnstile = createTurnstile();
@@ -79,13 +81,16 @@ export function createRunControl(
   let halt: Halt | undefined;
   let pauseAsked = false;
   let crashShown = false;
+  /** Of the domains that have ended: one is kept to be looked at; none has ended badly. */
+  let kept = false;
+  let clean = true;
   const disposed = (): boolean => state === 'disposed';
 
   const contextAt = async (stop: Stop): Promise<EvaluationContext> => ({
     target,
     vcpu: stop.vcpu,
     registers: await readRegisters(target, stop.vcpu),
-    symbols: symbols(),
+    symbols: symbols.of(stop.vcpu.domain),
     call: stop.reason.kind === 'hypercall' ? stop.reason.call : await target.currentHypercall(stop.vcpu),
   });
 
@@ -141,9 +146,12 @@ export function createRunControl(
     }
     if (reason.kind === 'crash' || reason.kind === 'shutdown') {
       const why = reason.kind === 'crash' ? 'crash' : reason.reason;
-      const text = reason.text === '' ? `d${stop.vcpu.domain}: ${why}` : reason.text;
-      if (reason.action === 'preserve')
+      const domains = await target.domains();
+      const text = endOf(reason.text, why, stop.vcpu.domain, domains);
+      if (reason.action === 'preserve') {
+        kept = true;
         return { kind: 'shutdown', stop, text: `${text}; it is kept as it is` };
+      }
       if (reason.action === 'restart') {
         crashShown = false;
         // The next run starts the domain again; who only wants to step is asked first.
@@ -151,7 +159,20 @@ export function createRunControl(
           ? { kind: 'shutdown', stop, text: `${text}; going on starts it again` }
           : undefined;
       }
-      return { kind: 'ended', stop, clean: why === 'poweroff' || why === 'reboot', text };
+      clean &&= why === 'poweroff' || why === 'reboot';
+      const others = domains.filter(({ id, shutdown }) => id !== stop.vcpu.domain && shutdown === undefined);
+      if (others.length > 0) {
+        const names = others.map(({ id, name }) => `d${id} ${name}`).join(', ');
+        const told = `${text}; ${names} ${others.length === 1 ? 'goes' : 'go'} on`;
+        // Whoever steps there has nowhere left to go.
+        if (isStep(until) && until.vcpu?.domain === stop.vcpu.domain)
+          return { kind: 'shutdown', stop, text: told };
+        listener.told(told);
+        return undefined;
+      }
+      if (kept)
+        return { kind: 'shutdown', stop, text: `${text}; the domains that are kept can be looked at` };
+      return { kind: 'ended', stop, clean, text };
     }
     return { kind: 'pause', stop };
   };
@@ -259,6 +280,8 @@ export function createRunControl(
     },
     reset: async (vcpu) => {
       crashShown = false;
+      kept = false;
+      clean = true;
       breakpoints.resetHits();
       halt = { kind: 'entry', stop: { reason: { kind: 'entry' }, at: await target.now(), vcpu } };
       state = 'stopped';
@@ -270,6 +293,13 @@ export function createRunControl(
       (await turn)();
     },
   };
+}
+
+/** Says which, where there are several. */
+function endOf(text: string, why: string, id: number, domains: readonly DomainView[]): string {
+  if (domains.length === 1) return text === '' ? `d${id}: ${why}` : text;
+  const name = domains.find((one) => one.id === id)?.name ?? '';
+  return `d${id} ${name}: ${text === '' || text.startsWith(why) ? text || why : `${why}: ${text}`}`;
 }
 
 const isStep = ({ instructions, outside, address }: RunUntil): boolean =>

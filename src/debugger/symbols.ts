@@ -46,6 +46,8 @@ export interface SymbolIndex {
   readonly orc?: OrcTable;
   /** Files the symbols are from, and what is wrong with them, for the report after loading. */
   readonly report?: readonly string[];
+  /** Where a file of the line table is on this computer; undefined when it is not. */
+  toLocal?(file: string): string | undefined;
   /** Closes the files it reads from. */
   dispose?(): void;
   /** Number of names, for the report after loading. */
@@ -63,6 +65,28 @@ export const noSymbols: SymbolIndex = {
   hasLines: false,
   count: 0,
 };
+
+/** An image, and the domains that run it. */
+export interface Image {
+  readonly domains: readonly number[];
+  readonly symbols: SymbolIndex;
+}
+
+/** What there is to know of each domain's code. */
+export interface DomainSymbols {
+  of(domain: number): SymbolIndex;
+  /** Each once: domains that were made of the same image share its symbols. */
+  readonly images: readonly Image[];
+}
+
+/** @param indices in the order of the domains, the first of which is number 1 */
+export function symbolsOfDomains(indices: readonly SymbolIndex[]): DomainSymbols {
+  const images = [...new Set(indices)].map((symbols) => ({
+    symbols,
+    domains: indices.flatMap((one, i) => (one === symbols ? [i + 1] : [])),
+  }));
+  return { images, of: (domain) => indices[domain - 1] ?? noSymbols };
+}
 
 /** `name+0x10`, or undefined for an address that no symbol covers. */
 export function symbolic(symbols: SymbolIndex, address: bigint): string | undefined {

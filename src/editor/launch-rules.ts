@@ -1,10 +1,11 @@
-import type { LaunchArguments } from '../dap/protocol';
+import type { DomainArguments, LaunchArguments } from '../dap/protocol';
 
-/** What the configuration names by a path. */
-const PATHS = ['kernel', 'ramdisk', 'config'] as const;
+/** What the configuration names by a path, or by several. */
+const PATHS = ['kernel', 'ramdisk', 'config', 'restore', 'symbols'] as const;
 
 /** What names files: those, and what has a path among other words. */
 const FILES = [...PATHS, 'disks'] as const;
+type Named = Partial<Record<(typeof FILES)[number], unknown>>;
 
 export interface PathRules {
   isAbsolute(name: string): boolean;
@@ -31,20 +32,46 @@ export function withFolder(
   folder: string | undefined,
   rules: PathRules,
 ): Partial<LaunchArguments> {
-  const disks: unknown = given.disks;
-  const moved =
-    folder !== undefined && Array.isArray(disks)
-      ? { disks: disks.map((disk) => diskWithFolder(disk, folder, rules)) }
-      : {};
-  const paths = Object.fromEntries(
-    PATHS.flatMap((name) => {
-      const value: unknown = given[name];
-      return folder === undefined || typeof value !== 'string' || value === '' || rules.isAbsolute(value)
-        ? []
-        : [[name, rules.resolve(folder, value)]];
-    }),
-  );
-  return { ...paths, ...moved } as Partial<LaunchArguments>;
+  if (folder === undefined) return {};
+  const domains: unknown = given.domains;
+  const moved = {
+    ...pathsWithFolder(given, folder, rules),
+    ...(Array.isArray(domains) ? { domains: domains.map(ofDomain) } : {}),
+  };
+  return moved as Partial<LaunchArguments>;
+
+  function ofDomain(one: unknown): unknown {
+    if (typeof one !== 'object' || one === null) return one;
+    return { ...one, ...pathsWithFolder(one, folder ?? '', rules) };
+  }
+}
+
+function pathsWithFolder(given: Named, folder: string, rules: PathRules): Readonly<Record<string, unknown>> {
+  const move = (value: unknown): unknown =>
+    typeof value !== 'string' || value === '' || rules.isAbsolute(value)
+      ? value
+      : rules.resolve(folder, value);
+  const paths = PATHS.flatMap((name) => {
+    const value = given[name];
+    const moved = Array.isArray(value) ? value.map(move) : move(value);
+    return Array.isArray(value) || moved !== value ? [[name, moved] as const] : [];
+  });
+  const { disks } = given;
+  return {
+    ...Object.fromEntries(paths),
+    ...(Array.isArray(disks) ? { disks: disks.map((disk) => diskWithFolder(disk, folder, rules)) } : {}),
+  };
+}
+
+/** The names of what is about files, in the launch itself and in its domains, with what they are. */
+function filesIn(given: LaunchArguments): { readonly name: string; readonly value: unknown }[] {
+  const of = (one: DomainArguments | LaunchArguments, path: string) =>
+    FILES.flatMap((name) => {
+      const value = (one as Named)[name];
+      return value === undefined ? [] : [{ name: `${path}${name}`, value }];
+    });
+  const domains: readonly DomainArguments[] = Array.isArray(given.domains) ? given.domains : [];
+  return [...of(given, ''), ...domains.flatMap((one, i) => of(one, `domains[${i}].`))];
 }
 
 /**
@@ -52,14 +79,14 @@ export function withFolder(
  * workspace chooses no file that is booted or read. VS Code asks for trust before it gets here; this holds it to that.
  */
 export function launchProblem(given: LaunchArguments, trusted: boolean): string | undefined {
-  const named = FILES.filter((name) => given[name] !== undefined);
+  const named = filesIn(given);
   if (!trusted && named.length > 0) {
     return (
-      `This workspace is not trusted, and its launch configuration names a file (${named.join(', ')}). ` +
+      `This workspace is not trusted, and its launch configuration names a file (${named.map(({ name }) => name).join(', ')}). ` +
       'Trust the workspace to boot it.'
     );
   }
-  const empty = named.find((name) => given[name] === '');
+  const empty = named.find(({ value }) => value === '')?.name;
   if (empty !== undefined) {
     return `“${empty}” is empty in the launch configuration. Give the path of a file, or leave “${empty}” out.`;
   }

@@ -114,11 +114,12 @@ async function kernelOf(
   { name, path, hash, length }: FileMark,
   given: string | undefined,
   files: Pick<LaunchFiles, 'readFile' | 'sampleGuest'>,
-): Promise<{ readonly bytes: Uint8Array } | { readonly problem: string }> {
+): Promise<{ readonly bytes: Uint8Array; readonly path?: string } | { readonly problem: string }> {
   const place = given ?? path;
   try {
     const bytes = place === undefined ? (await files.sampleGuest()).bytes : await files.readFile(place);
-    if (bytes.length === length && hashOfBytes(bytes) === hash) return { bytes };
+    if (bytes.length === length && hashOfBytes(bytes) === hash)
+      return { bytes, ...(place === undefined ? {} : { path: resolve(place) }) };
     return { problem: `${place ?? name} is not the kernel that was saved` };
   } catch (error) {
     return { problem: `${place ?? name}: ${error instanceof Error ? error.message : String(error)}` };
@@ -138,7 +139,7 @@ export async function readSavedLaunch(
       const mark = about.domains[i]?.kernel;
       if (mark === undefined) return config;
       const found = await kernelOf(mark, i === 0 ? kernel : undefined, files);
-      if ('bytes' in found) return { ...config, kernel: { ...config.kernel, bytes: found.bytes } };
+      if ('bytes' in found) return { ...config, kernel: { ...config.kernel, ...found } };
       warnings.push(`${path}: the machine goes on without symbols: ${found.problem}`);
       return config;
     }),

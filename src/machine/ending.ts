@@ -18,16 +18,21 @@ export const END_DEFAULTS: Readonly<Record<ShutdownReason, EndAction>> = {
  * its trace and what was written to its disks: one of several domains cannot be restarted, and is kept as it is.
  */
 export function endAction({ domains }: MachineConfig, id: number, reason: ShutdownReason): EndAction {
-  const action = domains[id - 1]?.onEnd?.[reason] ?? END_DEFAULTS[reason];
+  const action = wanted({ domains }, id, reason);
   return action === 'restart' && domains.length > 1 ? 'preserve' : action;
 }
+
+const wanted = ({ domains }: MachineConfig, id: number, reason: ShutdownReason): EndAction =>
+  domains[id - 1]?.onEnd?.[reason] ?? END_DEFAULTS[reason];
 
 /** The end of a domain with what becomes of it; any other reason as it is. */
 export function withAction(config: MachineConfig, reason: StopReason, { id, state }: Domain): StopReason {
   const ended = reason.kind === 'crash' || reason.kind === 'shutdown';
-  return ended && state.shutdown !== undefined
-    ? { ...reason, action: endAction(config, id, state.shutdown) }
-    : reason;
+  if (!ended || state.shutdown === undefined) return reason;
+  const action = endAction(config, id, state.shutdown);
+  if (action === wanted(config, id, state.shutdown)) return { ...reason, action };
+  const text = reason.text === '' ? state.shutdown : reason.text;
+  return { ...reason, action, text: `${text}: it would start again, which one of several domains cannot` };
 }
 
 /** Every domain has ended, and at least one of them is to start again. */

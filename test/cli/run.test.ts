@@ -78,6 +78,15 @@ describe('hyperstep run', function () {
     assert.equal(over.status, 0, over.stderr);
   });
 
+  it('runs the domains of several configuration files, to the end of the last', async () => {
+    const folderOf = join(__dirname, '..', '..', 'media', 'samples', 'neighbours');
+    const configs = ['giver', 'taker'].flatMap((name) => ['--config', join(folderOf, `${name}.cfg`)]);
+    const { status, stdout, stderr } = await hyperstep('run', ...configs, '--quiet');
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /taker: they answered "welcome"[^]*giver: done/);
+    assert.match(stderr, /^hyperstep: d2: the guest asked for poweroff; d1 giver goes on$/m);
+  });
+
   it('ends with status 0 when the text is seen', async () => {
     const { run, summary } = await summarized('run', ...small, '--until', 'page table: hooked');
     assert.equal(run.status, 0);

@@ -68,7 +68,7 @@ describe('dap: real guests', function () {
       const { threads } = (await client.dc.threadsRequest()).body;
       assert.deepEqual(
         threads.map(({ name }) => name),
-        ['d1v0 first-hypercall'],
+        ['d1 first-hypercall v0'],
       );
 
       // Source lines.
@@ -175,7 +175,7 @@ describe('dap: real guests', function () {
     const { threads } = (await client.dc.threadsRequest()).body;
     assert.deepEqual(
       threads.map(({ name }) => name),
-      ['d1v0 first-hypercall', 'd1v1 first-hypercall (offline)'],
+      ['d1 first-hypercall v0', 'd1 first-hypercall v1 (offline)'],
     );
     const second = threads[1]?.id ?? 0;
     assert.equal((await client.dc.stackTraceRequest({ threadId: second })).body.stackFrames.length, 1);

@@ -159,4 +159,67 @@ describe('launch arguments', () => {
         /^LaunchError: \w+: it cannot be given with restore: the machine is what '\/m\.hys' says/,
       );
   });
+
+  it('several domains: a list, or a list of configuration files; each image is read once', async () => {
+    const known = {
+      '/k': 'K',
+      '/a.cfg': 'name="web"\nkernel="k"\nvif=["forward=22:2222"]',
+      '/b.cfg': 'kernel="k"',
+    };
+    const { machine } = await resolveLaunch(
+      {
+        domains: [{ config: '/a.cfg', memory: 64 }, { kernel: '/k', cmdline: 'two' }, { kernel: '/k' }],
+        ports: ['80:d2:8080'],
+      },
+      files(known),
+    );
+    assert.deepEqual(
+      machine.domains.map(({ name, memory, cmdline }) => [name, memory / MIB, cmdline]),
+      [['web', 64, ''], ['k-2', 256, 'two'], ['k-3', 256, '']],
+    ); // prettier-ignore
+    assert.equal(new Set(machine.domains.map(({ kernel }) => kernel.bytes)).size, 1);
+    assert.deepEqual(
+      machine.forwards?.map(({ port, domain: id, guestPort }) => [port, id, guestPort]),
+      [[22, 1, 2222], [80, 2, 8080]],
+    ); // prettier-ignore
+    assert.deepEqual(machine.domains.map(({ vifs = [] }) => vifs.length), [1, 1, 0]); // prettier-ignore
+    const two = await resolveLaunch({ config: ['/a.cfg', '/b.cfg'] }, files(known));
+    assert.deepEqual(two.machine.domains.map(({ name }) => name), ['web', 'k']); // prettier-ignore
+  });
+
+  it('several domains: what makes no sense is refused by name', async () => {
+    const known = files({ '/k': 'K' });
+    const kernel = '/k';
+    const cases: [MachineArguments, string][] = [
+      [{ domains: [] }, 'domains: a machine has at least one'],
+      [
+        { domains: [{ kernel }], memory: 64 },
+        'memory: of which domain? With several, it stands in an entry of domains',
+      ],
+      [
+        { domains: [{ kernel }, { kernel }], onReboot: 'destroy' },
+        'onReboot: of which domain? With several, it stands in an entry of domains',
+      ],
+      [
+        { domains: [{ kernel }], config: '/c' },
+        'config: beside domains it would be nobody’s; each of them may have its own',
+      ],
+      [
+        { domains: [{ kernel }, { kernel, vcpus: 0 }] },
+        'domains[1].vcpus: 0 is not a whole number from 1 to 128',
+      ],
+      [
+        {
+          domains: [
+            { kernel, name: 'a' },
+            { kernel, name: 'a' },
+          ],
+        },
+        "domains: two have the name 'a'",
+      ],
+      [{ domains: [{ kernel }, { kernel }], ports: ['1:d3:1'] }, "ports: '1:d3:1': there is no domain 3"],
+    ];
+    for (const [args, message] of cases)
+      await assert.rejects(resolveLaunch(args, known), { name: 'LaunchError', message });
+  });
 });

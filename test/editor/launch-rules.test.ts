@@ -42,4 +42,17 @@ describe('launch rules', () => {
     );
     assert.deepEqual(withFolder({ disks: 5 as unknown as string[] }, '/ws', path.posix), {});
   });
+
+  it('so do the files of each domain, and lists of files', () => {
+    const given = {
+      config: ['a.cfg', '/b.cfg'],
+      domains: [{ kernel: 'k', symbols: ['k.debug'] }, { config: 'c.cfg' }],
+    };
+    assert.deepEqual(withFolder(given, '/ws', path.posix), {
+      config: ['/ws/a.cfg', '/b.cfg'],
+      domains: [{ kernel: '/ws/k', symbols: ['/ws/k.debug'] }, { config: '/ws/c.cfg' }],
+    });
+    assert.match(launchProblem({ domains: [{}, { kernel: 'k' }] }, false) ?? '', /domains\[1\]\.kernel/);
+    assert.match(launchProblem({ domains: [{ kernel: '' }] }, true) ?? '', /“domains\[0\]\.kernel” is empty/);
+  });
 });

@@ -40,6 +40,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   onCrash: 'in launch.json',
   onWatchdog: 'in launch.json',
   config: 'in launch.json',
+  domains: 'in launch.json',
   disks: 'in launch.json',
   symbols: 'in launch.json',
   sourceMap: 'in launch.json',

@@ -1,7 +1,7 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import type { BreakpointKind, BreakpointOptions, BreakpointSpecs } from '../../debugger/breakpoints';
 import { LocationError } from '../../debugger/locations';
-import { noSymbols } from '../../debugger/symbols';
+import { symbolsOfDomains } from '../../debugger/symbols';
 import { toProtocolBreakpoint } from '../breakpoint-view';
 import type { Context } from '../context';
 import { fromClientLine, needMachine, toClientLine } from '../context';
@@ -37,7 +37,7 @@ async function replace<K extends BreakpointKind>(
   if (machine !== undefined && machine.args.noDebug !== true) {
     await machine.control.still(() => machine.target.setStops(context.breakpoints.points()));
   }
-  return set.map((one) => toProtocolBreakpoint(context, machine?.symbols ?? noSymbols, one));
+  return set.map((one) => toProtocolBreakpoint(context, machine?.symbols ?? symbolsOfDomains([]), one));
 }
 
 const setBreakpoints = handler(
@@ -130,13 +130,17 @@ const breakpointLocations = handler(
     if (machine === undefined || file === undefined) return { breakpoints: [] };
     const lines = new Set<number>();
     const last = fromClientLine(context, endLine);
-    for (let at = fromClientLine(context, line); at <= last;) {
-      const code = machine.symbols.code(file, at);
-      if (code === undefined || code.line > last) break;
-      lines.add(code.line);
-      at = code.line + 1;
+    for (const { symbols } of machine.symbols.images) {
+      for (let at = fromClientLine(context, line); at <= last;) {
+        const code = symbols.code(file, at);
+        if (code === undefined || code.line > last) break;
+        lines.add(code.line);
+        at = code.line + 1;
+      }
     }
-    return { breakpoints: [...lines].map((one) => ({ line: toClientLine(context, one) })) };
+    return {
+      breakpoints: [...lines].sort((a, b) => a - b).map((one) => ({ line: toClientLine(context, one) })),
+    };
   },
 );
 

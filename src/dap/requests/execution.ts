@@ -43,7 +43,7 @@ const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
       target,
       vcpu,
       decoder,
-      symbols: () => symbols,
+      symbols: () => symbols.of(vcpu.domain),
       hidden: machine.hiddenAt(vcpu),
       inHypervisor: machine.isInHypervisor(vcpu),
       intoHypervisor: machine.args.stepIntoHypervisor ?? true,

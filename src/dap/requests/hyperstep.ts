@@ -116,7 +116,7 @@ export const hyperstep: readonly Handler[] = [
       return toWire({
         ...part,
         records: part.records.map((record) => {
-          const site = symbolic(symbols, record.rip);
+          const site = symbolic(symbols.of(record.domain), record.rip);
           return site === undefined ? record : { ...record, site };
         }),
       });

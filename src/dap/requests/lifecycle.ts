@@ -9,7 +9,18 @@ import { announceBreakpoints, launchMachine, restartMachine } from '../launching
 import { onHalt } from '../halting';
 import type { Machine } from '../machine';
 import type { LaunchArguments } from '../protocol';
-import { boolean, integer, listOf, maybe, object, optional, text, textMap, textOrNumber } from '../shape';
+import {
+  boolean,
+  integer,
+  listOf,
+  maybe,
+  object,
+  optional,
+  text,
+  textMap,
+  textOrNumber,
+  textOrTexts,
+} from '../shape';
 
 const capabilities: DebugProtocol.Capabilities = {
   supportsConfigurationDoneRequest: true,
@@ -77,7 +88,7 @@ const initialize = handler(
   },
 );
 
-const launchShape = maybe({
+const domainFields = {
   kernel: optional(text),
   ramdisk: optional(text),
   cmdline: optional(text),
@@ -87,13 +98,18 @@ const launchShape = maybe({
   onReboot: optional(text),
   onCrash: optional(text),
   onWatchdog: optional(text),
-  config: optional(text),
   disks: optional(listOf(text)),
   symbols: optional(listOf(text)),
-  sourceMap: optional(textMap),
   channels: optional(listOf(text)),
-  restore: optional(text),
   vifs: optional(listOf(text)),
+};
+
+const launchShape = maybe({
+  ...domainFields,
+  config: optional(textOrTexts),
+  domains: optional(listOf(object({ ...domainFields, name: optional(text), config: optional(text) }))),
+  sourceMap: optional(textMap),
+  restore: optional(text),
   ports: optional(listOf(text)),
   tier: optional(text),
   stopOnEntry: optional(boolean),

@@ -1,7 +1,7 @@
 import type { Location } from '../../debugger/locations';
 import { hex, hex64, parseLocation } from '../../debugger/locations';
 import { disassemble as disassembleAt } from '../../debugger/disassembly';
-import { noSymbols, symbolic } from '../../debugger/symbols';
+import { noSymbols, symbolic, type SymbolIndex } from '../../debugger/symbols';
 import type { Context } from '../context';
 import { event, needMachine, sourceOf, toClientLine } from '../context';
 import { RequestError } from '../errors';
@@ -84,12 +84,12 @@ const writeMemory = handler(
 /** How the protocol shows what is no instruction; VS Code leaves out entries at -1. */
 const invalid = { address: '-1', instruction: '(not mapped)', presentationHint: 'invalid' as const };
 
-function lineOf(context: Context, machine: Machine, address: bigint, last: { key: string }): object {
-  const line = machine.symbols.line(address);
+function lineOf(context: Context, symbols: SymbolIndex, address: bigint, last: { key: string }): object {
+  const line = symbols.line(address);
   const key = line === undefined ? '' : `${line.file}:${line.line}`;
   if (line === undefined || key === last.key) return {};
   last.key = key;
-  return { location: sourceOf(context, machine.symbols, line.file), line: toClientLine(context, line.line) };
+  return { location: sourceOf(context, symbols, line.file), line: toClientLine(context, line.line) };
 }
 
 const disassemble = handler(
@@ -112,7 +112,7 @@ const disassemble = handler(
     }
     const machine = needMachine(context);
     const { space, address } = locate(machine, memoryReference, offset);
-    const symbols = space.kind === 'virtual' ? machine.symbols : noSymbols;
+    const symbols = space.kind === 'virtual' ? machine.symbols.of(space.vcpu.domain) : noSymbols;
     const name = (at: bigint): string | undefined => symbolic(symbols, at);
     const { target, decoder } = machine;
     const list = await machine.control.still(() =>
@@ -137,7 +137,7 @@ const disassemble = handler(
           instructionBytes: [...one.bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' '),
           instruction: one.text,
           ...(symbol === undefined ? {} : { symbol }),
-          ...(space.kind === 'virtual' ? lineOf(context, machine, one.address, last) : {}),
+          ...(space.kind === 'virtual' ? lineOf(context, symbols, one.address, last) : {}),
           ...(one.valid ? {} : { presentationHint: 'invalid' as const }),
         };
       }),

@@ -19,7 +19,7 @@ const threads = handler('threads', maybe({}), async (context) => {
   const list = domains.flatMap((domain) =>
     domain.vcpus.map(({ ref, state }) => {
       const note = state === 'running' || state === 'runnable' ? '' : ` (${state})`;
-      return { id: machine.threadOf(ref), name: `${vcpuName(ref)} ${domain.name}${note}` };
+      return { id: machine.threadOf(ref), name: `d${domain.id} ${domain.name} v${ref.vcpu}${note}` };
     }),
   );
   return { threads: list };
@@ -42,7 +42,7 @@ function toProtocolFrame(
     ...(line === undefined
       ? { line: 0, column: 0 }
       : {
-          source: sourceOf(context, machine.symbols, line.file),
+          source: sourceOf(context, machine.symbols.of(vcpu.domain), line.file),
           line: toClientLine(context, line.line),
           column: line.column ?? 1,
         }),
@@ -140,22 +140,27 @@ const modules = handler(
   maybe({ startModule: optional(count), moduleCount: optional(count) }),
   (context) => {
     const { launch, symbols } = needMachine(context);
-    const list = launch.machine.domains.map(({ name, kernel }, index) => ({
-      id: index + 1,
-      name: kernel.name,
-      symbolStatus:
-        symbols.count === 0
-          ? 'no symbols'
-          : `${symbols.count} symbols, ${symbols.hasLines ? 'source lines' : 'no line table'}`,
-      version: `domain ${name}`,
-    }));
+    const list = launch.machine.domains.map(({ name, kernel }, index) => {
+      const { count, hasLines } = symbols.of(index + 1);
+      const lines = hasLines ? 'source lines' : 'no line table';
+      return {
+        id: index + 1,
+        name: kernel.name,
+        symbolStatus: count === 0 ? 'no symbols' : `${count} symbols, ${lines}`,
+        version: `domain ${name}`,
+      };
+    });
     return { modules: list, totalModules: list.length };
   },
 );
 
 const loadedSources = handler('loadedSources', maybe({}), (context) => {
   const { symbols } = needMachine(context);
-  return { sources: symbols.files.map((file) => sourceOf(context, symbols, file)) };
+  return {
+    sources: symbols.images.flatMap((image) =>
+      image.symbols.files.map((file) => sourceOf(context, image.symbols, file)),
+    ),
+  };
 });
 
 const source = handler('source', maybe({}), () => {

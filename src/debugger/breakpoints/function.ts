@@ -1,10 +1,13 @@
 import type { HypercallInfo } from '../../machine/target';
 import { parseAddress } from '../locations';
-import type { BreakpointSpecs, Environment, Resolution } from './types';
+import type { DomainSymbols, Image } from '../symbols';
+import type { BreakpointSpecs, Environment, Resolution, StopPointSpec } from './types';
 import { isForDebugger } from './types';
 
 const HYPERCALL = 'hypercall:';
 const RETURN = ':return';
+/** At the end of a name: in that domain only. */
+const DOMAIN = /:d(\d{1,5})$/;
 
 const statusNote: Readonly<Record<HypercallInfo['status'], string | undefined>> = {
   implemented: undefined,
@@ -12,28 +15,60 @@ const statusNote: Readonly<Record<HypercallInfo['status'], string | undefined>> 
   unimplemented: 'this hypervisor answers it with ENOSYS',
 };
 
+/** An address of an image's code, in the domains that run it: any, where no domain runs another. */
+export const pointsAt = (address: bigint, image: Image, { images }: DomainSymbols): StopPointSpec[] =>
+  images.length === 1
+    ? [{ kind: 'instruction', address }]
+    : image.domains.map((domain) => ({ kind: 'instruction', address, domain }));
+
 export function resolveFunction(
   { name, condition }: BreakpointSpecs['function'],
   environment: Environment,
 ): Resolution {
-  const text = name.trim();
-  if (text.startsWith(HYPERCALL))
-    return resolveHypercall(text.slice(HYPERCALL.length), condition, environment);
-  if (text.startsWith('*')) {
-    const address = parseAddress(text.slice(1).trim());
-    if (address === undefined) return { points: [], message: `'${text}' is not *0xADDRESS` };
-    return { points: [{ kind: 'instruction', address }], address };
+  const whole = name.trim();
+  const suffix = DOMAIN.exec(whole);
+  const domain = suffix === null ? undefined : Number(suffix[1]);
+  const text = suffix === null ? whole : whole.slice(0, suffix.index);
+  const known = environment.symbols.images.flatMap(({ domains }) => domains);
+  if (domain !== undefined && known.length > 0 && !known.includes(domain)) {
+    const names = known.sort((a, b) => a - b).map((one) => `d${one}`);
+    return { points: [], message: `there is no domain d${domain}; there are ${names.join(', ')}` };
   }
-  const address = environment.symbols.find(text);
-  if (address !== undefined) return { points: [{ kind: 'instruction', address }], address };
-  const close = environment.symbols.complete(text, 4);
-  const hint = close.length > 0 ? `; there are ${close.join(', ')}` : '';
+  const found = text.startsWith(HYPERCALL)
+    ? resolveHypercall(text.slice(HYPERCALL.length), condition, environment)
+    : text.startsWith('*')
+      ? resolveAddress(text)
+      : resolveSymbol(text, environment.symbols, domain);
+  if (domain === undefined) return found;
+  return { ...found, points: found.points.map((point) => ({ ...point, domain })) };
+}
+
+function resolveAddress(text: string): Resolution {
+  const address = parseAddress(text.slice(1).trim());
+  if (address === undefined) return { points: [], message: `'${text}' is not *0xADDRESS` };
+  return { points: [{ kind: 'instruction', address }], address };
+}
+
+function resolveSymbol(text: string, symbols: DomainSymbols, domain: number | undefined): Resolution {
+  const images =
+    domain === undefined
+      ? symbols.images
+      : symbols.images
+          .filter(({ domains }) => domains.includes(domain))
+          .map((image) => ({ ...image, domains: [domain] }));
+  const points = images.flatMap((image) => {
+    const address = image.symbols.find(text);
+    return address === undefined ? [] : pointsAt(address, image, symbols);
+  });
+  const [first] = points;
+  if (first?.kind === 'instruction') return { points, address: first.address };
+  const close = images.flatMap((image) => image.symbols.complete(text, 4)).slice(0, 4);
+  const hint = close.length > 0 ? `; there are ${[...new Set(close)].join(', ')}` : '';
   return {
     points: [],
-    message:
-      environment.symbols.count === 0
-        ? `'${text}': the guest has no symbols; hypercall:NAME and *0xADDRESS work without`
-        : `there is no symbol '${text}'${hint}`,
+    message: images.every((image) => image.symbols.count === 0)
+      ? `'${text}': the guest has no symbols; hypercall:NAME and *0xADDRESS work without`
+      : `there is no symbol '${text}'${hint}`,
   };
 }
 

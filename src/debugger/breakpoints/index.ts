@@ -2,9 +2,9 @@ import { ExpressionError, parseExpression } from '../../machine/expressions';
 import type { StopPoint } from '../../machine/target';
 import type { HypervisorSources } from '../hypervisor-source';
 import { noHypervisorSources } from '../hypervisor-source';
-import { noSymbols } from '../symbols';
+import { symbolsOfDomains } from '../symbols';
 import { resolveException } from './exception';
-import { resolveFunction } from './function';
+import { pointsAt, resolveFunction } from './function';
 import { parseHitCondition } from './hit-condition';
 import { parseLogMessage } from './log-message';
 import type { Breakpoint, BreakpointKind, BreakpointSpecs, Environment, Resolution } from './types';
@@ -23,18 +23,24 @@ const resolvers: {
   source: ({ file, line, condition }, { symbols, hypervisor }) => {
     const own = hypervisor.fileOf(file);
     if (own !== undefined) return resolveStatement(own, line, condition, hypervisor);
-    const code = symbols.code(file, line);
-    if (code === undefined) {
-      const known = symbols.hasLines;
+    const found = symbols.images.flatMap((image) => {
+      const code = image.symbols.code(file, line);
+      return code === undefined ? [] : [{ image, code }];
+    });
+    if (found.length === 0) {
+      const known = symbols.images.some((image) => image.symbols.hasLines);
       return {
         points: [],
         message: known ? `no code for ${file}:${line}` : 'the guest image has no line table',
       };
     }
-    const [address] = code.addresses;
+    // Another build of the source may have its next code farther down: that is another place.
+    const nearest = Math.min(...found.map(({ code }) => code.line));
+    const here = found.filter(({ code }) => code.line === nearest);
+    const address = here[0]?.code.addresses[0];
     return {
-      points: code.addresses.map((at) => ({ kind: 'instruction', address: at })),
-      line: code.line,
+      points: here.flatMap(({ image, code }) => code.addresses.flatMap((at) => pointsAt(at, image, symbols))),
+      line: nearest,
       ...(address === undefined ? {} : { address }),
     };
   },
@@ -155,7 +161,7 @@ function build<K extends BreakpointKind>(
   const clean = spec.condition?.trim() === '' ? { ...spec, condition: undefined } : spec;
   const resolution = resolvers[kind](
     clean,
-    environment ?? { symbols: noSymbols, hypercalls: [], hypervisor: noHypervisorSources },
+    environment ?? { symbols: symbolsOfDomains([]), hypercalls: [], hypervisor: noHypervisorSources },
   );
   const pending = environment === undefined;
   const verified = !pending && problems.length === 0 && resolution.points.length > 0;

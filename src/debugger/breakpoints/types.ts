@@ -1,7 +1,7 @@
 import type { Expression } from '../../machine/expressions';
 import type { HypercallInfo, StopPoint } from '../../machine/target';
 import type { HypervisorSources } from '../hypervisor-source';
-import type { SymbolIndex } from '../symbols';
+import type { DomainSymbols } from '../symbols';
 import type { HitCondition } from './hit-condition';
 import type { LogMessage } from './log-message';
 
@@ -16,7 +16,7 @@ export interface BreakpointOptions {
 export interface BreakpointSpecs {
   /** Virtual address, in whatever domain runs there. */
   instruction: BreakpointOptions & { readonly address: bigint; readonly domain?: number };
-  /** `hypercall:mmu_update`, `hypercall:memory_op.populate_physmap:return`, `*0x1000`, or a symbol. */
+  /** `hypercall:mmu_update`, `hypercall:memory_op.populate_physmap:return`, `*0x1000`, or a symbol; `:d2` after it. */
   function: BreakpointOptions & { readonly name: string };
   source: BreakpointOptions & { readonly file: string; readonly line: number };
   exception: BreakpointOptions & { readonly filter: string };
@@ -43,7 +43,7 @@ export interface Resolution {
 
 /** What resolving needs; before a machine is there, nothing resolves. */
 export interface Environment {
-  readonly symbols: SymbolIndex;
+  readonly symbols: DomainSymbols;
   readonly hypercalls: readonly HypercallInfo[];
   readonly hypervisor: HypervisorSources;
 }
