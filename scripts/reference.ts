@@ -261,7 +261,10 @@ const contributed = (): Manifest['contributes'] =>
 
 const typeOf = ({ type, enum: values, items }: Property): string => {
   if (values !== undefined) return values.map((v) => `\`"${v}"\``).join(', ');
-  if (items !== undefined) return `list of ${typeOf(items)}`;
+  if (items !== undefined) {
+    const list = `list of ${typeOf(items)}`;
+    return Array.isArray(type) ? type.map((one) => (one === 'array' ? list : one)).join(' or ') : list;
+  }
   return typeof type === 'string' ? type : (type ?? []).join(' or ');
 };
 

@@ -155,7 +155,7 @@ describe('dap: several domains', function () {
       const from = real.indexOf(`== ${role}`) + 1;
       const wanted = real
         .slice(from)
-        .filter((line, i, all) => !all.slice(0, i + 1).some((one) => one.startsWith('==')));
+        .filter((_line, i, all) => !all.slice(0, i + 1).some((one) => one.startsWith('==')));
       const said = lines
         .filter((line) => line.startsWith(`(d${id}) `))
         .map((line) => line.slice(5).trimEnd());
