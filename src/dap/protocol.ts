@@ -1,3 +1,4 @@
+import type { Answer, Question } from '../machine/records/questions';
 import type {
   ChannelsView,
   DecodedValue,
@@ -148,6 +149,34 @@ export interface HyperstepRequests {
   'hyperstep/trace': {
     arguments: { readonly from: number; readonly count: number };
     body: { readonly first: number; readonly next: number; readonly records: readonly Wire<SitedRecord>[] };
+  };
+  /** What the views of the trace ask (machine/records/questions.ts), of a running machine too. */
+  'hyperstep/traceQuestion': {
+    arguments: { readonly question: Question };
+    body: { readonly answer: Answer };
+  };
+  /** Names of functions that begin so, for a filter. */
+  'hyperstep/functions': {
+    arguments: { readonly prefix: string };
+    body: { readonly names: readonly string[] };
+  };
+  /** The source that an address belongs to, where the guest's symbols have lines. */
+  'hyperstep/sourceAt': {
+    arguments: { readonly address: string; readonly domain: number };
+    body: { readonly path?: string; readonly line?: number; readonly name?: string };
+  };
+  /**
+   * Goes back to the start and runs until the call of a record is about to be made: the machine is deterministic, so
+   * that is after as many instructions as it was before.
+   */
+  'hyperstep/runToRecord': {
+    arguments: {
+      readonly retired: number;
+      readonly domain: number;
+      readonly vcpu: number;
+      readonly rip: string;
+    };
+    body: Nothing;
   };
   'hyperstep/traceSummary': { arguments: Nothing; body: Wire<TraceSummary> };
   /** Consoles, disks, interfaces and bridges, with the requests in their rings. */

@@ -37,6 +37,8 @@ export interface RunPlan {
   readonly intoHypervisor?: boolean;
   /** When it is complete: inlined functions that begin here and count as not entered. */
   hidden?(): number;
+  /** When the run is over, however it ended. */
+  done?(): Promise<void>;
 }
 
 export const continuePlan: RunPlan = { next: () => Promise.resolve({}) };
@@ -232,7 +234,7 @@ export function createRunControl(
     };
     let ended: Halt;
     try {
-      ended = await drive(plan, from, giveWay);
+      ended = await drive(plan, from, giveWay).finally(() => (disposed() ? undefined : plan.done?.()));
       state = disposed() ? 'disposed' : ended.kind === 'ended' ? 'ended' : 'stopped';
     } catch (error) {
       if (!disposed()) listener.failed(error);

@@ -4,6 +4,7 @@ import type { Domain } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
 import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
+import { createLiveRecords } from './records/live';
 import { asynchronous, createReads, findVcpu, momentOf, placeOf, refOf, type Reads } from './reads';
 import { createSaving, type SavingHost } from './saved/saving';
 import { writeRegister } from './registers';
@@ -54,6 +55,8 @@ export interface HeldMachine {
 /** Stops that a run ends with for its own reasons; the others are something to tell. */
 const OWN_ENDS: ReadonlySet<string> = new Set(['pause', 'step', 'address']);
 
+/** Records that are kept once somebody looks at them, where no number was asked for: some 60 MB. */
+const KEPT_RECORDS = 1_000_000;
 /** Guest instructions between two looks at messages: some 10 ms of the interpreter. */
 const SLICE = 1_000_000n;
 /** The same in exits, of some microseconds each. */
@@ -128,7 +131,9 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   const statements = createStatements(host.statements?.probes, hold, isCurrent, (text) => {
     for (const l of logListeners) l(text);
   });
-  const reads = createReads(() => machine, statements);
+  const records = createLiveRecords(() => machine, host.saving, config.traceRecords ?? KEPT_RECORDS);
+  if (config.traceRecords !== undefined) records.begin();
+  const reads = createReads(() => machine, statements, records);
 
   const idle = async (until: bigint | undefined): Promise<void> => {
     const woke = new Promise<void>((resolve) => (wake = resolve));
@@ -161,6 +166,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         let session = machine.run(asked);
         for (;;) {
           const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);
+          records.follow();
           if (end.kind === 'stop') {
             const next = afterwards;
             afterwards = undefined;
@@ -200,6 +206,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       if (snapshot === undefined) throw new RangeError(`there is no mark ${mark.toString()}`);
       saving.keepStill();
       machine.restore(snapshot);
+      records.follow();
       return Promise.resolve(momentOf(machine));
     },
     dropMark: async (mark) => {
@@ -219,6 +226,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       marks.clear();
       const old = machine;
       machine = await start();
+      records.follow();
       for (const { connections } of old.devices.inspect().net.bridges)
         for (const { connection } of connections)
           for (const l of networkListeners)

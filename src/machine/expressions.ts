@@ -140,9 +140,21 @@ const keywords = new Set(['struct', 'union', 'enum']);
 const MAX_DEPTH = 64;
 const MAX_ARRAY = 1 << 20;
 
+/** What filters over many records have besides. */
+export interface Dialect {
+  /** `rip in xen_set_pte`, where a comparison could stand. */
+  readonly membership?: true;
+  /** Letters behind a number, and what they multiply it by: `1.5ms`. */
+  readonly units?: Readonly<Record<string, number>>;
+}
+
+/** The operators that `in` stands among. */
+const RELATIONAL = precedence.findIndex((operators) => operators.includes('<='));
+
 /** Throws an ExpressionError that says what was expected and where. */
-export function parseExpression(text: string): Expression {
+export function parseExpression(text: string, dialect: Dialect = {}): Expression {
   const list = tokens(text);
+  const { units = {} } = dialect;
   let next = 0;
   const end: Token = { kind: 'end', text: '', at: text.length };
   const peek = (ahead = 0): Token => list[next + ahead] ?? end;
@@ -179,7 +191,9 @@ export function parseExpression(text: string): Expression {
     const operators = precedence[level];
     if (operators === undefined) return unary(depth);
     let left = binary(level + 1, depth);
-    while (peek().kind === 'operator' && operators.includes(peek().text)) {
+    const isIn = (): boolean =>
+      dialect.membership === true && level === RELATIONAL && peek().kind === 'name' && peek().text === 'in';
+    while ((peek().kind === 'operator' && operators.includes(peek().text)) || isIn()) {
       const { text: operator, at } = take();
       left = { kind: 'binary', at, operator, left, right: binary(level + 1, depth) };
     }
@@ -302,7 +316,14 @@ export function parseExpression(text: string): Expression {
   const primary = (depth: number): Expression => {
     const token = take();
     const { at } = token;
-    if (token.kind === 'number') return { kind: 'literal', at, value: numberOf(token) };
+    if (token.kind === 'number') {
+      const value = numberOf(token);
+      const { kind, text: letters, at: after } = peek();
+      const factor = kind === 'name' && Object.hasOwn(units, letters) ? units[letters] : undefined;
+      if (factor === undefined || after !== at + token.text.length) return { kind: 'literal', at, value };
+      take();
+      return { kind: 'literal', at, value: BigInt(Math.round(Number(value) * factor)) };
+    }
     if (token.kind === 'text') return { kind: 'literal', at, value: token.text };
     if (token.kind === 'character') return { kind: 'literal', at, value: token.text, character: true };
     if (token.kind === 'name') return { kind: 'name', at, name: token.text };

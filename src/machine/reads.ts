@@ -4,6 +4,8 @@ import type { GuestVcpu } from '../hypervisor/types';
 import { frameUses, mappedRanges } from './mappings';
 import { frameInfo, readMemory, tableEntries, walk } from './inspect';
 import type { Machine } from './machine';
+import type { LiveRecords } from './records/live';
+import { createRecordViews } from './records/views';
 import { readRegisters } from './registers';
 import type { Statements } from './statements';
 import type {
@@ -43,6 +45,7 @@ export const READS = [
   'channels',
   'grants',
   'storeNode',
+  'traceQuestion',
   'devices',
 ] as const satisfies readonly (keyof Target)[];
 
@@ -114,7 +117,9 @@ function storeNode(store: XenstoreServer, path: string): StoreNode | undefined {
 }
 
 /** `machine` answers with the one there is now: a restart makes another. */
-export function createReads(machine: () => Machine, statements: Statements): Reads {
+export function createReads(machine: () => Machine, statements: Statements, records: LiveRecords): Reads {
+  const declared = machine().hypervisor.hypercalls.flatMap((d) => [d.name, ...d.ops.map(({ name }) => name)]);
+  const views = createRecordViews(records, new Set(declared));
   const find = (ref: VcpuRef): GuestVcpu => findVcpu(machine(), ref);
   return {
     now: () => momentOf(machine()),
@@ -184,6 +189,7 @@ export function createReads(machine: () => Machine, statements: Statements): Rea
       return [...hypervisor.domains.values()].map((d) => hypervisor.grants(d));
     },
     storeNode: (path) => storeNode(machine().devices.xenstore, path),
+    traceQuestion: (question) => views(question),
     devices: () => machine().devices.inspect(),
   };
 }

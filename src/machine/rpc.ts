@@ -59,6 +59,7 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   channels: 'answer',
   grants: 'answer',
   storeNode: 'answer',
+  traceQuestion: 'answer',
   devices: 'answer',
   consoleInput: 'answer',
   networkInput: 'answer',

@@ -15,6 +15,7 @@ import type {
 } from '../devices/index';
 
 import type { ChannelsView, GrantTableView } from '../hypervisor/inspect-domain';
+import type { Answer, Question } from './records/questions';
 
 export type { GuestRequest, Resumption } from '../devices/index';
 export type { ChannelsView, ChannelView, GrantTableView, GrantView } from '../hypervisor/inspect-domain';
@@ -378,6 +379,8 @@ export interface MachineConfig {
   readonly saved?: SavedSourceConfig;
   /** The host's affair: the machine itself opens no port. */
   readonly forwards?: readonly ForwardConfig[];
+  /** Hypercalls that are kept from the beginning, where that is more than the trace's ring holds. */
+  readonly traceRecords?: number;
   /** Whether hot guest code is compiled. The guest sees no difference; absent: see assemble.ts. */
   readonly tier?: 'interpret' | 'compile';
 }
@@ -519,6 +522,11 @@ export interface Target {
   grants(): Promise<readonly GrantTableView[]>;
   /** A node of xenstore; undefined when there is none. */
   storeNode(path: string): Promise<StoreNode | undefined>;
+  /**
+   * What the views of the trace ask (records/questions.ts). From the first question on, more records are kept than
+   * the ring holds. Rejects in words for people.
+   */
+  traceQuestion(question: Question): Promise<Answer>;
   /** Consoles, disks, interfaces and bridges, with the requests in their rings. */
   devices(): Promise<DevicesView>;
 

@@ -1,7 +1,7 @@
 import type { Hypervisor } from '../hypervisor/types';
 import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
-import type { MachineClock } from './clock';
+import { createClock, type MachineClock } from './clock';
 import { createTallies, type NamedBy, type Names, type TalliesState } from './tallies';
 import type { TraceRecord, TraceSummary } from './target';
 
@@ -27,13 +27,19 @@ export interface Trace extends TraceSink {
   readonly first: () => number;
   readonly next: () => number;
   read(hypervisor: Hypervisor, seq: number): TraceRecord;
+  /** The same as it was recorded, with nothing decoded. */
+  raw(seq: number): RawRecord;
   summary(): TraceSummary;
   save(): TraceState;
   restore(state: TraceState): void;
-  /** The records too, for a file; what is in it is only good until the next record. */
-  content(): TraceContent;
+  /** The records too, all or [from, to), for a file; what is in it is only good until the next record. */
+  content(from?: number, to?: number): TraceContent;
   /** As much of it as the ring holds. */
   load(content: TraceContent): void;
+}
+
+export interface RawRecord extends Pick<TraceRecord, 'seq' | 'retired' | 'time' | 'domain' | 'vcpu'> {
+  readonly call: Call;
 }
 
 /** Records a part of a saved ring has. */
@@ -155,7 +161,7 @@ export function createTrace(
       tallies.trap(name);
     },
 
-    read(hypervisor, seq) {
+    raw(seq) {
       if (seq < first() || seq >= next) {
         throw new RangeError(
           `trace record ${seq.toString()} is not in [${first().toString()}, ${next.toString()})`,
@@ -163,17 +169,18 @@ export function createTrace(
       }
       const slot = seq % capacity;
       const at = slot * TRACE_RECORD_SIZE;
-      const call = readCall(at, memory[at + AT.refused] === 0 ? undefined : refusals[slot]);
       return {
         seq,
         retired: view.getBigUint64(at + AT.retired, true),
         time: view.getBigUint64(at + AT.time, true),
         domain: view.getUint16(at + AT.domain, true),
         vcpu: view.getUint16(at + AT.vcpu, true),
-        rip: call.rip,
-        call: hypervisor.view(undefined, call),
-        depth: call.depth,
+        call: readCall(at, memory[at + AT.refused] === 0 ? undefined : refusals[slot]),
       };
+    },
+    read(hypervisor, seq) {
+      const { call, ...where } = sink.raw(seq);
+      return { ...where, rip: call.rip, call: hypervisor.view(undefined, call), depth: call.depth };
     },
 
     summary: () => tallies.summary(),
@@ -182,14 +189,16 @@ export function createTrace(
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
       next = state.next;
+      // None of those before it is in the ring any more, or ever was.
+      if (next <= highest - capacity || next > highest) origin = highest = next;
       tallies.restore(state);
     },
-    content() {
+    content(from = first(), to = next) {
       const records: Uint8Array[] = [];
       const kept = new Map<number, Refusal>();
-      for (let seq = first(); seq < next;) {
+      for (let seq = from; seq < to;) {
         const slot = seq % capacity;
-        const many = Math.min(next - seq, capacity - slot, PART);
+        const many = Math.min(to - seq, capacity - slot, PART);
         records.push(memory.subarray(slot * TRACE_RECORD_SIZE, (slot + many) * TRACE_RECORD_SIZE));
         for (let i = 0; i < many; i++) {
           const refusal = refusals[slot + i];
@@ -197,7 +206,7 @@ export function createTrace(
         }
         seq += many;
       }
-      return { state: sink.save(), first: first(), records, refusals: kept };
+      return { state: sink.save(), first: from, records, refusals: kept };
     },
     load(content) {
       sink.restore(content.state);
@@ -216,4 +225,16 @@ export function createTrace(
     },
   };
   return sink;
+}
+
+/** A trace that holds these records and gets no others: for reading what content() gave. */
+export function createScratch(first: number, bytes: Uint8Array, refusals: TraceContent['refusals']): Trace {
+  const trace = createTrace(
+    new Uint8Array(bytes.length),
+    createClock(() => 0n),
+    () => [],
+  );
+  const next = first + Math.floor(bytes.length / TRACE_RECORD_SIZE);
+  trace.load({ state: { ...trace.save(), next }, first, records: [bytes], refusals });
+  return trace;
 }

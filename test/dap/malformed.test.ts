@@ -100,7 +100,7 @@ describe('dap: malformed messages and arguments', () => {
   it('answers every request before there is a machine', async () => {
     for (const command of handlers.keys()) {
       if (ending.has(command)) continue;
-      const response = await client.request(command, { threadId: 1, frameId: 1, variablesReference: 1, name: 'x', value: '1', expression: '1', text: 'r', column: 1, vcpu: 0, at: '/', memoryReference: '0x0', count: 1, instructionCount: 1, data: '', address: '0', mfn: 0, from: 0, path: [], file: 'x', vdev: 'xvda', change: 'plug', request: 'suspend', how: 'anew', domain: 1, line: 1, filters: [], breakpoints: [], source: { path: '/x' } }); // prettier-ignore
+      const response = await client.request(command, { threadId: 1, frameId: 1, variablesReference: 1, name: 'x', value: '1', expression: '1', text: 'r', column: 1, vcpu: 0, at: '/', memoryReference: '0x0', count: 1, instructionCount: 1, data: '', address: '0', mfn: 0, from: 0, path: [], file: 'x', question: { kind: 'info' }, prefix: '', retired: 1, rip: '0x0', vdev: 'xvda', change: 'plug', request: 'suspend', how: 'anew', domain: 1, line: 1, filters: [], breakpoints: [], source: { path: '/x' } }); // prettier-ignore
       assert.ok(
         response.success || /no machine|nothing to attach|sources are files/.test(response.message ?? ''),
         `${command}: ${response.message ?? ''}`,

@@ -1,3 +1,5 @@
+import { createRecordViews } from '../../src/machine/records/views';
+import { listedTrace } from './synthetic-trace';
 import { conditionHolds, hypercallScope, parseExpression } from '../../src/machine/conditions';
 import type {
   AddressSpace,
@@ -515,6 +517,8 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     },
     devices: () => Promise.resolve({ console: [], echo: [], block: [], net: { vifs: [], bridges: [] } }),
     traceSummary: () => Promise.resolve({ total: state.trace.length, calls: [], refusals: [], traps: [] }),
+    traceQuestion: (question) =>
+      Promise.resolve(createRecordViews(listedTrace(state.trace), new Set())(question)),
     consoleInput: (_domain, data) => {
       typed += new TextDecoder().decode(data);
       return Promise.resolve();

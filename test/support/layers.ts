@@ -45,12 +45,14 @@ export const layers: Readonly<Record<string, Layer>> = {
       'machine/target',
       'machine/conditions',
       'machine/expressions',
+      'machine/records',
       'machine/format',
     ],
     core: true,
   },
   dap: {
-    values: ['base', 'debugger'],
+    // Filters and questions of the trace are one language, in the machine's worker and here.
+    values: ['base', 'debugger', 'machine/expressions', 'machine/records'],
     types: ['machine/target'],
     packages: ['@vscode/debugadapter', '@vscode/debugprotocol', 'iced-x86'],
   },

@@ -6,6 +6,7 @@ import { hyperstep } from './hyperstep';
 import { lifecycle } from './lifecycle';
 import { memory } from './memory';
 import { stack } from './stack';
+import { traceRequests } from './trace';
 import { variableRequests } from './variables';
 
 /** Every request that is served, by name. What is not here is answered as unknown. */
@@ -19,5 +20,6 @@ export const handlers: ReadonlyMap<string, Handler> = new Map(
     ...memory,
     ...evaluation,
     ...hyperstep,
+    ...traceRequests,
   ].map((one) => [one.command, one]),
 );
