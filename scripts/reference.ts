@@ -8,6 +8,7 @@ import prettier from 'prettier';
 import { OPTIONS, usage, type OptionName } from '../src/cli/arguments';
 import { PV_DEVICES } from '../src/abi/pv-devices';
 import { INSTRUCTIONS } from '../src/cpu/instructions/index';
+import { commands as consoleCommands } from '../src/debugger/commands';
 import { HYPERCALLS } from '../src/hypervisor/hypercalls/table';
 import type { Status } from '../src/hypervisor/hypercall';
 import { PIECE } from '../src/base/plain';
@@ -263,7 +264,7 @@ const typeOf = ({ type, enum: values, items }: Property): string => {
   if (values !== undefined) return values.map((v) => `\`"${v}"\``).join(', ');
   if (items !== undefined) {
     const list = `list of ${typeOf(items)}`;
-    return Array.isArray(type) ? type.map((one) => (one === 'array' ? list : one)).join(' or ') : list;
+    return typeof type === 'object' ? type.map((one) => (one === 'array' ? list : one)).join(' or ') : list;
   }
   return typeof type === 'string' ? type : (type ?? []).join(' or ');
 };
@@ -291,6 +292,26 @@ function launchPage(): string {
     'other client. All of it is optional; without `kernel`, `config` and `restore` the bundled sample guest is booted. ' +
     'In the editor, `${workspaceFolder}` and the like are replaced.\n\n' +
     `${table(['argument', 'type', 'default', ''], propertyRows(properties))}\n`
+  );
+}
+
+function consolePage(): string {
+  const code = (text: string): string => `\`${text}\``;
+  const rows = consoleCommands.map(({ name, also = [], usage, format, help, examples = [] }) => [
+    usage
+      .map((form) => code(form === '' || format === true ? `${name}${form}` : `${name} ${form}`))
+      .join('<br>'),
+    help + (also.length > 0 ? ` Also ${also.map(code).join(', ')}.` : ''),
+    examples.map(code).join('<br>'),
+  ]);
+  return (
+    generated('`src/debugger/commands/`') +
+    '# Commands of the debug console\n\n' +
+    'Lines that begin with one of these words are commands; everything else is an [expression](expressions.md). A line ' +
+    'that is an expression about something of the guest’s with such a name stays one: `:events` is the command then. ' +
+    'Commands are about the vCPU whose frame is selected. Addresses, frames and counts are expressions. `help` and ' +
+    'completions say the same as this page.\n\n' +
+    `${table(['command', '', 'for example'], rows)}\n`
   );
 }
 
@@ -351,6 +372,7 @@ export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/reference/instructions.md': instructionPage,
   'docs/reference/pv-devices.md': devicesPage,
   'docs/reference/launch.md': launchPage,
+  'docs/reference/console-commands.md': consolePage,
   'docs/reference/commands.md': commandsPage,
   'docs/reference/saved-machine.md': savedMachinePage,
 };

@@ -7,6 +7,8 @@ import {
   inFrame,
 } from '../../debugger/evaluate';
 import type { Evaluation } from '../../debugger/evaluate';
+import type { CommandContext } from '../../debugger/commands';
+import { completeCommand, runCommand, suggestion } from '../../debugger/commands';
 import { hypercallBreakpointNames } from '../../debugger/breakpoints/function';
 import { hypervisorValue } from '../../debugger/hypervisor-values';
 import type { EvaluationContext } from '../../debugger/expressions';
@@ -30,6 +32,21 @@ async function contextFor(
   const { vcpu, frame, innermost } = needFrame(context, frameId);
   const at = await machine.contextAt(vcpu);
   return inFrame(at, frame, innermost);
+}
+
+/** What commands of the console know. Callers' frames have registers of their own; a command is about the vCPU. */
+async function commandContext(
+  context: Context,
+  machine: Machine,
+  frameId: number | undefined,
+): Promise<CommandContext> {
+  const vcpu = frameId === undefined ? machine.current() : needFrame(context, frameId).vcpu;
+  return {
+    ...(await contextFor(context, machine, frameId)),
+    decoder: machine.decoder,
+    hypercalls: machine.hypercalls,
+    stack: () => machine.stack(vcpu),
+  };
 }
 
 /** Errors in what was typed are answered in place, not in a dialog. */
@@ -71,13 +88,28 @@ const evaluate = handler(
     if (expression.trim() === '') throw new RequestError('nothing to evaluate', { show: false });
     const result = await inWords(() =>
       machine.control.still(async () => {
+        if (purpose === 'repl') {
+          const done = await runCommand(expression, await commandContext(context, machine, frameId));
+          if (done !== undefined) {
+            const { text: value, memory, changed } = done;
+            return {
+              name: expression,
+              value,
+              ...(memory === undefined ? {} : { memory }),
+              ...(changed === true ? { assigned: true } : {}),
+            };
+          }
+        }
         const inner = frameId === undefined ? undefined : needFrame(context, frameId).hypervisor;
         // The locals of the hypervisor's code come first there; what is none of them is the guest's.
         const own =
           inner === undefined ? undefined : await hypervisorValue(machine.target, inner.index, expression);
         if (own !== undefined) return own;
         const at = await contextFor(context, machine, frameId);
-        return evaluateText(expression, at, purpose === 'repl');
+        return evaluateText(expression, at, purpose === 'repl').catch((error: unknown) => {
+          if (purpose !== 'repl' || !(error instanceof ExpressionError)) throw error;
+          throw new ExpressionError(`${error.message}${suggestion(expression)}`, error.at);
+        });
       }),
     );
     if (result.assigned === true) {
@@ -127,6 +159,9 @@ const completions = handler(
         })),
       };
     }
+    const command = await machine.control.still(async () =>
+      completeCommand(before, await commandContext(context, machine, frameId)),
+    );
     const path = /((?:[\w$]|\[[^\]]*\]|\.|->)+)(?:\.|->)$/.exec(rest)?.[1];
     const found = await machine.control.still(async () => {
       const at = await contextFor(context, machine, frameId);
@@ -134,7 +169,19 @@ const completions = handler(
         ? complete(word, at)
         : (await completeMembers(path, at)).filter((one) => one.text.startsWith(word));
     });
-    return { targets: found.map((one) => ({ label: one.text, type: one.kind, start, length: word.length })) };
+    const end = start + word.length;
+    return {
+      targets: [
+        ...command.map(({ text: label, length }) => ({
+          label,
+          type: 'keyword' as const,
+          sortText: `0${label}`,
+          start: end - length,
+          length,
+        })),
+        ...found.map((one) => ({ label: one.text, type: one.kind, start, length: word.length })),
+      ],
+    };
   },
 );
 
