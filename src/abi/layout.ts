@@ -3,6 +3,7 @@
  * a DataView at a byte offset, and decodes a value to a tree for people. A structure is declared once; offsets,
  * accessors, decoding and the comparison with the C headers are derived from that.
  */
+import { lowHalf } from '../base/words';
 import { hex } from './decoded';
 import type { DecodeContext, DecodedValue } from './decoded';
 
@@ -25,6 +26,15 @@ export type Fields = Readonly<Record<string, Type<unknown>>>;
 export type Values<F extends Fields> = { -readonly [K in keyof F]: ValueOf<F[K]> };
 
 type Text<T> = (value: T, context: DecodeContext) => string;
+
+const FROM_REGISTER: Readonly<Record<`${'i' | 'u'}${1 | 2 | 4}`, (bits: bigint) => number>> = {
+  u1: (bits) => lowHalf(bits) & 0xff,
+  u2: (bits) => lowHalf(bits) & 0xffff,
+  u4: lowHalf,
+  i1: (bits) => (lowHalf(bits) << 24) >> 24,
+  i2: (bits) => (lowHalf(bits) << 16) >> 16,
+  i4: (bits) => lowHalf(bits) | 0,
+};
 
 function number32(
   name: string,
@@ -54,7 +64,7 @@ function number32(
     align: size,
     read,
     write,
-    fromRegister: (bits) => Number(signed ? BigInt.asIntN(size * 8, bits) : BigInt.asUintN(size * 8, bits)),
+    fromRegister: FROM_REGISTER[`${signed ? 'i' : 'u'}${size}`],
     decode: (label, value, context) => ({
       name: label,
       type: name,

@@ -1,4 +1,5 @@
 /** Page tables and the calls that change them (xen.h; SDM vol. 3 §4.5 for the entry formats). */
+import { highHalf, lowHalf } from '../base/words';
 import { enumOf, hex64, mfnType, struct, u32, union, ulong, vaddr } from './layout';
 import type { DecodedValue } from './decoded';
 import { hex } from './decoded';
@@ -22,7 +23,8 @@ export const PTE = {
 /** Frame number: bits 12–51 (SDM vol. 3 table 4-20 with MAXPHYADDR 52). */
 export const PTE_FRAME = 0x000f_ffff_ffff_f000n;
 
-export const pteFrame = (entry: bigint): number => Number((entry & PTE_FRAME) >> 12n);
+export const pteFrame = (entry: bigint): number =>
+  (highHalf(entry) & 0xf_ffff) * 2 ** 20 + (lowHalf(entry) >>> 12);
 export const makePte = (mfn: number, flags: bigint): bigint => (BigInt(mfn) << 12n) | flags;
 
 const shown: readonly (readonly [string, bigint])[] = [

@@ -1,4 +1,5 @@
 // A bare number is never an address. The brand exists only in the type: at run time an Mfn is a number.
+import { highHalf } from './words';
 
 declare const brand: unique symbol;
 
@@ -55,7 +56,10 @@ export const grantRef = integerBelow<GrantRef>('grant reference', 2 ** 32);
 export const guestVa = (value: bigint): GuestVa => BigInt.asUintN(64, value) as GuestVa;
 
 /** SDM vol. 1 §3.3.7.1: with 4-level paging, bits 63:47 of a usable address are equal. */
-export const isCanonical = (va: GuestVa): boolean => BigInt.asUintN(64, BigInt.asIntN(48, va)) === va;
+export function isCanonical(va: GuestVa): boolean {
+  const top = highHalf(va) >>> 15;
+  return top === 0 || top === 0x1_ffff;
+}
 
 export const frameToMachine = (frame: Mfn): MachineAddress => (frame * PAGE_SIZE) as MachineAddress;
 export const machineToFrame = (address: MachineAddress): Mfn => Math.floor(address / PAGE_SIZE) as Mfn;

@@ -12,8 +12,8 @@ import type { Domain } from './types';
 
 export interface BackendSide {
   readonly context: BackendContext;
-  /** Calls the listeners of the ports that were notified, until there are none. */
-  drain(): void;
+  /** Calls the listeners of the ports that were notified, until there are none. @returns whether there were any */
+  drain(): boolean;
   /** When the first timer of a back end is due. */
   nextDeadline(): bigint | undefined;
   expireTimers(): void;
@@ -177,16 +177,18 @@ export function createBackendSide(core: Core): BackendSide {
   return {
     context,
     drain: () => {
+      if (core.backend.pending.length === 0) return false;
       for (let round = 0; core.backend.pending.length > 0; round++) {
         if (round === MAX_ROUNDS) {
           core.log.error('back ends keep notifying each other: the rest waits for the next exit');
-          return;
+          return true;
         }
         const port = core.backend.pending.shift();
         if (port !== undefined) {
           for (const listener of [...(listeners.get(port) ?? [])]) call(`an event on port ${port}`, listener);
         }
       }
+      return true;
     },
     nextDeadline: () => first,
     expireTimers: () => {

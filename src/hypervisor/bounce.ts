@@ -6,6 +6,7 @@
 import { hex } from '../abi/decoded';
 import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, VMASST_TYPE } from '../abi/mmu';
 import { guestVa, isCanonical } from '../base/branded';
+import { highHalf } from '../base/words';
 import { halfOf, wordOf } from '../cpu/state';
 import type { Core } from './core';
 import { assists, crash } from './domain';
@@ -49,6 +50,12 @@ const words = new BigUint64Array(11);
 const halves = new Uint32Array(words.buffer);
 const frames = Array.from({ length: words.length + 1 }, (_, n) => new Uint8Array(words.buffer, 0, n * 8));
 
+/** The stack pointer and its halves. */
+const stack64 = new BigUint64Array(1);
+const stack32 = new Uint32Array(stack64.buffer);
+/** Upper halves of where Xen's part begins and ends; the lower ones are zero. */
+const [XEN_START, XEN_END] = [highHalf(HYPERVISOR_VIRT_START), highHalf(HYPERVISOR_VIRT_END)];
+
 /**
  * @param what is being delivered, for the message when it cannot be
  * @returns false when the guest cannot take it: its domain has crashed then
@@ -76,7 +83,9 @@ export function bounce(
   if (!fromKernel) toggleMode(v);
 
   // The stack is aligned first, so a frame never straddles oddly whatever the guest's rsp was.
-  const top = (fromKernel ? rsp : state.kernelSp) & ~0xfn;
+  stack64[0] = fromKernel ? rsp : state.kernelSp;
+  const topLow = ((stack32[0] ?? 0) & ~15) >>> 0;
+  const topHigh = stack32[1] ?? 0;
   const masked = upcallMasked(core, v);
   const iopl = assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl) ? state.iopl << 12 : 0;
   let n = 0;
@@ -97,10 +106,14 @@ export function bounce(
   words[n++] = rsp;
   small(fromKernel ? ss & ~3 : ss);
   const frame = frames[n] ?? new Uint8Array(0);
-  const sp = BigInt.asUintN(64, top - BigInt(n * 8));
+  const below = topLow - n * 8;
+  const high = below < 0 ? (topHigh - 1) >>> 0 : topHigh;
+  stack32[0] = below;
+  stack32[1] = high;
+  const sp = stack64[0];
 
-  const stack = (): string => `its kernel stack at ${hex(top)}`;
-  if (sp < HYPERVISOR_VIRT_END && top > HYPERVISOR_VIRT_START)
+  const stack = (): string => `its kernel stack at ${hex(BigInt.asUintN(64, sp + BigInt(n * 8)))}`;
+  if (high < XEN_END && (topHigh > XEN_START || (topHigh === XEN_START && topLow > 0)))
     return lost(`% cannot be delivered: ${stack()} lies in Xen's part of the address space`);
   if (!isCanonical(guestVa(to.address)))
     return lost(`the handler of %, ${hex(to.address)}, is not canonical`);

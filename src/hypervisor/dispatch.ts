@@ -12,9 +12,11 @@ import type { CallContext, GuestMemory } from './context';
 import type { Core } from './core';
 import {
   ARGUMENT_REGISTERS,
+  CAPTURE_LIMIT,
   Refusal,
   errnoBits,
   resultBits,
+  type CaptureRange,
   type Declaration,
   type OpDeclaration,
 } from './hypercall';
@@ -73,6 +75,8 @@ class VcpuContext implements CallContext {
   private before = 0;
   /** Given to goOnWith. */
   rest: readonly bigint[] | undefined;
+  /** What calls of a depth have captured, by the number of bytes. */
+  readonly captured: (Uint8Array | undefined)[][] = [];
   constructor(
     readonly core: Core,
     readonly vcpu: GuestVcpu,
@@ -123,7 +127,7 @@ export function servedCall(v: GuestVcpu): Call | undefined {
 
 /** Undefined, here and below: a multicall's next entry follows. */
 function enter(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
-  call.captured = capture(v, call);
+  call.captured = capture(core, v, call);
   if (core.observer.hypercallEntry?.(v, call) === true) {
     v.state.held = { kind: 'hypercall-entry', call };
     return 'hold';
@@ -297,17 +301,26 @@ function writeResult(v: GuestVcpu, result: bigint): void {
     multicall.problem = `the result of multicall entry ${multicall.index} cannot be written to ${hex(at)}`;
 }
 
-/** The memory behind the arguments as it is now: what the trace keeps, and what decoding looks at later. */
-function capture(v: GuestVcpu, call: Call): CapturedRange[] {
+/**
+ * The memory behind the arguments as it is now: what the trace keeps, and what decoding looks at later. A vCPU has one
+ * call of a depth at a time, and whoever keeps a call copies it, so the bytes serve the next, too.
+ */
+function capture(core: Core, v: GuestVcpu, call: Call): CapturedRange[] {
   const ranges = declarationOf(call.nr)?.captures(call.args);
   if (ranges === undefined || ranges.length === 0) return NOTHING;
-  const kept: CapturedRange[] = [];
-  for (const { address, length } of ranges) {
-    const bytes = new Uint8Array(length);
-    const done = v.cpu.readLinear(address, bytes, 3);
-    if (done > 0) kept.push({ address, bytes: done < length ? bytes.subarray(0, done) : bytes });
+  const [only] = ranges;
+  if (ranges.length === 1 && only !== undefined && only.length <= CAPTURE_LIMIT) {
+    const pool = (contextOf(core, v, call).captured[call.depth] ??= []);
+    const bytes = (pool[only.length] ??= new Uint8Array(only.length));
+    return captureRange(v, only, bytes);
   }
-  return kept;
+  return ranges.flatMap((range) => captureRange(v, range, new Uint8Array(range.length)));
+}
+
+function captureRange(v: GuestVcpu, { address, length }: CaptureRange, bytes: Uint8Array): CapturedRange[] {
+  const done = v.cpu.readLinear(address, bytes, 3);
+  if (done === 0) return NOTHING;
+  return [{ address, bytes: done < length ? bytes.subarray(0, done) : bytes }];
 }
 
 /** Reads from what was captured with a call. */
@@ -315,7 +328,8 @@ export const capturedReader =
   (captured: readonly CapturedRange[]): MemoryReader =>
   (address, length) => {
     for (const range of captured) {
-      const offset = Number(address - range.address);
+      const offset = address === range.address ? 0 : Number(address - range.address);
+      if (offset === 0 && length === range.bytes.length) return range.bytes;
       if (offset >= 0 && offset + length <= range.bytes.length) {
         return range.bytes.subarray(offset, offset + length);
       }

@@ -2,22 +2,30 @@ import { hex } from '../abi/decoded';
 import type { MemoryReader } from '../abi/decoded';
 import { HYPERVISOR_VIRT_END, PTE, pteFrame, pteText } from '../abi/mmu';
 import { guestVa, isCanonical } from '../base/branded';
+import { highHalf, lowHalf } from '../base/words';
 import type { Vcpu } from '../cpu/types';
 import type { GuestMemory } from './context';
 import { fail } from './hypercall';
 import type { MachineMemory } from './memory';
 
 /** SDM vol. 3 §4.5: which table index bits of an address select at each level. */
-export const tableIndex = (va: bigint, level: number): number => Number((va >> BigInt(3 + 9 * level)) & 511n);
+export function tableIndex(va: bigint, level: number): number {
+  const [low, high] = [lowHalf(va), highHalf(va)];
+  if (level <= 2) return (low >>> (3 + 9 * level)) & 511;
+  return level === 3 ? ((high << 2) | (low >>> 30)) & 511 : (high >>> 7) & 511;
+}
 
-const LOWER_END = 1n << 47n;
-const TOP = 1n << 64n;
+/** Upper halves of the addresses at which the lower half ends, and Xen's own part. */
+const LOWER_END = 0x8000;
+const XEN_END = highHalf(HYPERVISOR_VIRT_END);
 
 /** Whether Xen takes an address for the guest's: the lower half, or above its own part (__addr_ok). */
-export const addressOk = (at: bigint, length = 1): boolean => {
-  if (at >= HYPERVISOR_VIRT_END) return at + BigInt(Math.max(length, 1)) <= TOP;
-  return at < LOWER_END && at + BigInt(Math.max(length, 1)) <= LOWER_END;
-};
+export function addressOk(at: bigint, length = 1): boolean {
+  const high = highHalf(at);
+  const end = lowHalf(at) + Math.max(length, 1);
+  if (high >= XEN_END) return high < 0xffff_ffff || end <= 2 ** 32;
+  return high < LOWER_END - 1 || (high < LOWER_END && end <= 2 ** 32);
+}
 
 export interface WalkStep {
   readonly level: 4 | 3 | 2 | 1;

@@ -8,6 +8,7 @@ import { ERRNO, type Errno } from '../abi/errno';
 import { hex } from '../abi/decoded';
 import type { DecodeContext, DecodedValue, MemoryReader } from '../abi/decoded';
 import type { Fields, Scalar, Struct, Values } from '../abi/layout';
+import { signExtended } from '../base/words';
 import type { CallContext } from './context';
 
 /** Registers of the arguments, in order. */
@@ -93,30 +94,46 @@ function argList(args: RegisterArgs): Declaration['args'] {
   return list;
 }
 
+/** Nothing that who looks at arguments should see among them. */
+const REGISTERS = Symbol('registers');
+
 /**
- * Makes the function that turns registers into typed arguments. It is asked several times for every call, with the
- * same array each time.
+ * Makes the function that turns registers into typed arguments: objects of a class for each declaration, whose
+ * getters decode what is asked for, when it is. It is asked several times for every call, with the same array.
  */
 function argReader<A extends RegisterArgs>(args: A): (raw: RawArgs) => ArgValues<A> {
-  const names = Object.keys(args);
-  const types = Object.values(args);
-  // Copying an object that has all keys keeps one shape for all of them.
-  const empty: Readonly<Record<string, unknown>> = Object.fromEntries(names.map((name) => [name, undefined]));
-  let last: RawArgs | undefined;
-  let values: Record<string, unknown> = empty;
+  class Arguments {
+    declare readonly [REGISTERS]: RawArgs;
+    constructor(raw: RawArgs) {
+      (this as { [REGISTERS]: RawArgs })[REGISTERS] = raw;
+    }
+  }
+  Object.entries(args).forEach(([name, type], i) => {
+    Object.defineProperty(Arguments.prototype, name, {
+      enumerable: true,
+      get(this: Arguments) {
+        return type.fromRegister(this[REGISTERS][i] ?? 0n);
+      },
+    });
+  });
+  let of: RawArgs = [];
+  let values = new Arguments(of);
   return (raw) => {
-    if (raw !== last) {
-      last = raw;
-      values = { ...empty };
-      for (let i = 0; i < names.length; i++) values[names[i] ?? ''] = types[i]?.fromRegister(raw[i] ?? 0n);
+    if (raw !== of) {
+      of = raw;
+      values = new Arguments(raw);
     }
     // The one place where registers become typed arguments; the mapped type says what comes out.
-    return values as ArgValues<A>;
+    return values as unknown as ArgValues<A>;
   };
 }
 
-function decodeArgs(args: RegisterArgs, raw: RawArgs, memory: MemoryReader | undefined): DecodedValue[] {
-  const siblings = argReader(args)(raw);
+function decodeArgs<A extends RegisterArgs>(
+  args: A,
+  siblings: ArgValues<A>,
+  raw: RawArgs,
+  memory: MemoryReader | undefined,
+): DecodedValue[] {
   const context: DecodeContext = memory === undefined ? { siblings } : { memory, siblings };
   return Object.entries(args).map(([name, type], i) =>
     type.decode(name, type.fromRegister(raw[i] ?? 0n), context),
@@ -152,7 +169,7 @@ export function hypercall<A extends RegisterArgs>(spec: HypercallSpec<A>): Decla
     args: argList(spec.args),
     ops: [],
     select: () => [],
-    decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
+    decode: (raw, memory) => decodeArgs(spec.args, read(raw), raw, memory),
     captures: (raw) => spec.captures?.(read(raw)) ?? NO_RANGES,
     run: (context, raw) => {
       if (spec.run !== undefined) return spec.run(context, read(raw));
@@ -274,7 +291,7 @@ export function family<A extends RegisterArgs>(spec: FamilySpec<A>): Declaration
       const found = pick(raw, memory);
       return (found === undefined ? undefined : alone.get(found)) ?? [];
     },
-    decode: (raw, memory) => decodeFamily(spec, raw, memory, pick(raw, memory ?? noMemory)),
+    decode: (raw, memory) => decodeFamily(spec, read(raw), raw, memory, pick(raw, memory ?? noMemory)),
     captures: (raw) => {
       const args = read(raw);
       const op = pick(raw, noMemory);
@@ -311,13 +328,13 @@ function familyStatus(ops: readonly OpDeclaration[]): Status {
 
 function decodeFamily<A extends RegisterArgs>(
   spec: FamilySpec<A>,
+  args: ArgValues<A>,
   raw: RawArgs,
   memory: MemoryReader | undefined,
   op: Op<A> | undefined,
 ): DecodedValue[] {
-  const args = argReader(spec.args)(raw);
   const address = spec.pointer?.(args);
-  return decodeArgs(spec.args, raw, memory).map((shown, i) => {
+  return decodeArgs(spec.args, args, raw, memory).map((shown, i) => {
     if (op !== undefined && i === 0 && spec.cmd(args, noMemory) === op.cmd) {
       return { ...shown, text: op.name };
     }
@@ -347,8 +364,8 @@ export interface BatchSpec<A extends RegisterArgs, F extends Fields> extends Com
   readonly element: Struct<F>;
   pointer(args: ArgValues<A>): bigint;
   count(args: ArgValues<A>): number;
-  /** Which sub-operation an element is, whose bytes are at an offset of a view. */
-  cmd(view: DataView, at: number): number;
+  /** Which sub-operation an element is, that begins at an offset of some bytes. */
+  cmd(bytes: Uint8Array, at: number): number;
   readonly ops: readonly OpDeclaration[];
   run(context: CallContext, args: ArgValues<A>): CallResult;
 }
@@ -381,9 +398,8 @@ export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<
           piece = 1;
           continue;
         }
-        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
         for (let k = 0; k < n; k++) {
-          const o = byCmd.get(spec.cmd(view, k * element.size));
+          const o = byCmd.get(spec.cmd(bytes, k * element.size));
           if (o === undefined || found.includes(o)) continue;
           found = found.length === 0 ? (alone.get(o) ?? []) : [...found, o];
         }
@@ -392,7 +408,7 @@ export function batch<A extends RegisterArgs, F extends Fields>(spec: BatchSpec<
       }
       return found;
     },
-    decode: (raw, memory) => decodeArgs(spec.args, raw, memory),
+    decode: (raw, memory) => decodeArgs(spec.args, read(raw), raw, memory),
     captures: (raw) => {
       const args = read(raw);
       const length = Math.min(CAPTURE_LIMIT, spec.count(args) * element.size);
@@ -416,7 +432,9 @@ export const batchOp = (
 /** 64-bit value for rax. */
 export function resultBits(result: CallResult): bigint {
   if (result === undefined || result === 0) return 0n;
-  return BigInt.asUintN(64, BigInt(result));
+  return typeof result === 'number' && (result | 0) === result
+    ? signExtended(result)
+    : BigInt.asUintN(64, BigInt(result));
 }
 
 export const errnoBits = (errno: Errno): bigint => BigInt.asUintN(64, -BigInt(ERRNO[errno]));

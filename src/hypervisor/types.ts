@@ -106,8 +106,8 @@ export interface Hypervisor {
 
   /** Domain 0's side, where back ends live. */
   readonly backend: BackendContext;
-  /** Runs the event callbacks of back ends that were notified; machine calls it between guest runs too. */
-  drainBackend(): void;
+  /** Runs the event callbacks of back ends that were notified; machine calls it between guest runs too. @returns whether there were any */
+  drainBackend(): boolean;
 
   /** Decoded for people. `live` reads guest memory as it is now, otherwise what was captured with the call. */
   view(vcpu: GuestVcpu | undefined, call: Call): CallView;

@@ -13,6 +13,8 @@ export interface MachineClock {
   count(): number;
   /** How many instructions have retired when it is that time, if no more idle time is skipped till then. */
   countAt(time: bigint): number;
+  /** Writes `retired` and `now`, 64-bit words each, into the 32-bit words from `at` on. @returns `now` as a number */
+  stamp(into: Uint32Array, at: number): number;
   /** Jump forward to an absolute time; earlier times are ignored. */
   skipTo(time: bigint): void;
   save(): ClockState;
@@ -29,6 +31,14 @@ export function createClock(
   count: () => number = () => Number(retired()),
 ): MachineClock {
   let skipped = 0n;
+  /** The same in halves. */
+  let [skippedLow, skippedHigh] = [0, 0];
+  const skip = (to: bigint): void => {
+    skipped = to;
+    skippedLow = Number(BigInt.asUintN(32, to));
+    skippedHigh = Number(to >> 32n);
+    answer = Number(asked - skipped);
+  };
   /** What was asked last: mostly it is the same deadline, exit after exit. */
   let asked = 0n;
   let answer = 0;
@@ -46,15 +56,26 @@ export function createClock(
       }
       return answer;
     },
+    stamp(into, at) {
+      const retiredNow = count();
+      const low = retiredNow >>> 0;
+      const high = Math.floor(retiredNow / 2 ** 32);
+      const timeLow = low + skippedLow;
+      const timeHigh = high + skippedHigh + (timeLow > 0xffff_ffff ? 1 : 0);
+      // The array keeps the low 32 bits.
+      into[at] = low;
+      into[at + 1] = high;
+      into[at + 2] = timeLow;
+      into[at + 3] = timeHigh;
+      return timeHigh * 2 ** 32 + (timeLow >>> 0);
+    },
     skipTo(time) {
       const ahead = time - now();
-      if (ahead > 0n) skipped += ahead;
-      answer = Number(asked - skipped);
+      if (ahead > 0n) skip(skipped + ahead);
     },
     save: () => ({ skipped }),
     restore: (state) => {
-      ({ skipped } = state);
-      answer = Number(asked - skipped);
+      skip(state.skipped);
     },
   };
 }

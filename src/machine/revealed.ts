@@ -82,7 +82,7 @@ function objectText(value: object): string {
   if (Array.isArray(value)) return `Array(${value.length.toString()})`;
   if (ArrayBuffer.isView(value)) return `${typeOf(value)} of ${value.byteLength.toString()} bytes`;
   if (value instanceof Map || value instanceof Set) return `${typeOf(value)}(${value.size.toString()})`;
-  const keys = Object.keys(value);
+  const keys = keysOf(value);
   let text = '';
   for (const key of keys) {
     const member = memberOf(value, key);
@@ -96,6 +96,13 @@ function objectText(value: object): string {
     text += `${text === '' ? '' : ', '}${key}: ${piece}`;
   }
   return text === '' ? '{}' : `{ ${text} }`;
+}
+
+/** Getters of its class, too, if they are declared enumerable: arguments of hypercalls are such. */
+function keysOf(value: object): string[] {
+  const keys: string[] = [];
+  for (const key in value) keys.push(key);
+  return keys;
 }
 
 /** A getter that fails is no reason for the rest not to be seen. */
@@ -117,7 +124,7 @@ function parts(value: unknown): readonly Revealed[] {
     return [...value].slice(0, MOST).map((one, index) => reveal(index.toString(), one));
   if (ArrayBuffer.isView(value) && !(value instanceof DataView))
     return Array.from(value as unknown as ArrayLike<number | bigint>).slice(0, MOST).map((one, index) => reveal(index.toString(), one)); // prettier-ignore
-  return Object.keys(value)
+  return keysOf(value)
     .slice(0, MOST)
     .map((key) => reveal(key, memberOf(value, key)));
 }

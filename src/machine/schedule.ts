@@ -63,6 +63,10 @@ export interface Schedule {
 
   /** Timers whose time has come. */
   expire(): void;
+  /** How many instructions have retired when the next timer is due, idle time aside; Infinity: there is none. */
+  deadline(): number;
+  /** The next timer may be another than it was: something else than this schedule had a part in it. */
+  forgetDeadline(): void;
   /** After an exit was handled to its end. */
   settle(outcome: Outcome): void;
   /** When the next timer or input is due; undefined: never. */
@@ -140,6 +144,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     inputsTaken++;
     devices.input(e);
     hypervisor.drainBackend();
+    forgetDeadline();
     deliveryDue = true;
   }
 
@@ -157,10 +162,23 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     inputLog.push({ ...moment, ...input });
   }
 
+  /** What the last exit left behind; undefined: not known. */
+  let deadlineCount: number | undefined;
+  function deadline(): number {
+    if (deadlineCount === undefined) {
+      const time = hypervisor.nextDeadline();
+      deadlineCount = time === undefined ? Infinity : clock.countAt(time);
+    }
+    return deadlineCount;
+  }
+  const forgetDeadline = (): void => {
+    deadlineCount = undefined;
+  };
+
   function expire(): void {
-    const deadline = hypervisor.nextDeadline();
-    if (deadline === undefined || clock.count() < clock.countAt(deadline)) return;
+    if (clock.count() < deadline()) return;
     hypervisor.expireTimers();
+    forgetDeadline();
     deliveryDue = true;
   }
 
@@ -168,6 +186,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     currentIndex = state.current;
     quantumLeft = Number(state.quantumLeft);
     ({ deliveryDue, turns, inputsTaken } = state);
+    forgetDeadline();
   }
 
   return {
@@ -206,12 +225,16 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     take,
 
     expire,
+    deadline,
+    forgetDeadline,
     settle(outcome) {
+      forgetDeadline();
       if (outcome === 'hold') return;
       turns++;
       deliveryDue = true;
       expire();
-      hypervisor.drainBackend();
+      // Back ends may set timers.
+      if (hypervisor.drainBackend()) forgetDeadline();
     },
     idleUntil() {
       const timer = hypervisor.nextDeadline();
@@ -223,6 +246,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       clock.skipTo(time);
       hypervisor.expireTimers();
       hypervisor.drainBackend();
+      forgetDeadline();
       deliveryDue = true;
     },
 
@@ -246,6 +270,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       currentIndex = 0;
       quantumLeft = QUANTUM;
       deliveryDue = true;
+      forgetDeadline();
     },
   };
 }

@@ -107,6 +107,7 @@ export function createRunSession(
   function slice(instructions: bigint, skipIdle: boolean, exits = Infinity): SliceEnd {
     const lastTurn = schedule.turns() + 2 * exits;
     const end = clock.count() + Number(instructions);
+    schedule.forgetDeadline();
     for (;;) {
       if (pause.asked) {
         pause.asked = false;
@@ -189,9 +190,8 @@ export function createRunSession(
     }
 
     const retired = clock.count();
-    let limit = Math.min(end - retired, schedule.quantumLeft());
-    const deadline = hypervisor.nextDeadline();
-    if (deadline !== undefined) limit = Math.min(limit, Math.max(1, clock.countAt(deadline) - retired));
+    const untilTimer = Math.max(1, schedule.deadline() - retired);
+    let limit = Math.min(end - retired, schedule.quantumLeft(), untilTimer);
     const input = schedule.nextInput();
     if (input !== undefined) {
       const due = Math.max(Number(input.retired), clock.countAt(input.time));

@@ -1,4 +1,5 @@
 /** How often what was called, how long after the last time, and what was refused and why: the trace in numbers. */
+import { lowHalf } from '../base/words';
 import type { Call } from '../hypervisor/state';
 import type { Declaration, GuestVcpu } from '../hypervisor/types';
 import type { CallCount, TraceSummary } from './target';
@@ -61,7 +62,6 @@ interface Naming {
 const NUMBERS = 64;
 /** Distinct calls whose names are remembered; a guest that makes up more starts it afresh. */
 const REMEMBERED = 1024;
-const COMMAND = 0xffff_ffffn;
 const NO_COMMAND = -1;
 /** Names counted one by one; numbers that a guest makes up could be any number of them. */
 const MOST_NAMES = 1024;
@@ -70,7 +70,17 @@ const OTHERS = 'others';
 const PER_OCTAVE = 4;
 /** Up to 2^40 ns, a quarter of an hour. */
 const CLASSES = 40 * PER_OCTAVE;
-const classOf = (ns: number): number => Math.min(CLASSES - 1, Math.floor(PER_OCTAVE * Math.log2(ns + 1)));
+/** Where the second to fourth class of an octave begin, of numbers shifted so that bit 31 is their highest. */
+const [SECOND, THIRD, FOURTH] = [1, 2, 3].map((i) => 2 ** (31 + i / PER_OCTAVE)) as [number, number, number];
+/** floor(4 log2(ns + 1)). */
+function classOf(ns: number): number {
+  const n = ns + 1;
+  if (n >= 2 ** 32) return Math.min(CLASSES - 1, Math.floor(PER_OCTAVE * Math.log2(n)));
+  const zeros = Math.clz32(n);
+  const shifted = (n << zeros) >>> 0;
+  const part = shifted < THIRD ? (shifted < SECOND ? 0 : 1) : shifted < FOURTH ? 2 : 3;
+  return PER_OCTAVE * (31 - zeros) + part;
+}
 /** The middle of a class. */
 const lengthOf = (index: number): number => 2 ** ((index + 0.5) / PER_OCTAVE) - 1;
 
@@ -137,17 +147,26 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
   /** By number; what is found is by command. */
   const namings: (Naming | undefined)[] = new Array<Naming | undefined>(NUMBERS);
   let remembering = 0;
+  /** By the very list: calls of one sub-operation have one list of names. */
+  let byNames = new WeakMap<readonly string[], Counters>();
   const forget = (): void => {
     for (const n of namings) n?.found.clear();
+    byNames = new WeakMap();
     remembering = 0;
   };
 
   const find = (vcpu: GuestVcpu, call: Call): Counters => {
-    const [name, ...subOperations] = names(vcpu, call);
-    return {
-      call: counter(calls, name ?? `#${call.nr.toString()}`),
-      ops: subOperations.map((op) => counter(ops, op)),
-    };
+    const all = names(vcpu, call);
+    let found = byNames.get(all);
+    if (found === undefined) {
+      const [name, ...subOperations] = all;
+      found = {
+        call: counter(calls, name ?? `#${call.nr.toString()}`),
+        ops: subOperations.map((op) => counter(ops, op)),
+      };
+      byNames.set(all, found);
+    }
+    return found;
   };
 
   function countersOf(vcpu: GuestVcpu, call: Call): Counters {
@@ -155,7 +174,7 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
     const naming =
       nr < NUMBERS ? (namings[nr] ??= { by: namedBy(nr), found: new Map<number, Counters>() }) : undefined;
     if (naming === undefined || naming.by === 'memory') return find(vcpu, call);
-    const key = naming.by === 'number' ? NO_COMMAND : Number((call.args[0] ?? 0n) & COMMAND);
+    const key = naming.by === 'number' ? NO_COMMAND : lowHalf(call.args[0] ?? 0n);
     let found = naming.found.get(key);
     if (found === undefined) {
       if (remembering++ >= REMEMBERED) forget();

@@ -9,16 +9,23 @@ import type { TraceRecord, TraceSummary } from './target';
  * The hypercall trace: fixed-size binary records in a ring, always on. A record keeps registers and the guest
  * memory behind the arguments as it stood at entry; names and decoding come from the declarations when
  * somebody looks. Reasons of refusals are text and live beside the ring, one slot a record.
+ *
+ * The heads of all records lie together, and what was captured of memory behind them: a call without any touches one
+ * or two cache lines that follow those of the call before, which the processor has fetched by then.
  */
 export const TRACE_RECORD_SIZE = 384;
+const HEAD_SIZE = 96;
+const TAIL_SIZE = TRACE_RECORD_SIZE - HEAD_SIZE;
 
-/** Byte offsets in a record. */
+/** Byte offsets in a head. */
 const AT = {
   retired: 0, time: 8, rip: 16, result: 24, args: 32, nr: 80, domain: 84, vcpu: 86, depth: 88, ranges: 89, refused: 90,
-  captured: 92,
 } as const; // prettier-ignore
+/** In a record of a file, what was captured comes here; the rest of a head is padding. */
+const FILED_HEAD = 92;
 /** Each captured range: u64 address, u16 length, bytes. */
 const RANGE_HEADER = 10;
+const SHORT = 64;
 
 export interface Trace extends TraceSink {
   /** Always on; the bench turns it off to see what it costs. */
@@ -32,7 +39,7 @@ export interface Trace extends TraceSink {
   summary(): TraceSummary;
   save(): TraceState;
   restore(state: TraceState): void;
-  /** The records too, all or [from, to), for a file; what is in it is only good until the next record. */
+  /** The records too, all or [from, to), for a file. */
   content(from?: number, to?: number): TraceContent;
   /** As much of it as the ring holds. */
   load(content: TraceContent): void;
@@ -90,9 +97,12 @@ export function createTrace(
 
   const first = (): number => Math.min(next, Math.max(origin, highest - capacity));
 
-  const readCall = (at: number, refusal: Refusal | undefined): Call => {
+  const tails = capacity * HEAD_SIZE;
+
+  const readCall = (slot: number, refusal: Refusal | undefined): Call => {
     const captured: CapturedRange[] = [];
-    let p = at + AT.captured;
+    const at = slot * HEAD_SIZE;
+    let p = tails + slot * TAIL_SIZE;
     for (let i = 0; i < view.getUint8(at + AT.ranges); i++) {
       const length = view.getUint16(p + 8, true);
       captured.push({
@@ -113,6 +123,34 @@ export function createTrace(
     };
   };
 
+  /** What a file has of a record: its head without the padding, and its tail. */
+  const partsOf = (slot: number): readonly [Uint8Array, Uint8Array] => {
+    const head = slot * HEAD_SIZE;
+    const tail = tails + slot * TAIL_SIZE;
+    return [memory.subarray(head, head + FILED_HEAD), memory.subarray(tail, tail + TAIL_SIZE)];
+  };
+
+  /** @returns how many of the ranges, the last of them cut, have room */
+  function keep(slot: number, captured: readonly CapturedRange[]): number {
+    let ranges = 0;
+    let p = tails + slot * TAIL_SIZE;
+    const end = p + TAIL_SIZE;
+    for (const range of captured) {
+      const room = end - p - RANGE_HEADER;
+      if (room <= 0) break;
+      const bytes = range.bytes.length > room ? range.bytes.subarray(0, room) : range.bytes;
+      view.setBigUint64(p, range.address, true);
+      view.setUint16(p + 8, bytes.length, true);
+      p += RANGE_HEADER;
+      // Most are a few bytes, for which a loop is faster than set().
+      if (bytes.length > SHORT) memory.set(bytes, p);
+      else for (let i = 0; i < bytes.length; i++) memory[p + i] = bytes[i] ?? 0;
+      p += bytes.length;
+      ranges++;
+    }
+    return ranges;
+  }
+
   const sink: Trace = {
     enabled: true,
     first,
@@ -121,40 +159,25 @@ export function createTrace(
     hypercall(vcpu, call) {
       if (!sink.enabled) return;
       const slot = next % capacity;
-      const at = slot * TRACE_RECORD_SIZE;
-      const retired = clock.retired();
-      const q = at >> 3;
-      u64[q + AT.retired / 8] = retired;
-      const time = clock.at(retired);
-      u64[q + AT.time / 8] = time;
+      const q = slot * (HEAD_SIZE / 8);
+      const h = q * 2;
+      const time = clock.stamp(u32, h + AT.retired / 4);
       u64[q + AT.rip / 8] = call.rip;
       // The array keeps the low 64 bits.
       u64[q + AT.result / 8] = call.result ?? 0n;
       const { args } = call;
       for (let i = 0; i < 6; i++) u64[q + AT.args / 8 + i] = args[i] ?? 0n;
-      u32[(at + AT.nr) >> 2] = call.nr;
-      u32[(at + AT.domain) >> 2] = vcpu.domain.id | (vcpu.id << 16);
-      memory[at + AT.depth] = call.depth;
-      let ranges = 0;
-      let p = at + AT.captured;
-      for (const range of call.captured) {
-        const room = at + TRACE_RECORD_SIZE - p - RANGE_HEADER;
-        if (room <= 0) break;
-        const bytes = range.bytes.length > room ? range.bytes.subarray(0, room) : range.bytes;
-        view.setBigUint64(p, range.address, true);
-        view.setUint16(p + 8, bytes.length, true);
-        memory.set(bytes, p + RANGE_HEADER);
-        p += RANGE_HEADER + bytes.length;
-        ranges++;
-      }
-      memory[at + AT.ranges] = ranges;
+      u32[h + AT.nr / 4] = call.nr;
+      u32[h + AT.domain / 4] = vcpu.domain.id | (vcpu.id << 16);
+      const ranges = call.captured.length === 0 ? 0 : keep(slot, call.captured);
       const refused = call.errno !== undefined || call.reason !== undefined;
-      memory[at + AT.refused] = refused ? 1 : 0;
+      // Depth, ranges, refused: a byte each.
+      u32[h + AT.depth / 4] = call.depth | (ranges << 8) | (refused ? 1 << 16 : 0);
       if (refused) refusals[slot] = { errno: call.errno, reason: call.reason };
       next++;
       if (next > highest) highest = next;
 
-      tallies.add(vcpu, call, refused, Number(time));
+      tallies.add(vcpu, call, refused, time);
     },
 
     trap(_vcpu, name) {
@@ -168,14 +191,14 @@ export function createTrace(
         );
       }
       const slot = seq % capacity;
-      const at = slot * TRACE_RECORD_SIZE;
+      const at = slot * HEAD_SIZE;
       return {
         seq,
         retired: view.getBigUint64(at + AT.retired, true),
         time: view.getBigUint64(at + AT.time, true),
         domain: view.getUint16(at + AT.domain, true),
         vcpu: view.getUint16(at + AT.vcpu, true),
-        call: readCall(at, memory[at + AT.refused] === 0 ? undefined : refusals[slot]),
+        call: readCall(slot, memory[at + AT.refused] === 0 ? undefined : refusals[slot]),
       };
     },
     read(hypervisor, seq) {
@@ -199,8 +222,12 @@ export function createTrace(
       for (let seq = from; seq < to;) {
         const slot = seq % capacity;
         const many = Math.min(to - seq, capacity - slot, PART);
-        records.push(memory.subarray(slot * TRACE_RECORD_SIZE, (slot + many) * TRACE_RECORD_SIZE));
+        const part = new Uint8Array(many * TRACE_RECORD_SIZE);
+        records.push(part);
         for (let i = 0; i < many; i++) {
+          const [head, tail] = partsOf(slot + i);
+          part.set(head, i * TRACE_RECORD_SIZE);
+          part.set(tail, i * TRACE_RECORD_SIZE + FILED_HEAD);
           const refusal = refusals[slot + i];
           if (refusal !== undefined) kept.set(seq + i, refusal);
         }
@@ -214,7 +241,9 @@ export function createTrace(
       for (const part of content.records) {
         for (let at = 0; at + TRACE_RECORD_SIZE <= part.length; at += TRACE_RECORD_SIZE, seq++) {
           const slot = seq % capacity;
-          memory.set(part.subarray(at, at + TRACE_RECORD_SIZE), slot * TRACE_RECORD_SIZE);
+          const [head, tail] = partsOf(slot);
+          head.set(part.subarray(at, at + FILED_HEAD));
+          tail.set(part.subarray(at + FILED_HEAD, at + FILED_HEAD + TAIL_SIZE));
           refusals[slot] = content.refusals.get(seq);
         }
       }

@@ -154,7 +154,7 @@ export const mmu_update = batch({
   element: mmuUpdate,
   pointer: ({ ureqs }) => ureqs,
   count: ({ count }) => count & ~MMU_UPDATE_PREEMPTED,
-  cmd: (view, at) => view.getUint32(at + mmuUpdate.offset.ptr, true) & 7,
+  cmd: (bytes, at) => (bytes[at + mmuUpdate.offset.ptr] ?? 0) & 7,
   ops: [
     batchOp('normal_pt_update', MMU.MMU_NORMAL_PT_UPDATE),
     batchOp('machphys_update', MMU.MMU_MACHPHYS_UPDATE),
@@ -309,7 +309,7 @@ export const mmuext_op = batch({
   element: mmuextOp,
   pointer: ({ uops }) => uops,
   count: ({ count }) => count & ~MMU_UPDATE_PREEMPTED,
-  cmd: (view, at) => view.getUint32(at + mmuextOp.offset.cmd, true),
+  cmd: (bytes, at) => new DataView(bytes.buffer, bytes.byteOffset).getUint32(at + mmuextOp.offset.cmd, true),
   ops: Object.entries(MMUEXT).map(([name, cmd]) =>
     batchOp(
       name.replace('MMUEXT_', '').toLowerCase(),

@@ -86,6 +86,11 @@ export const HYPERCALLS: readonly Declaration[] = [
   ...reservedCalls,
 ];
 
-const byNumber = new Map(HYPERCALLS.map((d) => [d.nr, d]));
+const byNumber: (Declaration | undefined)[] = Array.from(
+  { length: 1 + Math.max(...HYPERCALLS.map((d) => d.nr)) },
+  () => undefined,
+);
+for (const d of HYPERCALLS) byNumber[d.nr] = d;
 
-export const declarationOf = (nr: number): Declaration | undefined => byNumber.get(nr);
+export const declarationOf = (nr: number): Declaration | undefined =>
+  nr < byNumber.length ? byNumber[nr] : undefined;
