@@ -27,6 +27,9 @@ import {
   TLB_SET_BYTES,
 } from './wasm/abi';
 
+/** Part of the space for records that link records of regions may take: they outlive the blocks. */
+const LINKS_PART = 4;
+
 /** A block ends at the latest after so many instructions: its truncated copy has one page. */
 const MAX_BLOCK = 80;
 
@@ -36,6 +39,8 @@ export interface FoundBlock {
   readonly first: number;
   readonly link: number;
   readonly count: number;
+  /** Of the page into which its one instruction crosses: its place in linear memory; else 0. */
+  readonly second: number;
   /** Times it was entered, as far as counted. */
   readonly entered: number;
 }
@@ -44,8 +49,10 @@ export interface FoundBlock {
 export interface RegionOwner {
   /** The region's code may not be run any more. */
   drop(region: number): void;
-  /** All of them, and the link records made for them are gone. */
+  /** All of them: no block is left. */
   dropAll(): void;
+  /** A block has been decoded; its address comes in halves. */
+  decoded(host: number, ripLow: number, ripHigh: number, block: FoundBlock): void;
 }
 
 export interface CodeCache {
@@ -68,13 +75,19 @@ export interface CodeCache {
 
   /** How often a block is entered before it is hot; 0: never. Holds for blocks decoded from now on. */
   setHeat(times: number, owner: RegionOwner): void;
-  /** The block decoded last at this address, if it still holds. */
+  /** The block decoded last at this address, if it still holds; of one that crosses pages the second may have changed. */
   find(rip: bigint, host: number): FoundBlock | undefined;
-  /** A link record that knows nothing, for an exit of a region; 0: no room. */
+  /** A link record that knows nothing, for an exit of a region; 0: no room. It stays until it is given back. */
   makeLink(): number;
-  /** `region` was made from the bytes [from, to) of the page at `page` in linear memory, whose address is `rip` there. */
-  cover(region: number, page: number, from: number, to: number, rip: bigint): void;
+  freeLinks(links: readonly number[]): void;
+  /**
+   * `region` was made from the bytes [from, to) of the page at `page` in linear memory, whose address is `rip` there.
+   * False: nothing is done, since there is no room until the next flush.
+   */
+  cover(region: number, page: number, from: number, to: number, rip: bigint): boolean;
   hasBreakpoint(rip: bigint): boolean;
+  /** One stands on a byte of [rip, rip + size). */
+  breakpointIn(rip: bigint, size: number): boolean;
 }
 
 interface RegisterPlaces {
@@ -139,7 +152,10 @@ export function codeCache(
   /** Their low words: decides nearly always. */
   const breakLow = new Set<number>();
   const statistics = { decoded: 0, flushes: 0 };
-  const recordsEnd = layout.records + layout.recordsSize;
+  /** Link records of regions lie from here on. */
+  let recordsEnd = layout.records + layout.recordsSize;
+  const lowestLink = recordsEnd - Math.floor(layout.recordsSize / LINKS_PART);
+  let freeLinks: number[] = [];
   let arena = layout.records;
   let heat = 0;
   let regions: RegionOwner | undefined;
@@ -156,6 +172,8 @@ export function codeCache(
   const entryRip = new Uint32Array(capacity);
   const entryBytes = new Uint16Array(capacity);
   const head = new Int32Array(layout.frameCount).fill(-1);
+  /** A block takes two at most. */
+  const ENTRIES_LEFT = 2;
   let entries = 0;
   let codeFrames: number[] = [];
 
@@ -311,25 +329,41 @@ export function codeCache(
     find(rip, host) {
       const slot = layout.slots + (((host ^ (host >>> 15)) & (SLOT_COUNT - 1)) << SLOT_SHIFT);
       if (u32[(slot + SLOT.host) >> 2] !== host || mem.u64[(slot + SLOT.rip) >> 3] !== rip) return undefined;
-      if (u32[(slot + SLOT.host2) >> 2] !== 0) return undefined;
       const first = u32[(slot + SLOT.first) >> 2] ?? 0;
       const count = u16[(slot + SLOT.count) >> 1] ?? 0;
       const link = first + count * RECORD_SIZE;
-      return { first, link, count, entered: heat - (i32[(link + LINK.heat) >> 2] ?? 0) };
+      return {
+        first,
+        link,
+        count,
+        second: u32[(slot + SLOT.host2) >> 2] ?? 0,
+        entered: heat - (i32[(link + LINK.heat) >> 2] ?? 0),
+      };
     },
     makeLink() {
-      if (arena + LINK_SIZE > recordsEnd) return 0;
-      const link = arena;
-      arena += LINK_SIZE;
+      let link = freeLinks.pop();
+      if (link === undefined) {
+        link = recordsEnd - LINK_SIZE;
+        if (link < Math.max(arena, lowestLink)) return 0;
+        recordsEnd = link;
+      }
       for (const way of LINK.ways) u32[(link + way.generation) >> 2] = 0;
       return link;
     },
+    freeLinks(links) {
+      freeLinks = freeLinks.concat(links);
+    },
     cover(region, page, from, to, rip) {
+      if (entries + ENTRIES_LEFT > capacity) return false;
       remember(0, region, page, from, to, Number(BigInt.asUintN(32, rip)), to - from);
+      return true;
     },
     hasBreakpoint: (rip) => breakLow.size > 0 && breakpoints.has(rip),
+    breakpointIn: (rip, size) =>
+      breakLow.size > 0 && [...breakpoints].some((at) => at >= rip && at < rip + BigInt(size)),
     decodeBlock(slot, host, ripLow, ripHigh, secondPage) {
-      if (arena + MAX_BLOCK * RECORD_SIZE + LINK_SIZE > recordsEnd) flush();
+      const full = arena + MAX_BLOCK * RECORD_SIZE + LINK_SIZE > recordsEnd;
+      if (full || entries + ENTRIES_LEFT > capacity) flush();
       const first = arena;
       const page = host - (host % PAGE_SIZE);
       const end = page + PAGE_SIZE;
@@ -383,6 +417,7 @@ export function codeCache(
       const size = p - host;
       remember(slot, first, page, host - page, Math.min(p, end) - page, ripLow, size);
       if (second !== 0) remember(slot, first, second, 0, p - end, ripLow, size);
+      else regions?.decoded(host, ripLow, ripHigh, { first, link: at, count, second, entered: 0 });
     },
     invalidate(frame, offset, size) {
       const low = offset & ~63;

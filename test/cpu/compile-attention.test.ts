@@ -128,4 +128,56 @@ describe('region compiler: makes way', () => {
     assert.equal(m.step(undefined, 400n), EXIT.LIMIT);
     assert.equal(m.v.get('rax'), rax + 400n);
   });
+
+  it('code that is changed and put back is taken up again, not compiled again', () => {
+    const m = compiledLoop();
+    const { statistics } = m.cpu.regions ?? assert.fail('no region compiler');
+    const { regions } = statistics;
+    for (const byte of [0xc8, 0xc0]) {
+      m.cpu.beforeStore(Number(CODE) >> 12);
+      m.put(Number(CODE) + 5, [byte]);
+    }
+    const rax = m.v.get('rax');
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), rax + COUNT / PER_ROUND);
+    assert.equal(statistics.revived, 1);
+    assert.equal(statistics.regions, regions);
+    m.cpu.code.flush();
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.equal(statistics.revived, 2);
+    assert.equal(statistics.regions, regions);
+    // What was taken up again is dropped like what was new.
+    m.cpu.beforeStore(Number(CODE) >> 12);
+    m.put(Number(CODE) + 5, [0xc8]);
+    const now = m.v.get('rax');
+    assert.equal(m.step(undefined, COUNT), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), now - COUNT / PER_ROUND);
+  });
+
+  it('an instruction across two pages is part of a region; with another second page it is another', () => {
+    const m = flatMachine({}, 512, { tier: 'compile', compile: { heat: 5, batch: 1 } });
+    // The loop with its third byte in the next page; the instruction there is add rax, imm8.
+    const at = CODE + 0x1000n - 2n;
+    const loop = (by: number): number[] => [0x48, 0x83, 0xc0, by, 0x48, 0xff, 0xc9, 0x75, 0xf7];
+    m.put(Number(at), loop(1));
+    m.map(CODE + 0x1000n, CODE + 0x1000n, P | U);
+    m.put(0x50000, loop(3).slice(2));
+    m.v.set('rcx', 1n << 40n);
+    assert.equal(m.step(at, 300n), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), 100n);
+    const { statistics } = m.cpu.regions ?? assert.fail('no region compiler');
+    assert.ok(statistics.instructions >= 3, `${statistics.instructions} instructions were compiled`);
+    const lines: string[] = [];
+    for (let n = 1n; n <= 7n; n++) {
+      assert.equal(m.step(undefined, n), EXIT.LIMIT);
+      lines.push(`${m.v.get('rip') - at} ${m.v.get('rax')}`);
+    }
+    assert.deepEqual(lines, ['4 101', '0 101', '0 102', '4 104', '0 105', '0 107', '4 110']);
+    assert.equal(m.step(at, 300n), EXIT.LIMIT);
+    const rax = m.v.get('rax');
+    m.map(CODE + 0x1000n, 0x50000n, P | U);
+    m.v.flushTlb();
+    assert.equal(m.step(at, 300n), EXIT.LIMIT);
+    assert.equal(m.v.get('rax'), rax + 300n);
+  });
 });

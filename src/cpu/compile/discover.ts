@@ -1,5 +1,5 @@
 import type { CodeCache } from '../code-cache';
-import { decode, formOf, newDecoded, type Decoded } from '../decode';
+import { DECODE, decode, formOf, MAX_LENGTH, newDecoded, type Decoded } from '../decode';
 import type { Form } from '../encoding';
 import type { MachineMemory } from '../memory';
 import { LINK, RECORD, RECORD_SIZE } from '../record';
@@ -26,6 +26,13 @@ export interface BasicBlock {
   readonly successors: BlockKey[];
   /** The last instruction branches. */
   readonly branches: boolean;
+  /** It is one instruction that goes on in another page: that page's place in linear memory, and address. */
+  readonly second: SecondPage | undefined;
+}
+
+export interface SecondPage {
+  readonly host: number;
+  readonly rip: bigint;
 }
 
 export interface Region {
@@ -64,6 +71,7 @@ interface Run {
   readonly instrs: Instr[];
   readonly successors: BlockKey[];
   readonly branches: boolean;
+  readonly second: SecondPage | undefined;
 }
 
 /** A way to go on: `stack` are the addresses that calls on the way so far will return to. */
@@ -106,6 +114,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
 
   const runs = new Map<BlockKey, Run>();
   const decoded = newDecoded();
+  const crossing = new Uint8Array(2 * MAX_LENGTH);
   let total = 0;
   let copies = 0n;
 
@@ -120,20 +129,33 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
   function runFrom({ key, host: at, stack }: Item): Run {
     const rip = ripOf(key);
     const instrs: Instr[] = [];
+    let second: SecondPage | undefined;
     const run = (branches: boolean, ...successors: BlockKey[]): Run => ({
       rip,
       host: at,
       instrs,
       successors,
       branches,
+      second,
     });
     const end = at - (at % PAGE_SIZE) + PAGE_SIZE;
     let p = at;
     let here = rip;
     const found = code.find(rip, at);
+    let crossed = false;
     while (total + instrs.length < MAX_INSTRUCTIONS && p < end) {
       if (code.hasBreakpoint(here)) break;
-      const length = decode(bytes, p, end, decoded);
+      let length = decode(bytes, p, end, decoded);
+      if (length === DECODE.MORE) {
+        // It goes on in the next page: a block of its own, as the interpreter has it.
+        crossed = instrs.length > 0;
+        if (crossed || found === undefined || found.second === 0) break;
+        second = { host: found.second, rip: pageOf(here) + 0x1000n };
+        if (hostOf(second.rip) !== second.host) break;
+        crossing.set(bytes.subarray(p, end));
+        crossing.set(bytes.subarray(second.host, second.host + MAX_LENGTH), end - p);
+        length = decode(crossing, 0, end - p + MAX_LENGTH, decoded);
+      }
       if (length <= 0) break;
       const form = formOf(decoded);
       if (!c.supports(form)) return run(false);
@@ -166,7 +188,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
       for (const s of seen) follow(s, inner);
       return run(true, ...seen);
     }
-    const goesOn = p >= end || total + instrs.length >= MAX_INSTRUCTIONS;
+    const goesOn = crossed || p >= end || total + instrs.length >= MAX_INSTRUCTIONS;
     if (goesOn) follow(here, stack);
     return goesOn ? run(false, here) : run(false);
   }
@@ -201,6 +223,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
             instrs: run.instrs.slice(0, cut),
             successors: [run.instrs[cut]?.rip ?? 0n],
             branches: false,
+            second: undefined,
           };
     blocks.set(key, block);
   }

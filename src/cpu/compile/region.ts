@@ -3,7 +3,7 @@ import type { LoopLabel, Node } from '../ir/nodes';
 import { RECORD_SIZE } from '../record';
 import { FIELD, offsetOf } from '../state';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, RC, TLB_EXEC } from '../wasm/abi';
-import type { BasicBlock, Region } from './discover';
+import type { Region } from './discover';
 import { lowerRegion } from './lower';
 import { RegionRecorder } from './record';
 import { RegionLocals } from './state';
@@ -45,7 +45,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
     r.push({ kind: 'leave', condition, to: w.out(rip, link, code) });
 
   /** Another page: its fetch entry has to be as the code was compiled for, as at the beginning of every block. */
-  function checkFetch(to: BasicBlock): void {
+  function checkFetch(to: { readonly rip: bigint; readonly host: number }, rip: bigint, link: number): void {
     const page = to.rip & ~0xfffn;
     const index = Number((page >> 12n) & BigInt(EXEC_ENTRIES - 1));
     const at = r.n('i32.add', locals.read(r, 'tlb'), r.i32(TLB_EXEC + (index << EXEC_ENTRY_SHIFT)));
@@ -55,7 +55,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
       r.n('i64.eq', r.load('i64.load', at, EXEC.tag), r.i64(page)),
       r.n('i32.eq', r.load('i32.load', at, EXEC.addend), r.i32(addend)),
     );
-    leave(r.i64(to.rip), c.makeLink(), r.n('i32.eqz', ok));
+    leave(r.i64(rip), link, r.n('i32.eqz', ok));
   }
 
   /** Goes from one block to an address. */
@@ -66,7 +66,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
       return;
     }
     const { to, back } = way;
-    if ((to.rip ^ from.rip) >> 12n !== 0n) checkFetch(to.block);
+    if ((to.rip ^ from.rip) >> 12n !== 0n) checkFetch(to.block, to.rip, c.makeLink());
     const label = labels.get(to);
     if (back || to.merge) {
       if (label === undefined) throw new Error('a jump to what is not open');
@@ -137,6 +137,8 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
       const kick = r.load('i32.atomic.load', r.param('i32', CPU), offsetOf('kick'));
       leave(start, RUN_LOOP, kick);
     }
+    // Where the second page is another, the run loop looks both up, the first once more.
+    if (x.block.second !== undefined) checkFetch(x.block.second, x.rip, RUN_LOOP);
     const left = r.n('i64.add', w.get('left'), r.i64(-n));
     // The interpreter's block at the entry may be shorter, and fit where ours does not.
     const code = x === entry ? RC.REGION | RC.BAIL : RC.REGION;

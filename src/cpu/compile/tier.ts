@@ -1,4 +1,4 @@
-import type { CodeCache, RegionOwner } from '../code-cache';
+import type { CodeCache, FoundBlock, RegionOwner } from '../code-cache';
 import type { Form } from '../encoding';
 import { irOps, asOps } from '../ir/ops';
 import { recordSource, asSource } from '../ir/record-source';
@@ -8,13 +8,13 @@ import type { MachineMemory } from '../memory';
 import { execute } from '../operands';
 import { LINK, RECORD } from '../record';
 import { offsetOf } from '../state';
-import { PAGE_SIZE } from '../types';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_EXEC } from '../wasm/abi';
 import { ModuleBuilder } from '../wasm/encoder';
 import { REGION_CALLS } from '../wasm/region-access';
 import { discover } from './discover';
 import { Unsupported } from './record';
 import { compileRegion } from './region';
+import { shelf, spansOf, type Made } from './shelf';
 
 export interface TierOptions {
   /** Entries of a block before it is hot. */
@@ -26,13 +26,16 @@ export interface TierOptions {
   /** Milliseconds, for the statistics. */
   readonly clock: () => number;
 }
-const DEFAULTS: TierOptions = { heat: 4000, batch: 16, maxBytes: 24 << 20, clock: () => 0 };
+/** An instruction costs some 100 µs to compile (V8's part counted) and saves some nanoseconds each time it runs. */
+const DEFAULTS: TierOptions = { heat: 48_000, batch: 16, maxBytes: 24 << 20, clock: () => 0 };
 /** Runs that a hot block waits for others at most. */
 const PATIENCE = 20;
 /** Regions at a time; the table index has 16 bits. */
 const MAX_REGIONS = 20_000;
-/** A region is compiled anew so often after its code changed. */
+/** A region is compiled anew so often after its code changed, four times as late each time but the first. */
 const MAX_TIMES = 4;
+/** Entries of a block that lost its region before it is looked at again. */
+const AGAIN = 200;
 /** Linear memory a module may import: 4 GiB. */
 const MAXIMUM_PAGES = 65536;
 
@@ -42,7 +45,9 @@ export interface TierStatistics {
   instructions: number;
   /** Bytes of generated WebAssembly. */
   bytes: number;
+  /** Taken off their blocks, and put back with the same bytes. */
   dropped: number;
+  revived: number;
   refused: number;
   /** Of wall time, when there is a clock. */
   milliseconds: number;
@@ -54,16 +59,6 @@ export interface RegionTier {
   /** Between two runs: compiles what has waited long enough. */
   between(): void;
   readonly statistics: TierStatistics;
-}
-
-interface Installed {
-  readonly index: number;
-  readonly first: number;
-  readonly form: number;
-  /** The link record of the interpreter's block at its entry. */
-  readonly link: number;
-  /** Of WebAssembly. */
-  readonly bytes: number;
 }
 
 /** Forms that regions contain: those whose semantics neither call helpers nor leave, and that end no block but by branching. */
@@ -109,12 +104,18 @@ export function regionTier(
   const refusedForms = new Set<number>();
   const supportsForm = (f: Form): boolean =>
     !refusedForms.has(f.number) && (supports[f.number] ??= supported(f));
+  const regions = shelf(mem, code, table, Math.min(heat, AGAIN));
   const statistics: TierStatistics = {
     regions: 0,
     modules: 0,
     instructions: 0,
     bytes: 0,
-    dropped: 0,
+    get dropped() {
+      return regions.statistics.dropped;
+    },
+    get revived() {
+      return regions.statistics.revived;
+    },
     refused: 0,
     milliseconds: 0,
   };
@@ -124,14 +125,9 @@ export function regionTier(
 
   /** What waits to be compiled. */
   let queue: { vcpu: number; rip: bigint; host: number }[] = [];
-  const installed = new Map<number, Installed>();
-  const free: number[] = [];
-  let nextRegion = 1;
   let waited = 0;
-  /** How often the region at a first record was dropped. */
+  /** How often the code of the region at a place has changed. */
   const cooled = new Map<number, number>();
-  /** Bytes of the regions installed. */
-  let live = 0;
 
   function fetched(vcpu: number, page: bigint): number | undefined {
     const tlb = view.getUint32(vcpu + offsetOf('tlb'), true);
@@ -140,52 +136,26 @@ export function regionTier(
     return (Number(BigInt.asUintN(32, page)) + view.getUint32(at + EXEC.addend, true)) >>> 0;
   }
 
-  function drop(region: number): void {
-    const i = installed.get(region);
-    if (i === undefined) return;
-    installed.delete(region);
-    if (view.getUint16(i.first + RECORD.handler, true) === i.index)
-      view.setUint16(i.first + RECORD.handler, i.form, true);
-    // It may become hot again, but later each time: code that keeps changing is not worth compiling.
-    const times = (cooled.get(i.first) ?? 0) + 1;
-    cooled.set(i.first, times);
-    if (times <= MAX_TIMES) view.setInt32(i.link + LINK.heat, heat << (2 * times), true);
-    table.set(i.index, null);
-    live -= i.bytes;
-    free.push(i.index);
-    statistics.dropped++;
-  }
-
-  function slotFor(): number {
-    const old = free.pop();
-    if (old !== undefined) return old;
-    const at = table.length;
-    table.grow(256);
-    for (let n = 255; n > 0; n--) free.push(at + n);
-    return at;
-  }
-
   function compile(): void {
     if (queue.length === 0) return;
     const began = clock();
     waited = 0;
     const batch = queue;
-    for (const region of installed.keys()) {
-      if (live <= maxBytes) break;
-      drop(region);
-    }
+    regions.trim(maxBytes);
     queue = [];
     const builder = new ModuleBuilder();
     builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
     const calls = new Map<string, number>();
     for (const [name, signature] of REGION_CALLS)
       calls.set(name, builder.importFunction('env', name, signature).index);
-    const made: { name: string; region: number; install: () => void }[] = [];
+    const made: { readonly name: string; readonly made: Made; readonly block: FoundBlock }[] = [];
     for (const { vcpu, rip, host } of batch) {
       const block = code.find(rip, host);
-      if (block === undefined || installed.size + made.length >= MAX_REGIONS) continue;
-      const form = view.getUint16(block.link + LINK.entry, true);
-      if (view.getUint16(block.first + RECORD.handler, true) !== form) continue;
+      if (block === undefined || block.second !== 0 || regions.size + made.length >= MAX_REGIONS) continue;
+      if (
+        view.getUint16(block.first + RECORD.handler, true) !== view.getUint16(block.link + LINK.entry, true)
+      )
+        continue;
       const region = discover(
         { mem, code, supports: supportsForm, fetched: (page) => fetched(vcpu, page) },
         rip,
@@ -195,59 +165,53 @@ export function regionTier(
         statistics.refused++;
         continue;
       }
+      const links: number[] = [];
       let body;
       try {
         body = compileRegion(region, {
-          makeLink: () => code.makeLink(),
+          makeLink: () => {
+            const link = code.makeLink();
+            if (link !== 0) links.push(link);
+            return link;
+          },
           call: (name) => calls.get(name) ?? 0,
           entryCount: block.count,
         });
       } catch (error) {
         if (!(error instanceof Unsupported)) throw error;
+        code.freeLinks(links);
         statistics.refused++;
         continue;
       }
-      const number = nextRegion++;
-      const name = `r${number}`;
+      const name = `r${made.length}`;
       const ref = builder.declare(name, { params: ['i32', 'i32'], results: ['i32'] });
       builder.define(ref, body.body);
       builder.export(ref);
       statistics.regions++;
       statistics.instructions += body.instructions;
-      statistics.bytes += body.body.length;
-      const install = (): void => {
-        const index = slotFor();
-        installed.set(number, { index, first: block.first, form, link: block.link, bytes: body.body.length });
-        live += body.body.length;
-        for (const b of region.blocks.values()) {
-          const from = b.host % PAGE_SIZE;
-          const size = Number((b.instrs.at(-1)?.next ?? b.rip) - b.rip);
-          code.cover(number, b.host - from, from, from + size, b.rip);
-        }
-        view.setUint16(block.first + RECORD.handler, index, true);
-      };
-      made.push({ name, region: number, install });
+      const size = body.body.length;
+      statistics.bytes += size;
+      const spans = spansOf(mem, region);
+      made.push({ name, made: { rip, host, count: block.count, size, spans, links }, block });
     }
     if (made.length === 0) return;
-    const bytes = builder.finish();
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(builder.finish()), { env });
     statistics.modules++;
     for (const m of made) {
-      m.install();
-      const i = installed.get(m.region);
       const f = instance.exports[m.name];
-      if (i !== undefined && typeof f === 'function') table.set(i.index, f);
+      if (typeof f === 'function') regions.add(m.made, f, m.block);
     }
     statistics.milliseconds += clock() - began;
   }
 
   const owner: RegionOwner = {
-    drop,
+    drop: (region) => regions.drop(region),
     dropAll() {
-      for (const region of [...installed.keys()]) drop(region);
+      regions.dropAll();
       queue = [];
       cooled.clear();
     },
+    decoded: (host, low, high, block) => regions.decoded(host, low, high, block),
   };
   code.setHeat(heat, owner);
 
@@ -256,7 +220,20 @@ export function regionTier(
     hot(vcpu, _first, link, host) {
       // The link record follows the block's records; the first instruction's address is that of the block.
       const rip = hotRip(vcpu, link, host);
-      if (rip !== undefined) queue.push({ vcpu, rip, host });
+      const block = rip === undefined ? undefined : code.find(rip, host);
+      if (rip === undefined || block === undefined || block.second !== 0) return;
+      const found = regions.revive(rip, host, block);
+      if (found === 'revived') return;
+      if (found === 'changed') {
+        const times = (cooled.get(host) ?? 0) + 1;
+        cooled.set(host, times);
+        if (times > 1) {
+          regions.forget(host);
+          if (times <= MAX_TIMES) view.setInt32(link + LINK.heat, heat * 4 ** (times - 1), true);
+          return;
+        }
+      }
+      queue.push({ vcpu, rip, host });
       if (queue.length >= batchSize) compile();
     },
     between() {
