@@ -86,6 +86,7 @@ export function instrument(file: string, text: string, probeModule: string): Ins
       for (const part of parts) if (part !== undefined) visit(part, scope);
     };
     if (ts.isBlock(node)) list(node.statements, scope);
+    else if (ts.isFunctionDeclaration(node)) enter(node, scope);
     else if (ts.isIfStatement(node)) {
       expressions(node.expression);
       body(node.thenStatement, scope);

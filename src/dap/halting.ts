@@ -32,6 +32,12 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
   shutdown: ({ text }) => ({ reason: 'pause', description: 'The domain has ended', text }),
   breakpoint: ({ stop: { reason }, hits }) => {
     const kind = hits[0]?.kind ?? 'instruction';
+    if (reason.kind === 'state' || (reason.kind === 'statement' && reason.text !== undefined))
+      return {
+        reason: 'data breakpoint',
+        description: "The hypervisor's state has changed",
+        ...(reason.text === undefined ? {} : { text: reason.text }),
+      };
     if (reason.kind !== 'hypercall')
       return { reason: breakpointReasons[kind], description: 'Paused on a breakpoint' };
     const { name, op } = reason.call;

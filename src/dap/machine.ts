@@ -7,6 +7,7 @@ import type { RunControl } from '../debugger/run-control';
 import type { DomainSymbols } from '../debugger/symbols';
 import type { Frame } from '../debugger/unwind';
 import { unwind } from '../debugger/unwind';
+import { crossingTitle } from '../debugger/unwind/boundary';
 import type { HypercallInfo, HypercallView, Target, VcpuRef } from '../machine/target';
 import type { LaunchArguments } from './protocol';
 
@@ -50,7 +51,7 @@ const MAX_FRAMES = 128;
 const FIRST: VcpuRef = { domain: 1, vcpu: 0 };
 
 export function createMachine({ listeners, ...parts }: MachineParts): Machine {
-  const { target, control, symbols } = parts;
+  const { target, control, symbols, decoder } = parts;
   // Thread ids are positions in the order in which vCPUs were first seen.
   const vcpus: VcpuRef[] = [];
   let stacks = new Map<number, Promise<readonly Frame[]>>();
@@ -97,7 +98,11 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
       if (known !== undefined) return known;
       const hidden = hiddenAt(vcpu);
       const fresh = contextAt(vcpu)
-        .then((context) => unwind({ ...context, call: context.call }, MAX_FRAMES))
+        .then(async (context) => {
+          const crossing = await target.crossing(vcpu);
+          const title = crossing && (await crossingTitle(crossing, context, decoder));
+          return unwind({ ...context, call: context.call, title }, MAX_FRAMES);
+        })
         .then((frames) => frames.slice(hidden));
       stacks.set(thread, fresh);
       return fresh;

@@ -79,8 +79,10 @@ export interface LaunchArguments extends Omit<DomainArguments, 'config' | 'name'
   readonly tier?: string;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
-  /** Stepping in enters the hypervisor's handlers of hypercalls. Default true. */
+  /** Stepping in enters the hypervisor: its handlers of hypercalls, faults and privileged instructions. Default true. */
   readonly stepIntoHypervisor?: boolean;
+  /** Stepping in goes into event upcalls, NMIs and timers that come before the next instruction. Default false. */
+  readonly stepIntoDeliveries?: boolean;
   /** Run without breakpoints, as clients mean it. */
   readonly noDebug?: boolean;
 }

@@ -6,6 +6,8 @@ export interface HypervisorSources {
   pathOf(file: string): string | undefined;
   /** The first line at or after `line` that has a statement to hold at. */
   lineAt(file: string, line: number): number | undefined;
+  /** Names of what the statements on a line can see. */
+  namesAt(file: string, line: number): readonly string[];
 }
 
 /** Where the machine has no probes. */
@@ -13,4 +15,5 @@ export const noHypervisorSources: HypervisorSources = {
   fileOf: () => undefined,
   pathOf: () => undefined,
   lineAt: () => undefined,
+  namesAt: () => [],
 };

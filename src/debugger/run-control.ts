@@ -33,8 +33,10 @@ export interface RunPlan {
   /** The vCPU that steps; by default the one that is stopped. */
   readonly vcpu?: VcpuRef;
   next(from: Stop): Promise<RunUntil | undefined>;
-  /** Hypercalls on the way are entered, where the machine can be held in the hypervisor. */
+  /** The hypervisor's work on the way is entered, where the machine can be held in it. */
   readonly intoHypervisor?: boolean;
+  /** So are event upcalls, NMIs and timers. */
+  readonly intoDeliveries?: boolean;
   /** When it is complete: inlined functions that begin here and count as not entered. */
   hidden?(): number;
   /** When the run is over, however it ended. */
@@ -129,7 +131,15 @@ export function createRunControl(
   /** What a stop that was not the stretch's own end amounts to; undefined to go on. */
   const judge = async (stop: Stop, until: RunUntil): Promise<Halt | undefined> => {
     const { reason } = stop;
-    if (reason.kind === 'instruction' || reason.kind === 'hypercall' || reason.kind === 'statement') {
+    if (reason.kind === 'statement' || reason.kind === 'state') {
+      const hits = await wanting(named(reason.ids), stop);
+      const text = reason.text ?? '';
+      if (hits.length === 0) return undefined;
+      return hits[0]?.kind === 'exception'
+        ? { kind: 'exception', stop, hits, text }
+        : { kind: 'breakpoint', stop, hits };
+    }
+    if (reason.kind === 'instruction' || reason.kind === 'hypercall') {
       const hits = await wanting(named(reason.ids), stop);
       return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
     }
@@ -198,7 +208,12 @@ export function createRunControl(
         continue;
       }
       const enter = plan.intoHypervisor === true && until.hypervisor === undefined;
-      const stop: Stop = await target.run({ ...until, ...(enter ? { hypervisor: 'in' } : {}), skipCurrent });
+      const stop: Stop = await target.run({
+        ...until,
+        ...(enter ? { hypervisor: 'in' } : {}),
+        ...(plan.intoDeliveries === true ? { deliveries: true, skipUpcalls: false } : {}),
+        skipCurrent,
+      });
       const moved = stop.at.retired !== last.at.retired;
       const { kind } = stop.reason;
       if (stop.reason.kind === 'statement' && stop.reason.ids.length === 0)

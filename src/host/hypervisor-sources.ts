@@ -31,5 +31,8 @@ export function hypervisorSources(folder: string): HypervisorSources {
       const lines = (table()[file] ?? []).map((site) => site.line).filter((one) => one >= line);
       return lines.length === 0 ? undefined : Math.min(...lines);
     },
+    namesAt: (file, line) => [
+      ...new Set((table()[file] ?? []).filter((site) => site.line === line).flatMap((site) => site.locals)),
+    ],
   };
 }

@@ -14,16 +14,20 @@ interface Mark {
   readonly place: Place | undefined;
 }
 
+interface Marks {
+  readonly marks: readonly Mark[];
+  /** Offsets at which the bundle's lines begin. */
+  readonly lines: readonly number[];
+}
+
 /** @param bundle the file that this thread runs; @param table its dist/probes.json */
 export function bundleProbes(bundle: string, table: string): ProbeHost {
-  let read:
-    | { readonly table: ProbeTable; readonly marks: readonly Mark[]; readonly lines: readonly number[] }
-    | undefined;
-  // Some megabytes of text that only those need who step through the hypervisor.
-  const known = (): NonNullable<typeof read> => (read ??= load(bundle, table));
+  // Each is read when somebody needs it: breakpoints want the table, only a stack wants the bundle's text.
+  let sites: ProbeTable | undefined;
+  let read: Marks | undefined;
 
   const placeAt = (line: number, column: number): Place | undefined => {
-    const { marks, lines } = known();
+    const { marks, lines } = (read ??= marksIn(bundle));
     const offset = (lines[line - 1] ?? 0) + column;
     let low = 0;
     for (let high = marks.length; low < high;) {
@@ -34,22 +38,25 @@ export function bundleProbes(bundle: string, table: string): ProbeHost {
     return marks[low - 1]?.place;
   };
 
+  const placesOf = (calls: readonly NodeJS.CallSite[]): Place[] =>
+    calls.flatMap((site) => {
+      const line = site.getLineNumber();
+      const column = site.getColumnNumber();
+      if (site.getFileName() !== bundle || line === null || column === null) return [];
+      return placeAt(line, column) ?? [];
+    });
+
   return {
     get table() {
-      return known().table;
+      return (sites ??= JSON.parse(readFileSync(table, 'utf8')) as ProbeTable);
     },
     depth: () => callSites().length,
-    stack: () =>
-      callSites().flatMap((site) => {
-        const line = site.getLineNumber();
-        const column = site.getColumnNumber();
-        if (site.getFileName() !== bundle || line === null || column === null) return [];
-        return placeAt(line, column) ?? [];
-      }),
+    stack: () => placesOf(callSites()),
+    stackOf: (error) => placesOf(callSitesOf(() => error.stack)),
   };
 }
 
-function load(bundle: string, table: string): { table: ProbeTable; marks: Mark[]; lines: number[] } {
+function marksIn(bundle: string): Marks {
   const text = readFileSync(bundle, 'utf8');
   const lines = [0];
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines.push(at + 1);
@@ -60,19 +67,27 @@ function load(bundle: string, table: string): { table: ProbeTable; marks: Mark[]
       place: file === undefined || site === undefined ? undefined : { file, site: Number(site) },
     };
   });
-  return { table: JSON.parse(readFileSync(table, 'utf8')) as ProbeTable, marks, lines };
+  return { marks, lines };
 }
 
 /** The JavaScript stack as V8 has it, without this function. */
 function callSites(): NodeJS.CallSite[] {
+  return callSitesOf(() => {
+    const holder: { stack?: unknown } = {};
+    Error.captureStackTrace(holder, callSites);
+    return holder.stack;
+  });
+}
+
+/** V8 makes a stack's text when it is first asked for: then it can give the calls instead. */
+function callSitesOf(stack: () => unknown): NodeJS.CallSite[] {
   const { stackTraceLimit } = Error;
   const described = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace');
   try {
     Error.stackTraceLimit = DEEP;
     Error.prepareStackTrace = (_error, sites) => sites;
-    const holder: { stack?: unknown } = {};
-    Error.captureStackTrace(holder, callSites);
-    return Array.isArray(holder.stack) ? (holder.stack as NodeJS.CallSite[]) : [];
+    const found = stack();
+    return Array.isArray(found) ? (found as NodeJS.CallSite[]) : [];
   } finally {
     // Putting back what was not there would keep V8 from making stacks in its own way.
     if (described === undefined) delete (Error as { prepareStackTrace?: unknown }).prepareStackTrace;

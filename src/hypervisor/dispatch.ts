@@ -125,6 +125,10 @@ export function servedCall(v: GuestVcpu): Call | undefined {
   return call?.result === undefined ? call : undefined;
 }
 
+const refusals = new WeakMap<GuestVcpu, Refusal>();
+/** What the vCPU was refused last: its stack says where. */
+export const refusalOf = (v: GuestVcpu): Refusal | undefined => refusals.get(v);
+
 /** Undefined, here and below: a multicall's next entry follows. */
 function enter(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
   call.captured = capture(core, v, call);
@@ -161,6 +165,7 @@ function performOne(core: Core, v: GuestVcpu, call: Call): Outcome | undefined {
     call.result = errnoBits(error.errno);
     call.errno = error.errno;
     call.reason = error.reason;
+    refusals.set(v, error);
   }
   whole.spent = (whole.spent ?? 0) + context.spent() + COST.call;
   const { rest } = context;

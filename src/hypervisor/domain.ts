@@ -84,8 +84,14 @@ function dropVcpuFrames({ types }: Core, v: GuestVcpu): void {
   for (const mfn of held) types.putPageAndType(mfn);
 }
 
-export const crash = (core: Core, domain: Domain, text: string): void =>
+/** Where domains were ended: made for its stack, which is formatted when somebody asks. */
+const crashes = new WeakMap<Domain, Error>();
+export const crashOf = (domain: Domain): Error | undefined => crashes.get(domain);
+
+export function crash(core: Core, domain: Domain, text: string): void {
+  if (domain.state.shutdown === undefined) crashes.set(domain, new Error(text));
   shutdown(core, domain, 'crash', text);
+}
 
 export const assists = (domain: Domain, type: number): boolean =>
   ((domain.state.vmAssist >> BigInt(type)) & 1n) !== 0n;

@@ -10,14 +10,14 @@ import { buildDomain } from './builder/build';
 import type { Core } from './core';
 import { guestCpuid } from './cpuid';
 import {
-  afterCall, callNames, capturedReader, enterHypercall, perform, returnByRegisters, servedCall,
+  afterCall, callNames, capturedReader, enterHypercall, perform, refusalOf, returnByRegisters, servedCall,
   viewCall,
 } from './dispatch'; // prettier-ignore
-import { crash, destroy, shutdown } from './domain';
+import { crash, crashOf, destroy, shutdown } from './domain';
 import { createFrameTable } from './frames';
 import { HYPERCALLS } from './hypercalls/table';
-import { inspectVcpu } from './inspect';
 import { inspectChannels, inspectGrants } from './inspect-domain';
+import { grantAt, inspectVcpu, portAt } from './inspect';
 import { dropLdtPagesOf } from './ldt';
 import { createMachineMemory } from './memory';
 import { createPageTypes } from './pagetypes';
@@ -25,7 +25,7 @@ import { forgetPhysical } from './physmap';
 import { performPrivileged } from './privileged';
 import { publishRunstate } from './runstate';
 import { adoptDomains, restoreState, saveState } from './snapshot';
-import type { Held } from './state';
+import type { Held, TrapEntry } from './state';
 import { expireTimers, nextDeadline } from './timers';
 import { deliverFault, handleException, handleInterrupt, inject, TI_MASK_EVENTS, VECTOR } from './traps';
 import type { Domain, GuestVcpu, Hypervisor, HypervisorOptions, Outcome } from './types';
@@ -82,17 +82,20 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     return bounce(core, v, 'an event upcall', event) ? 'run' : 'shutdown';
   }
 
+  function deliverNmi(v: GuestVcpu, { address, flags }: TrapEntry): boolean {
+    v.state.nmiPending = false;
+    v.state.nmiMasked = true;
+    core.trace?.trap(v, 'nmi');
+    return bounce(core, v, 'an NMI', { address, maskEvents: (flags & TI_MASK_EVENTS) !== 0 });
+  }
+
   function deliver(_core: Core, v: GuestVcpu): Outcome {
     const { state } = v;
     if (state.held !== undefined) return 'hold';
     if (!state.online || state.run === 'blocked' || state.run === 'offline') return 'deschedule';
     const nmi = state.traps[VECTOR.NMI];
     if (state.nmiPending && !state.nmiMasked && nmi !== undefined && nmi.address !== 0n) {
-      state.nmiPending = false;
-      state.nmiMasked = true;
-      core.trace?.trap(v, 'nmi');
-      const maskEvents = (nmi.flags & TI_MASK_EVENTS) !== 0;
-      if (!bounce(core, v, 'an NMI', { address: nmi.address, maskEvents })) return 'shutdown';
+      if (!deliverNmi(v, nmi)) return 'shutdown';
     }
     if (!upcallPending(core, v) || upcallMasked(core, v)) return 'run';
     if (core.observer.upcall?.(v) === true) {
@@ -169,6 +172,7 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
       );
     },
     servedCall,
+    failureOf: (v) => (v.domain.state.shutdown === 'crash' ? crashOf(v.domain) : refusalOf(v)),
     currentCall: (v) => {
       const { held } = v.state;
       return held?.kind === 'hypercall-entry' || held?.kind === 'hypercall-return' ? held.call : undefined;
@@ -176,6 +180,8 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
     inspect: (v) => inspectVcpu(core, v),
     channels: (domain) => inspectChannels(core, domain),
     grants: (domain) => inspectGrants(core, domain),
+    portAt: (domain, port) => portAt(core, domain, port),
+    grantAt: (domain, ref) => grantAt(core, domain, ref),
     crash: (domain, text) => {
       crash(core, domain, text);
       backend.domainGone(domain);

@@ -1,15 +1,18 @@
 /** What the hypervisor keeps about a vCPU and its domain, as trees for people. */
 import { hex } from '../abi/decoded';
 import type { DecodedValue } from '../abi/decoded';
+import { GTF } from '../abi/grant';
 import { VIRQ } from '../abi/events';
 import { shared_info, vcpu_info } from '../abi/info';
 import { VMASST_TYPE } from '../abi/mmu';
 import type { Core } from './core';
 import { describeChannel, isMasked, isPending } from './events';
+import { readGrant, readMarks } from './grantentries';
 import { runstateOf } from './runstate';
 import { vcpu_runstate_info } from '../abi/vcpu';
 import { VECTOR, vectorName } from './traps';
-import type { GuestVcpu } from './types';
+import type { Channel } from './state';
+import type { Domain, GuestVcpu } from './types';
 import { upcallMasked, upcallPending } from './vcpu';
 
 const leaf = (name: string, type: string, text: string, value?: bigint): DecodedValue =>
@@ -111,6 +114,51 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
       ...domain.state.grantFrames.map((mfn, i) => frame(core, `grant table frame ${i}`, mfn)),
     ]),
   ];
+}
+
+/** What is to be known of one event channel. */
+export interface PortState {
+  readonly kind: Channel['kind'];
+  /** 'connected to d0 port 3' … */
+  readonly channel: string;
+  readonly vcpu: number;
+  readonly priority: number;
+  readonly pending: boolean;
+  readonly masked: boolean;
+}
+export function portAt(core: Core, domain: Domain, port: number): PortState | undefined {
+  const found = domain.state.ports[port];
+  if (found === undefined) return undefined;
+  const { channel, vcpu, priority } = found;
+  return {
+    kind: channel.kind,
+    channel: describeChannel(channel),
+    vcpu,
+    priority,
+    pending: isPending(core, domain, port),
+    masked: isMasked(core, domain, port),
+  };
+}
+
+/** A grant entry with its marks of use; frame and flags are the guest's to write. */
+export interface GrantState {
+  readonly flags: number;
+  readonly domid: number;
+  readonly frame: bigint;
+  readonly reading: boolean;
+  readonly writing: boolean;
+}
+export function grantAt(core: Core, domain: Domain, ref: number): GrantState | undefined {
+  const entry = readGrant(core, domain, ref);
+  if (entry === undefined) return undefined;
+  const marks = readMarks(core, domain, ref);
+  return {
+    flags: entry.flags,
+    domid: entry.domid,
+    frame: entry.frame,
+    reading: (marks & GTF.reading) !== 0,
+    writing: (marks & GTF.writing) !== 0,
+  };
 }
 
 function virqs(v: GuestVcpu): DecodedValue[] {

@@ -57,7 +57,7 @@ export function inject(core: Core, v: GuestVcpu, raised: Fault): Outcome {
 }
 
 /** Everything runs in ring 3: whether it was the guest's user is for Xen to say. */
-function asTheGuestSeesIt(v: GuestVcpu, fault: Fault): Fault {
+export function asTheGuestSeesIt(v: GuestVcpu, fault: Fault): Fault {
   if (fault.vector !== VECTOR.PF || fault.software) return fault;
   const error = ((fault.error ?? 0) & ~PF.USER) | (v.state.kernelMode ? 0 : PF.USER);
   return { vector: fault.vector, error, address: fault.address, software: false };
@@ -92,17 +92,25 @@ const repairs: Readonly<Partial<Record<number, Repair>>> = {
 const [EXIT_VECTOR, EXIT_ERROR] = [halfOf('exit_vector'), halfOf('exit_error')];
 const EXIT_ADDRESS = wordOf('exit_address');
 
-export function handleException(core: Core, v: GuestVcpu): Outcome {
+/** What the processor has left of the exception that it met last. */
+export function exceptionOf(v: GuestVcpu): Fault {
   const { halves, words } = v.cpu;
   const vector = halves[EXIT_VECTOR] ?? 0;
   const code = (halves[EXIT_ERROR] ?? 0) | 0;
-  const fault: Fault = {
+  return {
     vector,
     error: WITH_ERROR.has(vector) ? Math.max(0, code) : undefined,
     address: vector === VECTOR.PF ? words[EXIT_ADDRESS] : undefined,
     software: false,
   };
-  return repairs[vector]?.(core, v, fault) ?? inject(core, v, fault);
+}
+
+export const handleException = (core: Core, v: GuestVcpu): Outcome => decideFault(core, v, exceptionOf(v));
+
+/** Whether it is ours to repair or the guest's to handle. */
+function decideFault(core: Core, v: GuestVcpu, fault: Fault): Outcome {
+  const repair = repairs[fault.vector];
+  return repair?.(core, v, fault) ?? inject(core, v, fault);
 }
 
 /** INT n, INT3 and INT1 (pv_emulate_privileged_op's caller, do_general_protection; permit_softint). */

@@ -10,6 +10,7 @@ import type { Declaration } from './hypercall';
 import type { FrameTable } from './frames';
 import type { ChannelsView, GrantTableView } from './inspect-domain';
 import type { MachineMemory } from './memory';
+import type { GrantState, PortState } from './inspect';
 import type { Observer, TraceSink } from './observer';
 import type { Call, DomainState, Held, ShutdownReason, VcpuState } from './state';
 
@@ -117,10 +118,15 @@ export interface Hypervisor {
   currentCall(vcpu: GuestVcpu): Call | undefined;
   /** The hypercall whose handler is at work: there is one only in the middle of it. */
   servedCall(vcpu: GuestVcpu): Call | undefined;
+  /** What a vCPU's last refused hypercall was refused with, or its domain ended by, for whoever asks where. */
+  failureOf(vcpu: GuestVcpu): Error | undefined;
   /** Trap table, callbacks, events, timers …, as trees. */
   inspect(vcpu: GuestVcpu): readonly DecodedValue[];
   channels(domain: Domain): ChannelsView;
   grants(domain: Domain): GrantTableView;
+  /** An event channel and a grant of a domain's as they stand now; undefined beyond its tables. */
+  portAt(domain: Domain, port: number): PortState | undefined;
+  grantAt(domain: Domain, ref: number): GrantState | undefined;
 
   /** Ends a domain from outside. */
   crash(domain: Domain, text: string): void;

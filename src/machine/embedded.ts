@@ -10,6 +10,7 @@ import { createSaving, type SavingHost } from './saved/saving';
 import { writeRegister } from './registers';
 import type { StopAt } from './session';
 import { createStatements, type ProbeHost } from './statements';
+import { createWatched } from './watched';
 import type {
   ConsoleListener,
   Mark,
@@ -113,11 +114,12 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   let afterwards: { readonly until: RunUntil | undefined } | undefined;
   const setStops = (given: readonly StopPoint[]): void => {
     machine.stops.set(given);
-    statements.setStops(given.filter((point) => point.kind === 'statement'));
+    statements.setStops(given);
     points = given;
   };
-  const hold = (ids: readonly number[]): RunUntil | undefined => {
-    const stop = describe({ reason: { kind: 'statement', ids }, vcpu: machine.current() });
+  const hold = (ids: readonly number[], text: string | undefined): RunUntil | undefined => {
+    const told = text === undefined ? {} : { text };
+    const stop = describe({ reason: { kind: 'statement', ids, ...told }, vcpu: machine.current() });
     const until = host.statements?.hold(stop, { reads, setStops });
     // Whatever the run was for that came here, it ends with the hypervisor's work.
     afterwards = { until: until?.hypervisor === undefined ? until : undefined };
@@ -128,9 +130,21 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     const now = refOf(machine.current());
     return now.domain === domain && now.vcpu === vcpu;
   };
-  const statements = createStatements(host.statements?.probes, hold, isCurrent, (text) => {
+  const warn = (text: string): void => {
     for (const l of logListeners) l(text);
-  });
+  };
+  /** Of the hypercall that is being served. */
+  const names = (): Readonly<Record<string, bigint | string | undefined>> => {
+    const vcpu = machine.current();
+    const call = machine.hypervisor.servedCall(vcpu);
+    const view = call === undefined ? undefined : machine.hypervisor.view(vcpu, call);
+    const at = { dom: BigInt(vcpu.domain.id), vcpu: BigInt(vcpu.id) };
+    return view === undefined ? at : { ...at, name: view.name, op: view.op };
+  };
+  const statements = createStatements(
+    { probes: host.statements?.probes, hold, isCurrent, names, warn },
+    createWatched(() => machine.hypervisor, warn),
+  );
   const records = createLiveRecords(() => machine, host.saving, config.traceRecords ?? KEPT_RECORDS);
   if (config.traceRecords !== undefined) records.begin();
   const reads = createReads(() => machine, statements, records);
@@ -163,7 +177,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         if (restartDue(config, machine.hypervisor.domains.values())) await machine.reboot();
         statements.begin(until);
         let asked = until;
-        let session = machine.run(asked);
+        let session = machine.run(asked, statements.crossings);
         for (;;) {
           const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);
           records.follow();
@@ -173,7 +187,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
             if (next === undefined || !OWN_ENDS.has(end.stop.reason.kind)) return describe(end.stop);
             if (next.until === undefined) return describe({ ...end.stop, reason: { kind: 'step' } });
             asked = next.until;
-            session = machine.run({ ...asked, skipCurrent: false });
+            session = machine.run({ ...asked, skipCurrent: false }, statements.crossings);
             continue;
           }
           if (end.kind === 'idle') {

@@ -3,6 +3,7 @@ import type { Log } from '../base/log';
 import type { Cpu } from '../cpu/types';
 import type { BackendSet, DeviceInput } from '../devices/index';
 import type { GuestVcpu, Hypervisor, HypervisorSnapshot } from '../hypervisor/types';
+import type { Crossings } from './crossings';
 import type { ClockState, MachineClock } from './clock';
 import type { FrameMark, Marks } from './marks';
 import { createSchedule, type InputEntry, type ScheduleState } from './schedule';
@@ -44,7 +45,7 @@ export interface Machine extends MachineParts {
   /** Idle time passes up to an absolute virtual time; what is due by then happens. */
   passTo(time: bigint): void;
   /** Begin to run; one at a time. */
-  run(until: RunUntil): RunSession;
+  run(until: RunUntil, crossings?: Crossings): RunSession;
   /** The slice under way, or the next, ends with reason `pause` before the next guest instruction it can. */
   pause(): void;
   /** Input takes effect now, and again at this moment in every replay. */
@@ -81,7 +82,7 @@ export function createMachine(parts: MachineParts): Machine {
     ...parts,
     vcpus: () => schedule.vcpus(),
     current: () => schedule.current(),
-    run: (until) => createRunSession(parts, schedule, pause, until),
+    run: (until, crossings) => createRunSession(parts, schedule, pause, until, crossings),
     passTo: (time) => {
       schedule.passTo(time);
     },

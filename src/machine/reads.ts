@@ -2,6 +2,7 @@ import type { XenstoreServer } from '../devices/index';
 import { askNode } from '../devices/toolstack';
 import type { GuestVcpu } from '../hypervisor/types';
 import { frameUses, mappedRanges } from './mappings';
+import { viewHeld } from './crossings';
 import { frameInfo, readMemory, tableEntries, walk } from './inspect';
 import type { Machine } from './machine';
 import type { LiveRecords } from './records/live';
@@ -40,6 +41,9 @@ export const READS = [
   'hypervisorStack',
   'hypervisorValues',
   'hypervisorEvaluate',
+  'crossing',
+  'hypervisorWatch',
+  'hypervisorFailure',
   'trace',
   'traceSummary',
   'channels',
@@ -171,6 +175,16 @@ export function createReads(machine: () => Machine, statements: Statements, reco
     hypervisorStack: () => statements.stack(),
     hypervisorValues: (frame, path) => statements.values(frame, path),
     hypervisorEvaluate: (frame, expression) => statements.evaluate(frame, expression),
+    crossing: (ref) => {
+      const v = find(ref);
+      return viewHeld(v) ?? (v === machine().current() ? statements.crossing() : undefined);
+    },
+    hypervisorWatch: (what) => statements.watch(what),
+    hypervisorFailure: (ref) => {
+      const v = find(ref);
+      const error = machine().hypervisor.failureOf(v);
+      return error === undefined ? [] : statements.framesOf(error);
+    },
     trace: (from, count) => {
       const { trace, hypervisor } = machine();
       const first = Math.max(from, trace.first());

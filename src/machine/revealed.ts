@@ -4,6 +4,7 @@ import type { DecodedValue, HypervisorValue } from './target';
 
 export interface Revealed {
   readonly name: string;
+  readonly value: unknown;
   readonly shown: () => HypervisorValue;
   readonly children: () => readonly Revealed[];
   /** For expressions: a value with its members under it, made when they are asked for. */
@@ -19,6 +20,7 @@ export function reveal(name: string, value: unknown): Revealed {
   const children = (): readonly Revealed[] => (below ??= parts(value));
   const self: Revealed = {
     name,
+    value,
     shown: () => ({ name, type: typeOf(value), text: textOf(value), expandable: isExpandable(value) }),
     children,
     decoded: () => ({
@@ -106,7 +108,7 @@ function keysOf(value: object): string[] {
 }
 
 /** A getter that fails is no reason for the rest not to be seen. */
-function memberOf(value: object, key: string): unknown {
+export function memberOf(value: object, key: string): unknown {
   try {
     return (value as Readonly<Record<string, unknown>>)[key];
   } catch (error) {

@@ -54,6 +54,9 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   hypervisorStack: 'answer',
   hypervisorValues: 'answer',
   hypervisorEvaluate: 'answer',
+  crossing: 'answer',
+  hypervisorWatch: 'answer',
+  hypervisorFailure: 'answer',
   trace: 'answer',
   traceSummary: 'answer',
   channels: 'answer',
@@ -102,20 +105,25 @@ export function serveTarget(
   const reply = (id: number | undefined, value: unknown): void => {
     if (id !== undefined) port.post({ kind: 'reply', id, value } satisfies Reply);
   };
+  const refuse = (id: number | undefined, e: unknown): void => {
+    if (id !== undefined) port.post({ kind: 'reply', id, error: errorOf(e) } satisfies Reply);
+  };
   const answer = (id: () => number | undefined, work: () => Promise<unknown>): void => {
     work().then(
       (value) => {
         reply(id(), value);
       },
       (e: unknown) => {
-        const to = id();
-        if (to !== undefined) port.post({ kind: 'reply', id: to, error: errorOf(e) } satisfies Reply);
+        refuse(id(), e);
       },
     );
   };
 
   /** Serves calls from inside the hypervisor until one says how to go on. */
   const hold = (stop: Stop, { reads, setStops }: HeldMachine): RunUntil | undefined => {
+    const held = { ...reads, setStops } as unknown as Readonly<
+      Record<string, ((...args: readonly unknown[]) => unknown) | undefined>
+    >;
     reply(run, stop);
     run = undefined;
     for (;;) {
@@ -131,14 +139,11 @@ export function serveTarget(
         if (LEAVES.has(method)) return undefined;
       } else if (METHODS[method] === 'answer') {
         try {
-          const held = { ...reads, setStops } as unknown as Readonly<
-            Record<string, ((...args: readonly unknown[]) => unknown) | undefined>
-          >;
           const serve = held[method];
           if (serve === undefined) throw new Error(INSIDE);
           reply(id, serve(...args));
         } catch (e) {
-          port.post({ kind: 'reply', id, error: errorOf(e) } satisfies Reply);
+          refuse(id, e);
         }
       }
     }

@@ -1,5 +1,6 @@
 import { EXIT } from '../cpu/exits';
 import type { GuestVcpu, Held, Outcome } from '../hypervisor/types';
+import { wayOfExit, wayOfHeld, type Crossings } from './crossings';
 import type { MachineParts } from './machine';
 import type { Schedule } from './schedule';
 import type { RunUntil, StopReason } from './target';
@@ -46,6 +47,7 @@ export function createRunSession(
   schedule: Schedule,
   pause: PauseRequest,
   until: RunUntil,
+  crossings?: Crossings,
 ): RunSession {
   // A pause that came too late for the last run is not meant for this one.
   pause.asked = false;
@@ -64,6 +66,8 @@ export function createRunSession(
   for (const at of exitAddresses) addresses.add(at);
   /** A fault of the vCPU that steps has been bounced to the guest's handler. */
   let bounced = false;
+  /** A change of the hypervisor's state that is to be told. */
+  let changed: StopReason | undefined;
   const applyBreakpoints = (): void => {
     cpu.setBreakpoints(detour === undefined ? [...addresses] : [...addresses, detour.rip]);
   };
@@ -143,7 +147,9 @@ export function createRunSession(
         }
         outcome = enter(v, end);
       }
-      const taken = stops.take();
+      if (crossings?.active === true) changed ??= crossings.end();
+      const taken = stops.take() ?? changed;
+      changed = undefined;
       if (taken !== undefined) return stop(taken, v);
       if (outcome === 'shutdown') {
         const gone = shutdownOf(v);
@@ -163,6 +169,8 @@ export function createRunSession(
    */
   function goOn(v: GuestVcpu, { kind }: Held): Outcome {
     const from = v.cpu.icount();
+    if (crossings?.active === true && v.state.held !== undefined)
+      crossings.begin(wayOfHeld(v.state.held), v, counts(v));
     const outcome = hypervisor.resume(v);
     const ran = v.cpu.icount() - from;
     schedule.spend(ran);
@@ -180,9 +188,13 @@ export function createRunSession(
     const rip = skipping ? v.cpu.get('rip') : 0n;
     const rsp = skipping ? v.cpu.get('rsp') : 0n;
     if (schedule.deliveryDue()) {
+      if (crossings?.active === true) crossings.begin('delivery', v, detour === undefined && counts(v));
       const delivered = hypervisor.deliverPending(v);
       if (delivered !== 'run') return delivered;
       schedule.delivered();
+      if (crossings?.active === true) changed = crossings.end();
+      // Whoever was held in the delivery stops before the guest goes on.
+      if (pause.asked || changed !== undefined) return 'run';
     }
     if (skipping && v.cpu.get('rip') !== rip) {
       detour = { vcpu: v, rip, rsp };
@@ -211,7 +223,12 @@ export function createRunSession(
     const exit = v.cpu.runFor(limit);
     const watching = exits?.intoFaults === true && exit === EXIT.EXCEPTION && isVcpu(v, exits.vcpu);
     const [reached, faulting] = watching ? [v.cpu.icount(), v.cpu.get('rip')] : [0, 0n];
+    if (crossings?.active === true) {
+      const way = wayOfExit(v, exit);
+      if (way !== undefined) crossings.begin(way, v, detour === undefined && counts(v));
+    }
     const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
+    if (crossings?.active === true) crossings.leave();
     // What was emulated has retired; what was bounced has not, and goes on elsewhere.
     if (watching && outcome === 'run' && v.cpu.icount() === reached && v.cpu.get('rip') !== faulting)
       bounced = true;

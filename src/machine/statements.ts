@@ -1,8 +1,13 @@
 import type { ProbeTable } from '../base/probe-table';
 import { probe } from '../hypervisor/probe';
+import type { GuestVcpu } from '../hypervisor/types';
 import { ExpressionError, evaluateExpression, parseExpression, truth, type Expression } from './conditions';
+import { crossing, isEntry, viewCrossing, type Crossing, type Crossings, type Way } from './crossings';
+import { createRecords } from './records';
 import { reveal, revealAll, type Revealed } from './revealed';
-import type { HypervisorFrame, HypervisorValue, RunUntil, StopPoint, VcpuRef } from './target';
+import type { CrossingView, HypervisorFrame, HypervisorValue, RunUntil, StopPoint, VcpuRef } from './target';
+import type { HypervisorWatch } from './target';
+import type { Watched } from './watched';
 
 /**
  * Stepping through the hypervisor's own statements: which of them to hold at, and what is there then. The probes in
@@ -21,92 +26,114 @@ export interface ProbeHost {
   depth(): number;
   /** The statements under way in probed code, innermost first. */
   stack(): readonly Place[];
+  /** Those under way when an error was made. */
+  stackOf(error: Error): readonly Place[];
 }
 
-export type StatementStop = Extract<StopPoint, { kind: 'statement' }>;
-
-/** Where there are no probes, none of it ever happens. */
+/** Where there are no probes, the machine is held nowhere; what it does is told all the same. */
 export interface Statements {
-  setStops(points: readonly StatementStop[]): void;
+  setStops(points: readonly StopPoint[]): void;
   /** The machine begins to run; what it looks for. */
   begin(until: RunUntil): void;
   /** It stands still: whatever is called now is not the guest's doing. */
   end(): void;
+  readonly crossings: Crossings;
   stack(): readonly HypervisorFrame[];
   /** What lies under the locals of a frame; an empty path is the locals themselves. */
   values(frame: number, path: readonly string[]): readonly HypervisorValue[];
   /** Throws ExpressionError. */
   evaluate(frame: number, expression: string): HypervisorValue;
+  watch(what: string | { readonly frame: number; readonly path: readonly string[] }): HypervisorWatch;
+  /** Held in it: what it is at. */
+  crossing(): CrossingView | undefined;
+  /** Where an error was made. */
+  framesOf(error: Error): readonly HypervisorFrame[];
 }
 
-interface Record {
-  readonly site: number;
-  readonly locals: readonly unknown[];
+export interface StatementsHost {
+  readonly probes: ProbeHost | undefined;
+  /** Blocks until whoever looks at the machine lets it go on, and answers how; undefined: not again. */
+  hold(ids: readonly number[], text: string | undefined): RunUntil | undefined;
+  isCurrent(vcpu: VcpuRef): boolean;
+  /** What conditions on failing checks know besides the check's own values. */
+  names(): Readonly<Record<string, bigint | string | undefined>>;
+  /** Is told of a condition that says nothing where it was asked. */
+  warn(text: string): void;
 }
 
-/** What a step looks for: any statement, one no deeper, one less deep, or the first of a handler's own. */
+/** What a step looks for: any statement, one no deeper, one less deep, or the first of what handles a crossing. */
 type Looking = 'in' | 'over' | 'out' | 'enter';
 
-const NOBODY: readonly number[] = [];
-/** Parts of declarations, which run on the way to what a person calls the handler. */
-const PLUMBING = /\.(?!run$)\w+$/;
-/** Where a hypercall's own code begins; what comes before looks up, decodes and dispatches. */
-const isHandler = (file: string): boolean =>
-  file.startsWith('hypervisor/hypercalls/') && !file.endsWith('/table.ts');
+interface Point {
+  readonly id: number;
+  readonly condition: Expression | undefined;
+}
 
-/**
- * @param hold blocks until whoever looks at the machine lets it go on, and answers how; undefined: not again
- * @param warn is told of a condition that says nothing where it was asked
- */
-export function createStatements(
-  host: ProbeHost | undefined,
-  hold: (ids: readonly number[]) => RunUntil | undefined,
-  isCurrent: (vcpu: VcpuRef) => boolean,
-  warn: (text: string) => void,
-): Statements {
-  let points = new Map<
-    string,
-    (readonly { readonly id: number; readonly condition: Expression | undefined }[])[]
-  >();
+/** Where checks fail: the first statements of what says so. They are left out of the stack. */
+const CHECKS: Readonly<Record<string, readonly string[]>> = {
+  'hypervisor/hypercall.ts': ['new Refusal'],
+  'hypervisor/domain.ts': ['crash'],
+};
+const SAYERS: ReadonlySet<string> = new Set([
+  'hypervisor/hypercall.ts new Refusal',
+  'hypervisor/hypercall.ts fail',
+  'hypervisor/domain.ts crash',
+]);
+
+interface Shown {
+  readonly shown: HypervisorFrame;
+  readonly locals: Revealed | undefined;
+}
+
+export function createStatements(host: StatementsHost, watched: Watched): Statements {
+  const { probes } = host;
+  /** By file, then by site. */
+  let points = new Map<string, (readonly Point[])[]>();
+  let failing: readonly Point[] = [];
+  let checks = new Map<string, ReadonlySet<number>>();
+  /** V8's depth of the check that failed last in this crossing: what passes its failure on is less deep. */
+  let failedAt = 0;
   let step: Looking | undefined;
   let from = 0;
+  let deliveries = false;
   /** Whose calls are to be entered. */
   let entering: VcpuRef | undefined;
-  /** The last statement of each function that came by, by file and function. */
-  const last = new Map<string, Record>();
-  let frames: readonly { readonly shown: HypervisorFrame; readonly locals: Revealed | undefined }[] = [];
+  let now: Crossing | undefined;
+  const records = createRecords();
+  let frames: readonly Shown[] = [];
   let holding = false;
   let running = false;
 
-  const depthNow = (): number => host?.depth() ?? 0;
+  const depthNow = (): number => probes?.depth() ?? 0;
   const siteOf = (place: Place): NonNullable<ProbeTable[string]>[number] | undefined =>
-    host?.table[place.file]?.[place.site];
-  const keyOf = (place: Place): string => `${place.file} ${siteOf(place)?.function ?? ''}`;
+    probes?.table[place.file]?.[place.site];
+  const nameOf = (place: Place): string => `${place.file} ${siteOf(place)?.function ?? ''}`;
 
-  /** The stack as it stands; values belong to the innermost of the calls of a function. */
-  function capture(): void {
-    const used = new Set<string>();
-    frames = (host?.stack() ?? []).flatMap((place) => {
-      const site = siteOf(place);
-      if (site === undefined) return [];
-      const key = keyOf(place);
-      const record = used.has(key) ? undefined : last.get(key);
-      used.add(key);
-      const { line, column } = site;
-      const known = record?.site === place.site ? record.locals : undefined;
-      return [
-        {
-          shown: { function: site.function, file: place.file, line, column },
-          locals: known === undefined ? undefined : revealAll(site.locals, known),
-        },
-      ];
-    });
+  const frameOf = (place: Place): HypervisorFrame | undefined => {
+    const site = siteOf(place);
+    return site && { function: site.function, file: place.file, line: site.line, column: site.column };
+  };
+  const toFrames = (places: readonly Place[]): HypervisorFrame[] =>
+    withoutSayers(places, nameOf).flatMap((place) => frameOf(place) ?? []);
+
+  /** @returns how many calls at the top are left out, where a check has failed */
+  function capture(atCheck: boolean): number {
+    const all = probes?.stack() ?? [];
+    const values = records.along(all);
+    const kept = atCheck ? withoutSayers(all, nameOf).length : all.length;
+    frames = all
+      .map((place, index): Shown | undefined => {
+        const shown = frameOf(place);
+        const locals = values[index];
+        const names = siteOf(place)?.locals ?? [];
+        return shown && { shown, locals: locals && revealAll(names, locals) };
+      })
+      .slice(all.length - kept)
+      .filter((one) => one !== undefined);
+    return all.length - kept;
   }
 
-  function wanted(place: Place, values: readonly unknown[]): readonly number[] {
-    const here = points.get(place.file)?.[place.site];
-    if (here === undefined || here.length === 0) return NOBODY;
-    const scope = scopeOf(revealAll(siteOf(place)?.locals ?? [], values));
+  function thoseHolding(here: readonly Point[], scope: Scope): readonly number[] {
     return here
       .filter(({ id, condition }) => {
         if (condition === undefined) return true;
@@ -114,11 +141,40 @@ export function createStatements(
           return truth(evaluateExpression(condition, scope));
         } catch (error) {
           if (!(error instanceof ExpressionError)) throw error;
-          warn(`the condition of breakpoint ${id.toString()} does not hold: ${error.message}`);
+          host.warn(`the condition of breakpoint ${id.toString()} does not hold: ${error.message}`);
           return false;
         }
       })
       .map(({ id }) => id);
+  }
+
+  const ownLocals = (place: Place, values: readonly unknown[]): Revealed =>
+    revealAll(siteOf(place)?.locals ?? [], values);
+
+  function wanted(file: string, site: number, values: readonly unknown[]): readonly number[] {
+    const here = points.get(file)?.[site];
+    if (here === undefined || here.length === 0) return NOBODY;
+    return thoseHolding(here, scopeOf(ownLocals({ file, site }, values)));
+  }
+
+  /** A check has failed, and somebody wants to know. */
+  function failure(file: string, site: number, values: readonly unknown[]): Change | undefined {
+    if (checks.get(file)?.has(site) !== true) return undefined;
+    const depth = depthNow();
+    if (depth < failedAt) return undefined;
+    const own = scopeOf(ownLocals({ file, site }, values));
+    const names = host.names();
+    const scope: Scope = { name: (name) => own.name(name) ?? names[name] };
+    const ids = thoseHolding(failing, scope);
+    if (ids.length === 0) return undefined;
+    failedAt = depth;
+    const said = (name: string): string => {
+      const value = own.name(name);
+      return typeof value === 'object' ? value.text : '';
+    };
+    const text = said('errno') === '' ? said('text') : `${said('errno')}: ${said('reason')}`;
+    const call = names['name'];
+    return { ids, text: typeof call === 'string' ? `${call}: ${text}` : text };
   }
 
   /** Whether a step ends at a place, by what it looks for. */
@@ -127,75 +183,144 @@ export function createStatements(
     over: (_place, depth) => depth <= from,
     out: (_place, depth) => depth < from,
     enter: (place) =>
-      isHandler(place.file) &&
-      !PLUMBING.test(siteOf(place)?.function ?? '') &&
-      (entering === undefined || isCurrent(entering)),
+      isEntry(nameOf(place), now, deliveries) && (entering === undefined || host.isCurrent(entering)),
   };
 
   function at(file: string, site: number, locals: readonly unknown[]): void {
     // What the debugger itself runs in here while it holds the machine is not the machine's doing.
     if (holding) return;
-    const place = { file, site };
-    last.set(keyOf(place), { site, locals });
-    const ids = wanted(place, locals);
-    if (ids.length === 0 && step === undefined) return;
-    // V8 walks the stack for a depth: not for every statement on the way to a handler.
-    const depth = step === 'enter' ? 0 : depthNow();
-    if (ids.length === 0 && (step === undefined || !arrivals[step](place, depth))) return;
+    const before = records.last();
+    records.add(file, site, locals);
+    // So is what looks at it.
     holding = true;
-    from = step === 'enter' ? depthNow() : depth;
-    capture();
+    let held = false;
     try {
-      const until = hold(ids);
+      const change = watched.active ? noticed({ file, site }, before) : undefined;
+      const failed = failing.length === 0 ? undefined : failure(file, site, locals);
+      const told = change ?? failed;
+      const ids = wanted(file, site, locals);
+      const stops = told !== undefined || ids.length > 0;
+      if (!stops && step === undefined) return;
+      // V8 walks the stack for a depth: not for every statement on the way to a handler.
+      const depth = step === 'enter' ? 0 : depthNow();
+      if (!stops && (step === undefined || !arrivals[step]({ file, site }, depth))) return;
+      held = true;
+      const cut = capture(failed !== undefined && ids.length === 0);
+      from = (step === 'enter' ? depthNow() : depth) - cut;
+      const until = host.hold([...(change?.ids ?? []), ...(failed?.ids ?? []), ...ids], told?.text);
       step = until?.hypervisor;
+      deliveries = false;
       running = until !== undefined;
     } finally {
       holding = false;
-      frames = [];
-      arm();
+      if (held) {
+        frames = [];
+        arm();
+      }
+    }
+  }
+
+  /** What has changed, and by which statement: one of this function's, or the last of what it called. */
+  function noticed(here: Place, before: Place | undefined): Change | undefined {
+    const change = watched.changed();
+    if (change === undefined || before === undefined) return change;
+    const own = records.lastBefore((one) => nameOf(one) === nameOf(here));
+    const said = (place: Place): string => {
+      const at = frameOf(place);
+      return `${place.file.slice(place.file.lastIndexOf('/') + 1)}:${(at?.line ?? 0).toString()} (${at?.function ?? ''})`;
+    };
+    const by =
+      own === undefined || own === before
+        ? `by ${said(before)}`
+        : `by ${said(own)}, which called ${said(before)}`;
+    return { ids: change.ids, text: `${change.text}, ${by}` };
+  }
+
+  /** Does something that may run probed code itself. */
+  function quietly<T>(work: () => T): T {
+    const before = holding;
+    holding = true;
+    try {
+      return work();
+    } finally {
+      holding = before;
     }
   }
 
   function arm(): void {
     probe.at = at;
-    probe.armed = running && (step !== undefined || points.size > 0);
-    if (!probe.armed) last.clear();
+    const looking = step !== undefined || points.size > 0 || failing.length > 0 || watched.active;
+    probe.armed = probes !== undefined && running && looking;
+    if (!probe.armed) records.clear();
   }
+
+  const crossings: Crossings = {
+    get active() {
+      return probe.armed || watched.active;
+    },
+    begin: (way: Way, vcpu: GuestVcpu, own: boolean) => {
+      now = quietly(() => crossing(way, vcpu, own));
+      failedAt = 0;
+    },
+    leave: () => {
+      now = undefined;
+    },
+    end: () => {
+      now = undefined;
+      const change = watched.active ? quietly(() => watched.changed()) : undefined;
+      return change && { kind: 'state', ...change };
+    },
+  };
 
   const frameAt = (index: number): Revealed => {
     const frame = frames[index];
     if (frame === undefined) throw new RangeError(`there is no hypervisor frame ${index.toString()}`);
     if (frame.locals === undefined)
-      throw new RangeError('values of an outer call of the same function are not kept');
+      throw new RangeError('its values were not kept: nobody was looking when it was called');
     return frame.locals;
   };
 
   return {
     setStops: (given) => {
+      const parse = (text: string | undefined): Expression | undefined =>
+        text === undefined ? undefined : parseExpression(text);
       points = new Map();
-      for (const { file, line, id, condition } of given) {
-        const sites = host?.table[file] ?? [];
+      for (const point of given) {
+        if (point.kind !== 'statement') continue;
+        const { file, line, id } = point;
+        const sites = probes?.table[file] ?? [];
+        const condition = parse(point.condition);
         // The statements that begin on the line; each is a place of its own.
         const places = points.get(file) ?? sites.map(() => []);
         for (const [site, { line: at }] of sites.entries())
-          if (at === line)
-            places[site] = [...(places[site] ?? []), { id, condition: condition === undefined ? undefined : parseExpression(condition) }]; // prettier-ignore
+          if (at === line) places[site] = [...(places[site] ?? []), { id, condition }];
         points.set(file, places);
       }
+      failing = given
+        .filter((point) => point.kind === 'event')
+        .filter(({ filter }) => filter === 'failing-check')
+        .map(({ id, condition }) => ({ id, condition: parse(condition) }));
+      checks = checksIn(failing.length === 0 ? {} : (probes?.table ?? {}));
+      watched.set(given.filter((point) => point.kind === 'state'));
       arm();
     },
     begin: (until) => {
-      if (host === undefined) return;
       running = true;
-      step = until.hypervisor === 'in' ? 'enter' : undefined;
+      step = until.hypervisor === 'in' && probes !== undefined ? 'enter' : undefined;
+      deliveries = until.deliveries ?? false;
       entering = until.vcpu ?? until.outside?.vcpu ?? until.exits?.vcpu ?? until.address?.vcpu;
+      quietly(() => {
+        watched.begin();
+      });
       arm();
     },
     end: () => {
       running = false;
       step = undefined;
+      now = undefined;
       arm();
     },
+    crossings,
     stack: () => frames.map(({ shown }) => shown),
     values: (frame, path) => {
       let found = frameAt(frame);
@@ -214,10 +339,46 @@ export function createStatements(
         ? reveal(text, typeof value === 'object' ? value.text : value).shown()
         : { ...revealed.shown(), name: text };
     },
+    watch: (what) =>
+      quietly(() =>
+        typeof what === 'string' ? watched.look(what) : watched.keep(frameAt(what.frame), what.path),
+      ),
+    crossing: () =>
+      frames.length === 0
+        ? undefined
+        : viewCrossing(
+            now,
+            frames.map(({ shown }) => `${shown.file} ${shown.function}`),
+          ),
+    framesOf: (error) => toFrames(probes?.stackOf(error) ?? []),
   };
 }
 
-const scopeOf = (locals: Revealed): Parameters<typeof evaluateExpression>[1] => ({
+type Scope = Parameters<typeof evaluateExpression>[1];
+interface Change {
+  readonly ids: readonly number[];
+  readonly text: string;
+}
+
+const NOBODY: readonly number[] = [];
+
+/** The first statement of each function that says that a check has failed. */
+function checksIn(table: ProbeTable): Map<string, ReadonlySet<number>> {
+  return new Map(
+    Object.entries(CHECKS).map(([file, names]) => [
+      file,
+      new Set(names.map((name) => table[file]?.findIndex((site) => site.function === name) ?? -1)),
+    ]),
+  );
+}
+
+/** From the check on that has failed, not from what it calls to say so. */
+function withoutSayers(places: readonly Place[], nameOf: (place: Place) => string): readonly Place[] {
+  const first = places.findIndex((place) => !SAYERS.has(nameOf(place)));
+  return first === -1 ? places : places.slice(first);
+}
+
+const scopeOf = (locals: Revealed): Scope => ({
   name: (name) =>
     locals
       .children()

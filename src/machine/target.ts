@@ -63,7 +63,20 @@ export type StopPoint =
         | 'domain-crash'
         | 'domain-shutdown'
         | 'event-upcall'
-        | 'privileged-op';
+        | 'privileged-op'
+        /** A check of the hypervisor's refuses something, or ends a domain: held there. Needs probes. */
+        | 'failing-check';
+      readonly condition?: Condition;
+    }
+  /**
+   * The hypervisor's own state changes: `frame[0x123].type`, `d1.port[5].pending`, `d1.grant[8]`, `d1v0.run`, or what
+   * `hypervisorWatch` gave a name. Looked at between its statements, where there are probes, and after each exit.
+   */
+  | {
+      readonly kind: 'state';
+      readonly id: number;
+      readonly expression: string;
+      /** Over `old` and `new`. */
       readonly condition?: Condition;
     }
   /** A statement of the hypervisor's own source. Where the machine has no probes, it never matches. */
@@ -99,11 +112,13 @@ export interface RunUntil {
   /** Return with reason `idle` instead of waiting for input when nothing else can ever happen. */
   readonly stopWhenIdle?: boolean;
   /**
-   * Stop at a statement of the hypervisor: `in`, the first of the next hypercall's handler or, inside, the next
-   * that runs; `over`, the next that is not in a deeper call; `out`, the next in the caller. Where the hypervisor is
+   * Stop at a statement of the hypervisor: `in`, the first of what handles the vCPU's next hypercall, fault or
+   * privileged instruction or, inside, the next that runs; `over`, the next that is not in a deeper call; `out`, the next in the caller. Where the hypervisor is
    * left before that, the run ends at the guest's next instruction with reason `step`.
    */
   readonly hypervisor?: 'in' | 'over' | 'out';
+  /** With `hypervisor: 'in'`: also where it delivers an event, an NMI or a timer. Default false. */
+  readonly deliveries?: boolean;
   /** Breakpoints at the current instruction are stepped over first. Default true. */
   readonly skipCurrent?: boolean;
 }
@@ -151,8 +166,13 @@ export type StopReason =
       readonly action?: EndAction;
     }
 
-  /** Held inside the hypervisor, before a statement; ids are those of the stop points there. */
-  | { readonly kind: 'statement'; readonly ids: readonly number[] }
+  /**
+   * Held inside the hypervisor, before a statement; ids are those of the stop points there. `text` says what has
+   * changed, or which check has failed.
+   */
+  | { readonly kind: 'statement'; readonly ids: readonly number[]; readonly text?: string }
+  /** The hypervisor's state has changed, and it is through with what it did. */
+  | { readonly kind: 'state'; readonly ids: readonly number[]; readonly text: string }
   /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
    *  with this if `stopWhenIdle`, otherwise the worker waits for input or a kick. */
   | { readonly kind: 'idle' };
@@ -161,6 +181,25 @@ export type ShutdownReason = 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watc
 
 /** What becomes of a domain that has ended (xl.cfg(5), "Event Actions"). */
 export type EndAction = 'destroy' | 'restart' | 'preserve';
+
+/** What the hypervisor does for a vCPU that is stopped in it. */
+export interface CrossingView {
+  readonly kind:
+    | 'hypercall'
+    | 'syscall'
+    | 'fault'
+    | 'bounce'
+    | 'emulation'
+    | 'page-table write'
+    | 'descriptor table'
+    | 'upcall'
+    | 'nmi'
+    | 'timer';
+  /** `#PF error code 0x2 at 0x1000` */
+  readonly fault?: string;
+  /** The instruction that it is about, as far as there is one. */
+  readonly rip?: bigint;
+}
 
 /** A call of the hypervisor's own code, and the statement it is at. */
 export interface HypervisorFrame {
@@ -178,6 +217,12 @@ export interface HypervisorValue {
   readonly type: string;
   readonly text: string;
   readonly expandable: boolean;
+}
+
+export interface HypervisorWatch {
+  readonly expression: string;
+  readonly name: string;
+  readonly text: string;
 }
 
 export interface Stop {
@@ -511,6 +556,17 @@ export interface Target {
   hypervisorValues(frame: number, path: readonly string[]): Promise<readonly HypervisorValue[]>;
   /** An expression over a frame's locals. Rejects with an ExpressionError. */
   hypervisorEvaluate(frame: number, expression: string): Promise<HypervisorValue>;
+  /** What a vCPU is stopped in the hypervisor for, if it is. */
+  crossing(vcpu: VcpuRef): Promise<CrossingView | undefined>;
+  /**
+   * What a stop point of kind `state` would look at: an expression for it, its name, and what it is now. Given a frame
+   * and a path, what a local variable there leads to. Rejects with an ExpressionError.
+   */
+  hypervisorWatch(
+    what: string | { readonly frame: number; readonly path: readonly string[] },
+  ): Promise<HypervisorWatch>;
+  /** Where the hypervisor last refused a vCPU something, or ended its domain; innermost first, empty when unknown. */
+  hypervisorFailure(vcpu: VcpuRef): Promise<readonly HypervisorFrame[]>;
   trace(
     from: number,
     count: number,

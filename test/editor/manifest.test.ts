@@ -50,6 +50,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   ports: 'in launch.json',
   stopOnEntry: 'in launch.json',
   stepIntoHypervisor: 'in launch.json',
+  stepIntoDeliveries: 'in launch.json',
   noDebug: 'set by the client',
 };
 const written = Object.entries(launchArguments)

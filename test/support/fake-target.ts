@@ -501,6 +501,9 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     hypervisorStack: () => Promise.resolve([]),
     hypervisorValues: () => Promise.resolve([]),
     hypervisorEvaluate: () => Promise.reject(new Error('not inside the hypervisor')),
+    crossing: () => Promise.resolve(undefined),
+    hypervisorWatch: () => Promise.reject(new Error('not inside the hypervisor')),
+    hypervisorFailure: () => Promise.resolve([]),
     hypervisorState: () =>
       Promise.resolve([
         {

@@ -47,6 +47,7 @@ const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
       hidden: machine.hiddenAt(vcpu),
       inHypervisor: machine.isInHypervisor(vcpu),
       intoHypervisor: machine.args.stepIntoHypervisor ?? true,
+      intoDeliveries: machine.args.stepIntoDeliveries ?? false,
     };
     try {
       const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));

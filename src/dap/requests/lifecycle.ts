@@ -114,6 +114,7 @@ const launchShape = maybe({
   tier: optional(text),
   stopOnEntry: optional(boolean),
   stepIntoHypervisor: optional(boolean),
+  stepIntoDeliveries: optional(boolean),
   noDebug: optional(boolean),
 });
 

@@ -1,16 +1,15 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { callName } from '../../debugger/calls';
-import { formatLocation, vcpuName, virtual } from '../../debugger/locations';
+import { formatLocation, virtual } from '../../debugger/locations';
 import type { Frame } from '../../debugger/unwind';
 import { frameName } from '../../debugger/unwind';
 import type { Context, FrameHandle } from '../context';
 import { clientPath, needMachine, needStopped, needThread, sourceOf, toClientLine } from '../context';
 import { RequestError } from '../errors';
-import { exceptionAt } from '../halting';
 import { handler } from '../handler';
 import type { Machine } from '../machine';
 import type { HypervisorFrame, VcpuRef } from '../../machine/target';
 import { count, integer, maybe, object, optional } from '../shape';
+import { exceptionInfo } from './exception';
 
 const threads = handler('threads', maybe({}), async (context) => {
   const { machine } = context;
@@ -99,38 +98,6 @@ const stackTrace = handler(
           .slice(Math.max(0, startFrame - inner.length), Math.max(0, end - inner.length))
           .map(({ frame, index }) => toProtocolFrame(context, machine, vcpu, frame, index <= top)),
       ],
-    };
-  },
-);
-
-const exceptionInfo = handler(
-  'exceptionInfo',
-  object({ threadId: integer }),
-  async (context, { threadId }) => {
-    const machine = needStopped(context);
-    const halt = exceptionAt(machine, threadId);
-    if (halt === undefined)
-      throw new RequestError(`thread ${threadId} is not stopped at an exception`, { show: false });
-    const { vcpu, at } = halt.stop;
-    const spec = halt.hits[0]?.spec;
-    const filter = spec !== undefined && 'filter' in spec ? spec.filter : 'exception';
-    const { call, frames } = await machine.control.still(async () => ({
-      call: await machine.callAt(vcpu),
-      frames: await machine.stack(vcpu),
-    }));
-    return {
-      exceptionId: filter,
-      description: halt.text,
-      breakMode: 'always',
-      details: {
-        message: halt.text,
-        typeName:
-          call === undefined
-            ? filter
-            : `${filter}: ${callName(call)}${call.errno === undefined ? '' : ` ${call.errno}`}`,
-        fullTypeName: `${vcpuName(vcpu)} after ${at.retired} instructions`,
-        stackTrace: frames.map((frame) => `    at ${frameName(frame)}`).join('\n'),
-      },
     };
   },
 );

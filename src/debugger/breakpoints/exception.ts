@@ -23,6 +23,14 @@ export const exceptionFilters: readonly ExceptionFilter[] = [
     conditionDescription: "For example: name == 'mmu_update' && errno == EINVAL",
   },
   {
+    filter: 'failing-check',
+    label: 'Failing checks in the hypervisor',
+    description:
+      'A check of the hypervisor refuses something or ends a domain: stops at it, inside the hypervisor, with its variables.',
+    default: false,
+    conditionDescription: "For example: errno == EINVAL && name == 'mmu_update'",
+  },
+  {
     filter: 'guest-fault',
     label: 'Guest faults',
     description: 'An exception is about to be delivered to the guest, such as a page fault.',

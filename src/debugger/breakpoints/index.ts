@@ -1,12 +1,12 @@
 import { ExpressionError, parseExpression } from '../../machine/expressions';
 import type { StopPoint } from '../../machine/target';
-import type { HypervisorSources } from '../hypervisor-source';
 import { noHypervisorSources } from '../hypervisor-source';
 import { symbolsOfDomains } from '../symbols';
 import { resolveException } from './exception';
 import { pointsAt, resolveFunction } from './function';
 import { parseHitCondition } from './hit-condition';
 import { parseLogMessage } from './log-message';
+import { resolveStatement } from './statement';
 import type { Breakpoint, BreakpointKind, BreakpointSpecs, Environment, Resolution } from './types';
 
 export type { Breakpoint, BreakpointKind, BreakpointOptions, BreakpointSpecs, Environment } from './types';
@@ -20,9 +20,9 @@ const resolvers: {
     address,
   }),
   function: resolveFunction,
-  source: ({ file, line, condition }, { symbols, hypervisor }) => {
+  source: ({ file, line, ...options }, { symbols, hypervisor }) => {
     const own = hypervisor.fileOf(file);
-    if (own !== undefined) return resolveStatement(own, line, condition, hypervisor);
+    if (own !== undefined) return resolveStatement(own, line, options, hypervisor);
     const found = symbols.images.flatMap((image) => {
       const code = image.symbols.code(file, line);
       return code === undefined ? [] : [{ image, code }];
@@ -46,18 +46,6 @@ const resolvers: {
   },
   exception: resolveException,
 };
-
-/** A line of the hypervisor's own source; the machine evaluates its condition, over the locals there. */
-function resolveStatement(
-  file: string,
-  line: number,
-  condition: string | undefined,
-  hypervisor: HypervisorSources,
-): Resolution {
-  const at = hypervisor.lineAt(file, line);
-  if (at === undefined) return { points: [], message: `no statement at or after line ${line} of ${file}` };
-  return { points: [{ kind: 'statement', file, line: at, condition: condition ?? '1' }], line: at };
-}
 
 /** All breakpoints of a session: a table per kind, keyed by what the client replaces as one (a source file, or the kind). */
 export interface Breakpoints {

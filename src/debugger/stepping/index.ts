@@ -19,8 +19,10 @@ export interface Stepping {
   readonly hidden?: number;
   /** The vCPU is held in the hypervisor: steps are its statements. */
   readonly inHypervisor?: boolean;
-  /** Stepping in enters the handlers of hypercalls. */
+  /** Stepping in enters what the hypervisor does for hypercalls, faults and privileged instructions. */
   readonly intoHypervisor?: boolean;
+  /** Stepping in goes into what is delivered on the way. */
+  readonly intoDeliveries?: boolean;
 }
 
 /** No caller is known, so there is nothing to step out to. */
@@ -49,7 +51,9 @@ export async function planStep(
   if (stepping.inHypervisor === true)
     return { vcpu, next: once(() => Promise.resolve({ hypervisor: kind })) };
   const plan = await planGuestStep(kind, granularity, stepping);
-  return kind === 'in' ? { ...plan, intoHypervisor: stepping.intoHypervisor ?? false } : plan;
+  if (kind !== 'in') return plan;
+  const { intoHypervisor = false, intoDeliveries = false } = stepping;
+  return { ...plan, intoHypervisor, intoDeliveries };
 }
 
 async function planGuestStep(kind: StepKind, granularity: Granularity, stepping: Stepping): Promise<RunPlan> {

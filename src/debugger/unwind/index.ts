@@ -9,6 +9,7 @@ import type { RegisterFile } from '../registers';
 import type { LineAt, SymbolAt, SymbolIndex } from '../symbols';
 import type { Activation, SavedRegister } from './activation';
 import { REGISTER, dwarfRegisters } from './activation';
+import { entryTitle } from './boundary';
 import { SYSCALL, matches, searchCaller } from './search';
 import type { TableCaller } from './tables';
 import { callerByOrc, callerByRow, cfaOf } from './tables';
@@ -17,8 +18,10 @@ import { callerByOrc, callerByRow, cfaOf } from './tables';
 // the compiler inlined is a frame of its own, in the same activation as the function it was inlined into.
 
 export interface Frame {
-  /** `boundary`: the hypercall that the guest code below it has made. */
+  /** `boundary`: between the guest code below it and the hypervisor, or the guest's own handler that Xen entered. */
   readonly kind: 'boundary' | 'code';
+  /** What a boundary is called, where it is no hypercall. */
+  readonly title?: string;
   /** Instruction pointer: for callers, the address that is returned to. */
   readonly address: bigint;
   readonly symbol: SymbolAt | undefined;
@@ -43,6 +46,8 @@ export interface Unwinding {
   readonly registers: RegisterFile;
   readonly symbols: SymbolIndex;
   readonly call: HypercallView | undefined;
+  /** What else than a hypercall the vCPU is in the hypervisor for. */
+  readonly title?: string | undefined;
 }
 
 /** One call on the stack before its inlined functions are told apart. */
@@ -53,6 +58,8 @@ interface Physical {
   readonly stack: bigint;
   readonly base: bigint;
   readonly found: Frame['found'];
+  /** It has not called what is above it: that was entered from outside. */
+  readonly interrupted?: boolean;
 }
 
 const isKernel = (address: bigint): boolean => address >> 63n === 1n;
@@ -157,6 +164,7 @@ async function callerOf(
       stack: registers.get(REGISTER.rsp)?.value ?? stack,
       base: registers.get(REGISTER.rbp)?.value ?? base,
       found: found.found,
+      interrupted,
     };
   }
   const symbol = symbols.at(pc);
@@ -184,7 +192,8 @@ async function callerOf(
 
 /** @param limit frames at most, the boundary not counted */
 export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame[]> {
-  const { registers, symbols, call, target, vcpu } = unwinding;
+  const { registers, symbols, call, title, target, vcpu } = unwinding;
+  const inside = call !== undefined || title !== undefined;
   const read = cachedMemory(target, vcpu);
   const rip = registers.need('rip');
   // In a hypercall rip is past the SYSCALL, perhaps on the next line already.
@@ -198,20 +207,23 @@ export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame
     found: 'registers',
   };
   const frames: Frame[] = [];
-  let above: Activation | undefined;
+  let inner: Activation | undefined;
   for (let depth = 0; ; depth++) {
     const activation = await activate(physical, symbols, read);
-    if (above !== undefined) above.caller = activation;
-    above = activation;
+    if (inner !== undefined) inner.caller = activation;
+    inner = activation;
     const own = framesOf(physical, activation, symbols);
     const [innermost] = own;
-    if (depth === 0 && call !== undefined && innermost !== undefined) {
-      const { scopes: _s, inlined: _i, ...boundary } = innermost;
-      frames.push({ ...boundary, kind: 'boundary', line: undefined, call });
-    }
+    if (depth === 0 && inside && innermost !== undefined)
+      frames.push(boundaryAt(innermost, title === undefined ? { call } : { title }));
+    const above = frames.at(-1);
+    if (physical.interrupted === true && innermost !== undefined && above !== undefined)
+      frames.push(
+        boundaryAt(innermost, { title: await entryTitle(unwinding, above, read, physical.address) }),
+      );
     frames.push(...own);
-    const count = frames.length - (call === undefined ? 0 : 1);
-    if (count >= limit) return frames.slice(0, limit + (call === undefined ? 0 : 1));
+    const boundaries = frames.filter(({ kind }) => kind === 'boundary').length;
+    if (frames.length - boundaries >= limit) return frames.slice(0, limit + boundaries);
     const caller = await callerOf(physical, activation, symbols, read, depth === 0);
     if (caller === undefined) return frames;
     // A user's stack is elsewhere; within one, callers are always further up, unless a table says that stacks changed.
@@ -222,14 +234,30 @@ export async function unwind(unwinding: Unwinding, limit: number): Promise<Frame
     if (!isUser) continue;
     const outside = await activate(caller, symbols, read);
     activation.caller = outside;
-    return [...frames, ...framesOf(caller, outside, symbols)].slice(0, limit + (call === undefined ? 0 : 1));
+    const users = framesOf(caller, outside, symbols);
+    const [user] = users;
+    const last = frames.at(-1);
+    if (user !== undefined && last !== undefined)
+      frames.push(boundaryAt(user, { title: await entryTitle(unwinding, last, read, caller.address) }));
+    return [...frames, ...users].slice(0, limit + boundaries + 1);
   }
+}
+
+/** Between the frame and what was entered from it. */
+function boundaryAt(
+  frame: Frame,
+  name: Pick<Frame, 'title'> | { readonly call: HypercallView | undefined },
+): Frame {
+  const { scopes: _s, inlined: _i, ...plain } = frame;
+  const named = 'call' in name ? (name.call === undefined ? {} : { call: name.call }) : name;
+  return { ...plain, kind: 'boundary', line: undefined, ...named };
 }
 
 /** Longest text of a boundary frame; the scopes have the whole of it. */
 const MAX_NAME = 160;
 
 export function frameName(frame: Frame): string {
+  if (frame.kind === 'boundary' && frame.title !== undefined) return frame.title;
   if (frame.call !== undefined) {
     const text = `hypercall ${formatCall(frame.call)}`;
     return text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text;
