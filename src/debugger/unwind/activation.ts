@@ -9,6 +9,8 @@ import type { ReadMemory } from '../memory-cache';
 export interface SavedRegister {
   readonly value: bigint;
   readonly at: 'processor' | bigint | undefined;
+  /** Nobody says that it survived the call; only where the compiler counts on that is it what it was. */
+  readonly assumed?: true;
 }
 
 export interface Activation {

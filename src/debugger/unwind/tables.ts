@@ -82,9 +82,13 @@ export async function callerByRow(row: FrameRow, activation: Activation): Promis
   };
 
   const callers = new Map<number, SavedRegister>();
-  // What nothing is said about: an interrupted frame has all its registers, a caller those that calls preserve.
-  for (const [number, value] of registers)
-    if (row.signal || PRESERVED.includes(number)) callers.set(number, value);
+  // What nothing is said about: an interrupted frame has all its registers, a caller those that calls preserve. The
+  // others it has only if the compiler knew that the callee leaves them alone (GCC, -fipa-ra): then, and only then,
+  // does it name them as places of variables across the call.
+  for (const [number, value] of registers) {
+    const kept = row.signal || PRESERVED.includes(number);
+    callers.set(number, kept ? value : { ...value, assumed: true });
+  }
   callers.set(REGISTER.rsp, { value: cfa, at: undefined });
   for (const [number, rule] of row.rules) {
     try {
