@@ -22,6 +22,11 @@ export function setHypercallBreakpoint(name: string, wanted: boolean): void {
     vscode.debug.addBreakpoints([new vscode.FunctionBreakpoint(functionName)]);
 }
 
+/** Break on the hypercall, or no longer. */
+export function toggleHypercallBreakpoint(name: string): void {
+  setHypercallBreakpoint(name, !hypercallBreakpoints().has(BREAKPOINT_PREFIX + name));
+}
+
 /** Break after the hypercall, with its result, or no longer. */
 export function toggleReturnBreakpoint(name: string): void {
   const onReturn = name + RETURN_SUFFIX;

@@ -1,44 +1,20 @@
 import * as vscode from 'vscode';
 import type { HyperstepRequests } from '../dap/protocol';
-import { toggleReturnBreakpoint } from './breakpoints';
-import { sampleConfiguration } from './configurations';
+import { say } from './actions/ask';
+import { debugFile, debugSample } from './actions/launch';
+import { viewMemory, viewMemoryAt, watch } from './actions/memory';
+import { createStore } from './actions/store';
+import { createTables } from './actions/tables';
+import { toggleHypercallBreakpoint, toggleReturnBreakpoint } from './breakpoints';
 import type { GuestConsoles } from './consoles';
-import { frameText } from './rows/frame-text';
+import type { Log } from './log';
+import { BREAKPOINT_PREFIX } from './rows/hypercalls';
 import type { Requester, Row } from './rows/row';
-import type { Views } from './views';
+import type { Sessions } from './sessions';
+import { VIEWS, type ViewName, type Views } from './views';
 
 type Saved = HyperstepRequests['hyperstep/save']['body'];
-type Walk = HyperstepRequests['hyperstep/walk']['body'];
-
-const say = (error: unknown): void =>
-  void vscode.window.showErrorMessage(`Hyperstep: ${error instanceof Error ? error.message : String(error)}`);
-
-const pickOf = ({
-  level,
-  index,
-  entry,
-  flags,
-  mfn,
-  frame,
-}: Walk['levels'][number]): vscode.QuickPickItem => ({
-  label: `L${level}[${index}] ${entry}`,
-  description: flags.join(' '),
-  detail: mfn === undefined ? 'not present' : frameText(mfn, frame),
-});
-
-/** Asks for an address (a number, a register, a symbol) and shows its walk, a level a line. */
-async function walkAddress(requester: Requester): Promise<void> {
-  const address = await vscode.window.showInputBox({
-    title: 'Walk an address through the page tables',
-    prompt: 'A guest-virtual address: a number, a register or a symbol',
-    value: 'rip',
-  });
-  if (address === undefined || address === '') return;
-  const walk = await requester.request<Walk>('hyperstep/walk', { address });
-  await vscode.window.showQuickPick(walk.levels.map(pickOf), {
-    title: `${walk.address} → ${walk.machineAddress ?? walk.problem ?? 'no translation'}`,
-  });
-}
+type Hypercalls = HyperstepRequests['hyperstep/hypercalls']['body'];
 
 /** Asks for a file; how far it is, the client shows by itself. */
 async function saveMachine(requester: Requester): Promise<void> {
@@ -56,26 +32,122 @@ async function saveMachine(requester: Requester): Promise<void> {
   );
 }
 
-/** Every command of the extension, by its name in package.json. */
+async function goToHypercall(requester: Requester, views: Views): Promise<void> {
+  const { hypercalls } = await requester.request<Hypercalls>('hyperstep/hypercalls', {});
+  const names = hypercalls.flatMap(({ name, ops }) => [name, ...ops.map((op) => `${name}.${op.name}`)]);
+  const name = await vscode.window.showQuickPick(names, { title: 'Go to a hypercall' });
+  if (name !== undefined) await views.showHypercall(name);
+}
+
+async function askFilter(views: Views, view: ViewName): Promise<void> {
+  const words = await vscode.window.showInputBox({
+    title: 'Show only rows with these words',
+    prompt: 'In any order; nothing shows all',
+    value: views.filterOf(view),
+  });
+  if (words !== undefined) views.setFilter(view, words);
+}
+
+/** What a click on the status bar offers. */
+const MENU: readonly (readonly [string, string])[] = [
+  ['$(terminal) Show the Guest Consoles', 'hyperstep.showConsole'],
+  ['$(debug-pause) Pause', 'workbench.action.debug.pause'],
+  ['$(debug-continue) Continue', 'workbench.action.debug.continue'],
+  ['$(search) Walk an Address…', 'hyperstep.walkAddress'],
+  ['$(file-binary) View Memory at…', 'hyperstep.viewMemoryAt'],
+  ['$(save-as) Save the Machine to a File…', 'hyperstep.saveMachine'],
+  ['$(list-tree) Show the Hyperstep Views', 'workbench.view.extension.hyperstep'],
+  ['$(output) Show the Log', 'hyperstep.showLog'],
+];
+
+async function menu(sessions: Sessions): Promise<void> {
+  const other =
+    sessions.state === 'running' ? 'workbench.action.debug.continue' : 'workbench.action.debug.pause';
+  const items = MENU.filter(([, command]) => command !== other).map(([label, command]) => ({
+    label,
+    command,
+  }));
+  const picked = await vscode.window.showQuickPick(items, { title: sessions.active?.name ?? 'Hyperstep' });
+  if (picked !== undefined) await vscode.commands.executeCommand(picked.command);
+}
+
+/** A row of ours, or what a menu of VS Code's gives. */
+type Given = Row | undefined;
+
+/** Every command of the extension, by its name in package.json. Those of rows take the selected one by themselves. */
 export function registerCommands(
   requester: Requester,
+  sessions: Sessions,
   views: Views,
   consoles: GuestConsoles,
+  log: Log,
 ): vscode.Disposable[] {
-  const commands: Readonly<Record<string, (row?: Row) => unknown>> = {
-    'hyperstep.debugSample': async () => {
-      // By itself VS Code opens it only where the side bar is open already.
-      await vscode.commands.executeCommand('workbench.view.debug');
-      await vscode.debug.startDebugging(vscode.workspace.workspaceFolders?.[0], sampleConfiguration);
-    },
+  const tables = createTables(requester, sessions, views);
+  const store = createStore(requester, sessions, views);
+  const chosen = (row: Given): Given => row ?? views.selected();
+  /** Does it with what the row has, and says so when it has none. */
+  const having =
+    <K extends 'copy' | 'watch' | 'memory' | 'breakpoint'>(
+      key: K,
+      act: (value: string, row: Row) => unknown,
+    ) =>
+    (row: Given): unknown => {
+      const one = chosen(row);
+      const value = one?.[key];
+      if (one === undefined || value === undefined) throw new Error('select a row that has this, first');
+      return act(value, one);
+    };
+
+  const commands: Readonly<Record<string, (given: Given) => unknown>> = {
+    'hyperstep.debugSample': debugSample,
+    'hyperstep.debugDomain': (file: unknown) => debugFile('config', file),
+    'hyperstep.debugKernel': (file: unknown) => debugFile('kernel', file),
+    'hyperstep.menu': () => menu(sessions),
+    'hyperstep.showLog': () => log.show(),
     'hyperstep.refreshViews': () => views.refresh(),
-    'hyperstep.saveMachine': () => saveMachine(requester).catch(say),
+    'hyperstep.saveMachine': () => saveMachine(requester),
     'hyperstep.showConsole': () => consoles.show(),
-    // From the menu of a row; it is not in the palette.
-    'hyperstep.breakOnReturn': (row) => {
-      if (row !== undefined) toggleReturnBreakpoint(row.id);
-    },
-    'hyperstep.walkAddress': () => walkAddress(requester).catch(say),
+    'hyperstep.copyValue': having('copy', (text) => vscode.env.clipboard.writeText(text)),
+    'hyperstep.watch': having('watch', watch),
+    'hyperstep.viewMemory': having('memory', (reference) => viewMemory(sessions, reference)),
+    'hyperstep.breakHere': having('breakpoint', (name) =>
+      toggleHypercallBreakpoint(name.slice(BREAKPOINT_PREFIX.length)),
+    ),
+    'hyperstep.breakOnReturn': having('breakpoint', (name) =>
+      toggleReturnBreakpoint(name.slice(BREAKPOINT_PREFIX.length)),
+    ),
+    'hyperstep.viewMemoryAt': () => viewMemoryAt(requester, sessions),
+    'hyperstep.walkAddress': () => tables.walkAddress(),
+    'hyperstep.goToAddress': () => tables.goTo(undefined),
+    'hyperstep.showInPageTables': (given) => tables.goTo(given ?? views.selected()),
+    'hyperstep.whoMaps': (row) => tables.whoMaps(row),
+    'hyperstep.keepPageTables': () => tables.keep(),
+    'hyperstep.comparePageTables': () => tables.compare(),
+    'hyperstep.goToHypercall': () => goToHypercall(requester, views),
+    'hyperstep.goToNode': (row) => store.goTo(row),
+    'hyperstep.writeNode': (row) => store.write(row ?? selectedNode()),
+    'hyperstep.addNode': (row) => store.add(row),
+    'hyperstep.removeNode': (row) => store.remove(row ?? selectedNode()),
+    'hyperstep.undoWrite': () => store.undo(),
+    ...Object.fromEntries(
+      VIEWS.flatMap((view) => [
+        [`hyperstep.${view}.filter`, () => askFilter(views, view)],
+        [`hyperstep.${view}.clearFilter`, () => views.setFilter(view, '')],
+      ]),
+    ),
   };
-  return Object.entries(commands).map(([name, run]) => vscode.commands.registerCommand(name, run));
+  function selectedNode(): Given {
+    const row = views.selected();
+    return row?.kind === 'store' ? row : undefined;
+  }
+  const registered = Object.entries(commands).map(([name, run]) =>
+    vscode.commands.registerCommand(name, async (given: Given) => {
+      try {
+        await run(given);
+      } catch (error) {
+        say(error);
+      }
+    }),
+  );
+  return [...registered, vscode.Disposable.from(tables)];
 }

@@ -2,9 +2,11 @@ import * as vscode from 'vscode';
 import { registerCommands } from './commands';
 import { configurationProvider } from './configurations';
 import { guestConsoles } from './consoles';
+import { createLog } from './log';
 import type { Requester } from './rows/row';
 import type { Owned } from './sessions';
 import { DEBUG_TYPE, trackSessions } from './sessions';
+import { createStatusBar } from './status-bar';
 import { createViews } from './views';
 
 /** A debug adapter that runs in the extension's process, one for each session. */
@@ -35,11 +37,14 @@ export function activateEditor(adapter: () => InlineAdapter): Owned[] {
   };
   const views = createViews(sessions, requester);
   const consoles = guestConsoles(sessions);
+  const log = createLog();
   return [
     sessions,
     views,
     consoles,
-    ...registerCommands(requester, views, consoles),
+    log,
+    createStatusBar(sessions, requester),
+    ...registerCommands(requester, sessions, views, consoles, log),
     vscode.debug.registerDebugAdapterDescriptorFactory(DEBUG_TYPE, {
       createDebugAdapterDescriptor: () =>
         new vscode.DebugAdapterInlineImplementation(toDebugAdapter(adapter())),

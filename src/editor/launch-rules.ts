@@ -95,3 +95,20 @@ export function launchProblem(given: LaunchArguments, trusted: boolean): string 
     ? 'The launch configuration has a “ramdisk” and no “kernel” that takes it. Add “kernel”, or “config” with the path of an xl.cfg file.'
     : undefined;
 }
+
+/** Names that distributions and Linux's own build give to kernels. */
+const LINUX = /^(vmlinu|bzImage)/;
+
+/** What boots a file: a domain as its xl.cfg says, or a kernel by itself. */
+export const fileConfiguration = (
+  what: 'config' | 'kernel',
+  file: string,
+  name: string,
+): LaunchArguments & { readonly type: string; readonly request: string; readonly name: string } => ({
+  type: 'hyperstep',
+  request: 'launch',
+  name,
+  [what]: file,
+  // Without it Linux says nothing anywhere.
+  ...(what === 'kernel' && LINUX.test(name) ? { cmdline: 'earlyprintk=xen console=hvc0' } : {}),
+});

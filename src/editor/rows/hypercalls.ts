@@ -1,7 +1,6 @@
 import type { HyperstepRequests } from '../../dap/protocol';
 import type { Changes } from './changes';
-import type { Requester, Row, RowModel } from './row';
-import { escapeMarkdown } from './row';
+import { escapeMarkdown, factTable, type Requester, type Row, type RowModel } from './row';
 
 type Hypercall = HyperstepRequests['hyperstep/hypercalls']['body']['hypercalls'][number];
 type Summary = HyperstepRequests['hyperstep/traceSummary']['body'];
@@ -71,8 +70,14 @@ function toRow(
     expandable,
     checked: breakpoints.has(BREAKPOINT_PREFIX + name),
     changed,
+    copy: name,
+    breakpoint: BREAKPOINT_PREFIX + name,
   };
 }
+
+/** What a hover says of it. */
+const reference = (name: string, facts: readonly (readonly [string, string])[]): string =>
+  `${factTable(escapeMarkdown(name), facts)}\n\nBreakpoint: \`${BREAKPOINT_PREFIX}${name}\``;
 
 const called = (list: readonly Counts[] | undefined): Map<string, string> =>
   new Map((list ?? []).map((one) => [one.name, countText(one)]));
@@ -89,6 +94,15 @@ export function hypercalls(
   let declared: readonly Hypercall[] = [];
   let summary: Summary = { total: 0, calls: [], refusals: [], traps: [] };
 
+  /** What both kinds have: the answer, where it is written, and why it has been refused. */
+  const shared = (status: Status, doc: string, name: string): [string, string][] => [
+    ['answer', NOTES[status] === '' ? 'implemented' : NOTES[status]],
+    ['reference', escapeMarkdown(doc)],
+    ...summary.refusals
+      .filter((one) => one.name === name)
+      .map(({ errno, count, reason }): [string, string] => [`${errno} × ${count}`, escapeMarkdown(reason)]),
+  ];
+
   const roots = async (): Promise<HypercallRow[]> => {
     const [list, counted] = await Promise.all([
       session.request<HyperstepRequests['hyperstep/hypercalls']['body']>('hyperstep/hypercalls', {}),
@@ -99,10 +113,20 @@ export function hypercalls(
     const set = breakpoints();
     const changed = changes.note('', called(summary.calls));
     return declared.map(({ name, nr, status, doc, args, ops }) => {
-      const tooltip = `**${escapeMarkdown(name)}**(${args.map(escapeMarkdown).join(', ')}), number ${nr}\n\n${escapeMarkdown(doc)}`;
       const counts = summary.calls.find((one) => one.name === name);
       return toRow(
-        { name, label: name, status, tooltip, expandable: ops.length > 0 },
+        {
+          name,
+          label: name,
+          status,
+          tooltip: reference(name, [
+            ['number', `${nr}`],
+            ['arguments', args.map(escapeMarkdown).join(', ')],
+            ['operations', ops.length === 0 ? '' : `${ops.length}`],
+            ...shared(status, doc, name),
+          ]),
+          expandable: ops.length > 0,
+        },
         counts,
         changed.has(name),
         set,
@@ -114,19 +138,26 @@ export function hypercalls(
     const set = breakpoints();
     const counted = summary.calls.find((one) => one.name === family)?.ops;
     const changed = changes.note(family, called(counted));
-    return (declared.find(({ name }) => name === family)?.ops ?? []).map(({ name: label, cmd, status }) => {
-      const name = `${family}.${label}`;
-      const tooltip = `**${escapeMarkdown(name)}**, sub-operation ${cmd}`;
-      return toRow(
-        { name, label, status, tooltip, expandable: false },
-        counted?.find((one) => one.name === label),
-        changed.has(label),
-        set,
-      );
-    });
+    return (declared.find(({ name }) => name === family)?.ops ?? []).map(
+      ({ name: label, cmd, status, doc, args }) => {
+        const name = `${family}.${label}`;
+        const tooltip = reference(name, [
+          ['sub-operation', `${cmd}`],
+          ['members', args.map(escapeMarkdown).join(', ')],
+          ...shared(status, doc, name),
+        ]);
+        return toRow(
+          { name, label, status, tooltip, expandable: false },
+          counted?.find((one) => one.name === label),
+          changed.has(label),
+          set,
+        );
+      },
+    );
   };
 
   return {
+    searchable: true,
     children: (row) => (row === undefined ? roots() : Promise.resolve(operations(row.name))),
   };
 }

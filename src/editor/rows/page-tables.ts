@@ -1,8 +1,7 @@
 import type { HyperstepRequests } from '../../dap/protocol';
 import type { Changes } from './changes';
 import { frameText } from './frame-text';
-import type { Requester, Row, RowModel } from './row';
-import { escapeMarkdown } from './row';
+import { escapeMarkdown, factTable, hex, type Requester, type Row, type RowModel } from './row';
 
 type Entry = HyperstepRequests['hyperstep/pageTable']['body']['entries'][number];
 
@@ -15,8 +14,6 @@ export interface PageTableRow extends Row {
 /** Long mode has four levels (SDM 3A 4.5). */
 const LEVELS = 4;
 
-const hex = (n: number): string => `0x${n.toString(16)}`;
-
 function tooltip(e: Entry, level: number): string {
   const facts: readonly (readonly [string, string])[] = [
     ['virtual', `\`${e.virtual}\``],
@@ -26,13 +23,7 @@ function tooltip(e: Entry, level: number): string {
     ['owner', escapeMarkdown(e.owner)],
     ['frame', escapeMarkdown(frameText(e.mfn, e.frame))],
   ];
-  return [
-    `**L${level} entry ${e.index}**${e.run > 1 ? ` and the ${e.run - 1} after it` : ''}`,
-    '',
-    '| | |',
-    '|---|---|',
-    ...facts.map(([name, value]) => `| ${name} | ${value} |`),
-  ].join('\n');
+  return factTable(`L${level} entry ${e.index}${e.run > 1 ? ` and the ${e.run - 1} after it` : ''}`, facts);
 }
 
 function iconOf(e: Entry): string {
@@ -49,14 +40,13 @@ export function pageTables(
   return {
     async children(row) {
       const thread = threadId();
-      if (thread === undefined) return [];
       const above = row?.path ?? [];
       const { entries } = await session.request<HyperstepRequests['hyperstep/pageTable']['body']>(
         'hyperstep/pageTable',
-        { threadId: thread, path: above },
+        { ...(thread === undefined ? {} : { threadId: thread }), path: above },
       );
       const values = new Map(entries.map((e) => [`${e.index}`, `${e.entry} × ${e.run}`]));
-      const changed = changes.note(`${thread}:${above.join('/')}`, values);
+      const changed = changes.note(`${thread ?? ''}:${above.join('/')}`, values);
       const level = LEVELS - above.length;
       return entries.map((e): PageTableRow => {
         const flags = e.flags.join(' ');
@@ -76,8 +66,20 @@ export function pageTables(
           accessible: `level ${level}, ${label}, ${target}, flags ${flags}${isChanged ? ', changed' : ''}`,
           expandable: e.table,
           changed: isChanged,
+          copy: e.entry,
+          // A table's own contents, and the page behind a leaf.
+          memory: `machine:0x${(BigInt(e.mfn) << 12n).toString(16)}`,
+          ...(e.table ? {} : { watch: `*${e.virtual}` }),
+          mfn: e.mfn,
+          address: e.virtual,
         };
       });
     },
   };
 }
+
+/** The row of a table that holds entry `index`, folded or not. */
+export const holdsIndex =
+  (index: number) =>
+  ({ entry }: PageTableRow): boolean =>
+    entry.index <= index && index < entry.index + entry.run;

@@ -46,7 +46,7 @@ describe('page-table rows', () => {
       { id: '256/0', label: '0x0 × 512', expandable: false, path: [256, 0] },
     );
     assert.equal(leaf.description, 'P RW · pfn 0x2 · mfn 0x42 (writable)');
-    assert.match(leaf.tooltip ?? '', /\*\*L3 entry 0\*\* and the 511 after it/);
+    assert.match(leaf.tooltip ?? '', /\*\*L3 entry 0 and the 511 after it\*\*/);
     assert.deepEqual(requester.asked, [
       ['hyperstep/pageTable', { threadId: 1, path: [] }],
       ['hyperstep/pageTable', { threadId: 1, path: [256] }],
