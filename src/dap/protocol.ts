@@ -136,10 +136,13 @@ export interface HyperstepRequests {
     arguments: { readonly at: string };
     body: { readonly node?: Wire<StoreNode> };
   };
-  /** Writes a node, as domain 0, or removes it where there is no `value`; `before` is what it held. */
+  /**
+   * Writes a node, as domain 0, or removes it where there is no `value`; `before` is what it held. Not `done` yet is
+   * what waits for the hypercall that is under way.
+   */
   'hyperstep/xenstoreWrite': {
     arguments: { readonly at: string; readonly value?: string };
-    body: { readonly before?: string };
+    body: { readonly before?: string; readonly done: boolean };
   };
   /** Whether the machine runs, and how far it is. Does not interrupt it. */
   'hyperstep/status': { arguments: Nothing; body: MachineStatus };

@@ -9,6 +9,17 @@ export const screenshots = path.join(__dirname, '..', '..', 'out', 'screenshots'
 /** What takes longer than this will not happen any more. */
 const SOON_MS = 20_000;
 
+/** Sections of Hyperstep's own side bar. */
+const OURS: readonly string[] = [
+  'Hypercalls',
+  'Page Tables',
+  'Domains',
+  'Event Channels',
+  'Grant Tables',
+  'XenStore',
+  'PV Devices',
+];
+
 /** Keeps asking until a check holds, and then what it last said is the message. */
 export async function eventually<T>(
   what: string,
@@ -32,9 +43,13 @@ export interface Editor {
   /** Runs a command of the palette by the whole of its title. */
   readonly command: (title: string) => Promise<void>;
   readonly quickPick: () => Locator;
+  /** Writes into the input box or list that is called so, and takes it. */
+  readonly answer: (text: string, title: string) => Promise<void>;
   /** F5, until something comes of it: the key is lost while the editor is still starting. */
   readonly start: () => Promise<void>;
-  /** A section of the side bar; opened if it is closed. */
+  /** Shows a side bar by what its icon is called. */
+  readonly sideBar: (title: 'Hyperstep' | 'Run and Debug') => Promise<void>;
+  /** A section of the side bars; opened if it is closed. */
   readonly section: (title: string) => Promise<Locator>;
   readonly collapse: (title: string) => Promise<void>;
   readonly rows: (section: Locator, text?: string | RegExp) => Locator;
@@ -63,7 +78,10 @@ export async function openEditor(page: Page, url: string, folder: string | undef
   const quickPick = (): Locator => page.locator('.quick-input-list .monaco-list-row');
   const toolbar = (action: string): Locator =>
     page.locator(`.debug-toolbar .codicon-debug-${action}`).first();
-  const frames = (): Promise<string[]> => page.locator('.debug-call-stack .stack-frame').allInnerTexts();
+  const frames = async (): Promise<string[]> => {
+    await editor.sideBar('Run and Debug');
+    return page.locator('.debug-call-stack .stack-frame').allInnerTexts();
+  };
 
   const headerOf = (title: string): Locator => page.locator(`.pane-header[aria-label^="${title}"]`).first();
 
@@ -89,6 +107,11 @@ export async function openEditor(page: Page, url: string, folder: string | undef
         }
       }
     },
+    answer: async (text, title) => {
+      await page.locator('.quick-input-title').filter({ hasText: title }).first().waitFor();
+      await page.locator('.quick-input-widget input').first().fill(text);
+      await page.keyboard.press('Enter');
+    },
     start: async () => {
       const sign = page.locator('.quick-input-list .monaco-list-row, .debug-toolbar, .monaco-dialog-box');
       for (let tries = 0; ; tries++) {
@@ -102,13 +125,44 @@ export async function openEditor(page: Page, url: string, folder: string | undef
       }
     },
     collapse: async (title) => {
+      await editor.sideBar(OURS.includes(title) ? 'Hyperstep' : 'Run and Debug');
       const header = headerOf(title);
-      if ((await header.getAttribute('aria-expanded')) === 'true') await header.click();
+      await eventually(
+        `${title} is closed`,
+        async () => {
+          if ((await header.getAttribute('aria-expanded')) === 'true')
+            await header.locator('.title').first().click();
+          return header.getAttribute('aria-expanded');
+        },
+        (expanded) => expanded !== 'true',
+      );
+    },
+    sideBar: async (title) => {
+      const item = page
+        .locator('.activitybar .action-item')
+        .filter({ has: page.locator(`[aria-label^="${title}"]`) });
+      await item.first().waitFor();
+      const isShown = async (): Promise<boolean> =>
+        (await item.first().getAttribute('class'))?.includes('checked') === true;
+      // A click on what is shown already closes it, and the editor may be about to show it by itself.
+      await eventually(
+        `${title} is shown`,
+        async () => {
+          if (!(await isShown())) {
+            await item.first().click();
+            await new Promise((resolve) => setTimeout(resolve, 300));
+          }
+          return isShown();
+        },
+        (shown) => shown,
+      );
     },
     section: async (title) => {
+      await editor.sideBar(OURS.includes(title) ? 'Hyperstep' : 'Run and Debug');
       const header = headerOf(title);
       await header.waitFor();
-      if ((await header.getAttribute('aria-expanded')) !== 'true') await header.click();
+      if ((await header.getAttribute('aria-expanded')) !== 'true')
+        await header.locator('.title').first().click();
       return page.locator('.pane').filter({ has: page.locator(`.pane-header[aria-label^="${title}"]`) });
     },
     rows: (section, text) => {
@@ -133,7 +187,10 @@ export async function openEditor(page: Page, url: string, folder: string | undef
       if ((await row.getAttribute('aria-expanded')) === 'false')
         await row.locator('.monaco-tl-twistie').click();
     },
-    variables: () => page.locator('.debug-variables .monaco-list-row').allInnerTexts(),
+    variables: async () => {
+      await editor.sideBar('Run and Debug');
+      return page.locator('.debug-variables .monaco-list-row').allInnerTexts();
+    },
     terminal: async () =>
       (await page.locator('.terminal-wrapper.active .xterm-rows > div').allInnerTexts()).join('\n'),
     debug: (action) => toolbar(action).click(),

@@ -98,7 +98,6 @@ describe('in the workbench', function () {
     assert.match((await at.stopped()).join('\n'), /_start/);
 
     // The page tables, from the L4 down to a leaf.
-    for (const title of ['Variables', 'Watch', 'Call Stack']) await at.collapse(title);
     const tables = await section('Page Tables');
     await expand(rows(tables, /0xffffff8000000000/).first());
     for (const level of [2, 3])
@@ -114,7 +113,6 @@ describe('in the workbench', function () {
     await update.locator('.monaco-custom-toggle').click();
     const breakpoints = await section('Breakpoints');
     await rows(breakpoints, 'hypercall:mmu_update').waitFor();
-    for (const title of ['Call Stack', 'Variables']) await section(title);
     await at.debug('continue');
     // The call on top, and by name who made it.
     await eventually('it stops in mmu_update', at.frames, (list) =>
@@ -138,24 +136,31 @@ describe('in the workbench', function () {
     await at.page.locator('.debug-top-stack-frame-line').first().waitFor();
     await eventually('its locals', at.variables, (list) => list.some((v) => /^context/.test(v)));
     await at.shot('4-in-the-hypervisor');
-    for (const title of ['Variables', 'Call Stack']) await at.collapse(title);
+    await section('Page Tables');
     await leaves.first().waitFor();
 
     // Without the breakpoint, to the end.
+    await section('Hypercalls');
     await update.locator('.monaco-custom-toggle').click();
+    await section('Breakpoints');
     await rows(breakpoints, 'hypercall:mmu_update').waitFor({ state: 'detached' });
 
     // The same on return, from its menu: there is a result then.
+    await section('Hypercalls');
     await at.menu(update, 'Break on Return');
+    await section('Breakpoints');
     await rows(breakpoints, 'hypercall:mmu_update:return').waitFor();
     await at.debug('continue');
     await section('Variables');
     await eventually('a result', at.variables, (list) => list.some((v) => /^result/.test(v)));
     // The entry that it made is marked as new.
+    await section('Page Tables');
     const made = rows(tables, /^0xffffc00000000000/).first();
     await made.locator('.highlight').first().waitFor();
     await at.shot('5-returned');
-    await at.menu(update, 'No Longer');
+    await section('Hypercalls');
+    await at.menu(update, 'Break on Return');
+    await section('Breakpoints');
     await rows(breakpoints, 'hypercall:mmu_update:return').waitFor({ state: 'detached' });
     await at.debug('continue');
     await at.ended();
@@ -163,9 +168,96 @@ describe('in the workbench', function () {
       text.includes('The machine is gone'),
     );
     assert.ok(gone.includes(FAREWELL), gone);
+    await at.sideBar('Hyperstep');
     await rows(calls).first().waitFor({ state: 'detached' });
     await rows(tables).first().waitFor({ state: 'detached' });
     await at.shot('6-the-end');
+  });
+
+  it('the other views: domains, event channels, grants, xenstore written and taken back, devices', async () => {
+    const { rows, section, expand, ...at } = await open('no folder');
+    await at.command('Hyperstep: Debug the Sample Guest');
+    await at.stopped();
+    // By its name, from the keyboard, and a breakpoint there from the keyboard, too.
+    await at.command('Hyperstep: Go to Hypercall…');
+    await at.answer('grant_table_op.query_size', 'Go to a hypercall');
+    const calls = await section('Hypercalls');
+    await calls.locator('.monaco-list-row.focused').filter({ hasText: 'query_size' }).waitFor();
+
+    // To where its devices are connected and it sleeps.
+    await at.command('Hyperstep: Go to Hypercall…');
+    await at.answer('sched_op.block', 'Go to a hypercall');
+    await calls
+      .locator('.monaco-list-row.focused')
+      .filter({ hasText: /^block/ })
+      .waitFor();
+    await at.page.keyboard.press('F9');
+    await rows(await section('Breakpoints'), 'hypercall:sched_op.block').waitFor();
+    const status = at.page
+      .locator('[id="hyperstep.hyperstep.hyperstep.status"], [id$="hyperstep.status"]')
+      .first();
+    await status.waitFor();
+    await at.debug('continue');
+    await eventually('it sleeps', at.frames, (list) => list.join().includes('hypercall sched_op.block'));
+
+    for (const title of ['Hypercalls', 'Page Tables']) await at.collapse(title);
+    const domains = await section('Domains');
+    await rows(domains, /^d1 /).first().waitFor();
+    await expand(rows(domains, /^d1 /).first());
+    await expand(rows(domains, /^d1v0/).first());
+    await expand(rows(domains, /^trap table/).first());
+    await rows(domains, /^#PF/).first().waitFor();
+    await at.shot('10-domains');
+    await at.collapse('Domains');
+
+    await rows(await section('Event Channels'), /VIRQ_TIMER/)
+      .first()
+      .waitFor();
+    await rows(await section('Grant Tables'), /\(xenstore\).*mapped by d0/)
+      .first()
+      .waitFor();
+    await rows(await section('PV Devices'), /^d1 console 0/)
+      .first()
+      .waitFor();
+
+    // xenstore: to a node by its path; it is written, seen, and taken back.
+    await at.command('Hyperstep: Go to XenStore Node…');
+    await at.answer('/local/domain/1/name', 'A node of xenstore');
+    const store = await section('XenStore');
+    const node = store.locator('.monaco-list-row.focused').filter({ hasText: /^name/ });
+    await node.waitFor();
+    await at.page.keyboard.press('F2');
+    await at.answer('renamed by hand', '/local/domain/1/name');
+    await at.page
+      .locator('.monaco-dialog-box .monaco-button')
+      .filter({ hasText: /^Write$/ })
+      .first()
+      .click();
+    // The hypercall that it stands in comes to its end first.
+    await at.page.locator('.notification-toast').filter({ hasText: 'will be written' }).first().waitFor();
+    await at.debug('step-over');
+    await at.sideBar('Hyperstep');
+    await rows(store, /^name\s*renamed by hand/)
+      .first()
+      .waitFor();
+    await at.shot('11-other-views');
+    await at.command('Hyperstep: Undo the Last Write to XenStore');
+    await rows(store, /^name\s*renamed by hand/)
+      .first()
+      .waitFor({ state: 'detached' });
+    await rows(store, /^name/).first().waitFor();
+
+    // Only what holds some words.
+    await at.command('Hyperstep: Filter XenStore…');
+    await at.answer('ring-ref', 'Show only rows');
+    await rows(store, /^ring-ref/)
+      .first()
+      .waitFor();
+    await rows(store, /^cpu/).first().waitFor({ state: 'detached' });
+
+    assert.match(await status.innerText(), /Xen PV [\d.]+ m?s/);
+    await at.debug('stop');
+    await at.ended();
   });
 
   it('F5 debugs the sample in an empty window, and nothing is asked', async () => {

@@ -86,12 +86,12 @@ export const hyperstep: readonly Handler[] = [
     'hyperstep/xenstoreWrite',
     object({ at: text, value: optional(text) }),
     async ({ control, target }, { at, value }) => {
-      const before = await control.still(async () => {
-        const node = await target.storeNode(at);
+      const [before, after] = await control.still(async () => {
+        const old = await target.storeNode(at);
         await target.storeInput(at, value);
-        return node?.value;
+        return [old?.value, (await target.storeNode(at))?.value];
       });
-      return before === undefined ? {} : { before };
+      return { ...(before === undefined ? {} : { before }), done: after === value };
     },
   ),
   custom(

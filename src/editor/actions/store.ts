@@ -42,13 +42,13 @@ export function createStore(requester: Requester, sessions: Sessions, views: Vie
     return choice !== undefined;
   };
 
-  const send = async (at: string, value: string | undefined): Promise<string | undefined> => {
-    const { before } = await requester.request<Written>('hyperstep/xenstoreWrite', {
+  const send = async (at: string, value: string | undefined): Promise<Written> => {
+    const written = await requester.request<Written>('hyperstep/xenstoreWrite', {
       at,
       ...(value === undefined ? {} : { value }),
     });
     views.refresh();
-    return before;
+    return written;
   };
 
   const undo = async (): Promise<void> => {
@@ -60,12 +60,17 @@ export function createStore(requester: Requester, sessions: Sessions, views: Vie
   };
 
   const change = async (at: string, value: string | undefined): Promise<void> => {
-    const before = await send(at, value);
+    const { before, done: isDone } = await send(at, value);
     changes.push({ session: sessions.active?.id ?? '', at, before });
     const done = value === undefined ? 'removed' : before === undefined ? 'made' : 'written';
-    void vscode.window.showInformationMessage(`${at} was ${done}.`, 'Undo').then((choice) => {
-      if (choice === 'Undo') void undo();
-    });
+    void vscode.window
+      .showInformationMessage(
+        `${at} ${isDone ? 'was' : 'will be'} ${done}${isDone ? '' : ' when the hypercall that is under way has ended'}.`,
+        'Undo',
+      )
+      .then((choice) => {
+        if (choice === 'Undo') void undo();
+      });
   };
 
   const nodeOf = async (row: Row | undefined): Promise<string | undefined> =>

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { HyperstepRequests } from '../../../src/dap/protocol';
 import { trackChanges } from '../../../src/editor/rows/changes';
-import { pageTables } from '../../../src/editor/rows/page-tables';
+import { holdsIndex, pageTables, type PageTableRow } from '../../../src/editor/rows/page-tables';
+import { contextOf } from '../../../src/editor/rows/row';
 import { fakeRequester } from './fake-requester';
 
 type Entry = HyperstepRequests['hyperstep/pageTable']['body']['entries'][number];
@@ -99,10 +100,32 @@ describe('page-table rows', () => {
     assert.equal((await model.children(undefined))[0]?.changed, false);
   });
 
-  it('are none before the first stop, and ask nothing', async () => {
-    const { model, requester } = over(new Map(), () => undefined);
-    assert.deepEqual(await model.children(undefined), []);
-    assert.deepEqual(requester.asked, []);
+  it('before the first stop are of the vCPU that the adapter takes', async () => {
+    const { model, requester } = over(new Map([['', [entry(1)]]]), () => undefined);
+    assert.equal((await model.children(undefined)).length, 1);
+    assert.deepEqual(requester.asked, [['hyperstep/pageTable', { path: [] }]]);
+  });
+
+  it('can be copied, gone to, looked at in memory, asked for who maps them, and, where they map, watched', async () => {
+    const { model } = over(new Map([['', [entry(1, { table: true }), entry(2)]]]));
+    const rows = await model.children(undefined);
+    assert.deepEqual(rows.map(contextOf), [
+      'table copy memory mfn address',
+      'leaf copy watch memory mfn address',
+    ]);
+    const { copy, watch, memory, mfn, address } = rows[1] ?? {};
+    assert.deepEqual(
+      [copy, watch, memory, mfn, address],
+      ['0x42067', '*0x2000', 'machine:0x42000', 0x42, '0x2000'],
+    );
+  });
+
+  it('are found by an index, also within a run', () => {
+    const row = { entry: entry(8, { run: 4 }) } as PageTableRow;
+    assert.deepEqual(
+      [7, 8, 11, 12].map((index) => holdsIndex(index)(row)),
+      [false, true, true, false],
+    );
   });
 
   it('put what the guest can choose into tooltips as text', async () => {
