@@ -39,6 +39,8 @@ export type VecShift = `${'i16x8' | 'i32x4' | 'i64x2'}.${'shl' | 'shr_s' | 'shr_
 export type FpFmt = 32 | 64;
 /** SSE arithmetic under MXCSR: sets sticky flags, honours RC/DAZ/FTZ, raises #XM when unmasked. */
 export type FpBinary = 'add' | 'sub' | 'mul' | 'div' | 'min' | 'max';
+/** Those whose packed forms processors and WebAssembly have alike. */
+export type FpArithmetic = 'add' | 'sub' | 'mul' | 'div';
 
 /** Exception vectors an instruction may raise. `code` is undefined for vectors without an error code. */
 export const VECTOR = { DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, MC: 18, XM: 19 } as const; // prettier-ignore
@@ -145,6 +147,8 @@ export interface OpsOf<V, X> {
    * instructions need it not.
    */
   fpLanes<T>(lanes: () => T): T;
+  /** What `lanes` yields, which does `op` lane by lane inside that bracket: said whole, so that it can be done whole. */
+  fpPacked(op: FpArithmetic, fmt: FpFmt, a: X, b: X, lanes: () => X): X;
 
   /** Raise an exception: the instruction is abandoned and not retired. */
   raise(vector: number, code?: V): void;

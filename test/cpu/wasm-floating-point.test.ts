@@ -57,77 +57,123 @@ const OPCODES: readonly { op: 'add' | 'sub' | 'mul' | 'div' | 'min' | 'max' | 's
 const MXCSRS = [0x1fa0, 0x1f80, 0x3fa0, 0x5fa0, 0x7fa0, 0x1fe0, 0x9fa0, 0x1f20, 0x0fa0];
 const ROUNDS = 400;
 
-describe('floating-point fast paths agree with exact arithmetic', () => {
-  const m = flatMachine();
-  const put = (field: 'xmm0' | 'xmm1', v: bigint): void => {
-    const b = m.v.bytes(field);
-    new DataView(b.buffer, b.byteOffset, 16).setBigUint64(0, v, true);
-  };
-  const low = (): bigint => {
-    const b = m.v.bytes('xmm0');
-    return new DataView(b.buffer, b.byteOffset, 16).getBigUint64(0, true);
-  };
-  let at = CODE;
-  const place = (bytes: readonly number[]): bigint => {
-    at += 8n;
-    m.put(Number(at), bytes);
-    return at;
-  };
+/** In regions each operation stands in a loop of its own, a round of which is run at a time. */
+const TIERS = [
+  { tier: 'interpret', options: undefined, steps: 1n },
+  { tier: 'compile', options: { tier: 'compile', compile: { heat: 2, batch: 1 } }, steps: 2n },
+] as const;
 
-  function check(
-    op: FpOp,
-    mxcsr: number,
-    rip: bigint,
-    operands: readonly bigint[],
-    read: () => bigint,
-  ): void {
-    m.v.setInt('mxcsr', mxcsr);
-    const exit = m.step(rip);
-    const [a = 0n, b = 0n, c = 0n] = operands;
-    const exact = fpExact(op, mxcsr, a, b, c);
-    const end = settle(mxcsr, exact.flags);
-    const what = `${op} mxcsr ${mxcsr.toString(16)} ${operands.map((o) => o.toString(16)).join(' ')}`;
-    assert.equal(exit, end.fault ? EXIT.EXCEPTION : EXIT.LIMIT, what);
-    assert.equal(m.v.getInt('mxcsr').toString(16), end.mxcsr.toString(16), `${what}: flags`);
-    if (!end.fault) assert.equal(read().toString(16), exact.value.toString(16), what);
-  }
+for (const { tier, options, steps } of TIERS)
+  describe(`floating-point fast paths agree with exact arithmetic: ${tier}`, () => {
+    const m = flatMachine({}, 512, options);
+    const put = (field: 'xmm0' | 'xmm1', v: bigint): void => {
+      const b = m.v.bytes(field);
+      new DataView(b.buffer, b.byteOffset, 16).setBigUint64(0, v, true);
+    };
+    const putAll = (field: 'xmm0' | 'xmm1', fmt: 32 | 64, lanes: readonly bigint[]): void => {
+      const b = m.v.bytes(field);
+      const view = new DataView(b.buffer, b.byteOffset, 16);
+      lanes.forEach((v, i) =>
+        fmt === 64 ? view.setBigUint64(8 * i, v, true) : view.setUint32(4 * i, Number(v), true),
+      );
+    };
+    const lane = (fmt: 32 | 64, i: number): bigint => {
+      const b = m.v.bytes('xmm0');
+      const view = new DataView(b.buffer, b.byteOffset, 16);
+      return fmt === 64 ? view.getBigUint64(8 * i, true) : BigInt(view.getUint32(4 * i, true));
+    };
+    const low = (): bigint => {
+      const b = m.v.bytes('xmm0');
+      return new DataView(b.buffer, b.byteOffset, 16).getBigUint64(0, true);
+    };
+    let at = CODE;
+    const place = (bytes: readonly number[]): bigint => {
+      at += 8n;
+      // … and jmp back to it
+      m.put(Number(at), [...bytes, 0xeb, 256 - bytes.length - 2]);
+      return at;
+    };
 
-  for (const fmt of [32, 64] as const) {
-    const prefix = fmt === 32 ? 0xf3 : 0xf2;
-    const mask = (1n << BigInt(fmt)) - 1n;
-    for (const { op, byte } of OPCODES) {
-      it(`${op}${fmt}`, () => {
-        const rip = place([prefix, 0x0f, byte, 0xc1]);
-        const random = generator(BigInt(byte * 977 + fmt));
+    function check(
+      op: FpOp,
+      mxcsr: number,
+      rip: bigint,
+      operands: readonly bigint[],
+      read: () => bigint,
+    ): void {
+      m.v.setInt('mxcsr', mxcsr);
+      const exit = m.step(rip, steps);
+      const [a = 0n, b = 0n, c = 0n] = operands;
+      const exact = fpExact(op, mxcsr, a, b, c);
+      const end = settle(mxcsr, exact.flags);
+      const what = `${op} mxcsr ${mxcsr.toString(16)} ${operands.map((o) => o.toString(16)).join(' ')}`;
+      assert.equal(exit, end.fault ? EXIT.EXCEPTION : EXIT.LIMIT, what);
+      assert.equal(m.v.getInt('mxcsr').toString(16), end.mxcsr.toString(16), `${what}: flags`);
+      if (!end.fault) assert.equal(read().toString(16), exact.value.toString(16), what);
+    }
+
+    for (const fmt of [32, 64] as const) {
+      const prefix = fmt === 32 ? 0xf3 : 0xf2;
+      const mask = (1n << BigInt(fmt)) - 1n;
+      for (const { op, byte } of OPCODES) {
+        it(`${op}${fmt}`, () => {
+          const rip = place([prefix, 0x0f, byte, 0xc1]);
+          const random = generator(BigInt(byte * 977 + fmt));
+          for (const mxcsr of MXCSRS) {
+            for (let i = 0; i < ROUNDS; i++) {
+              const a = operand(random, fmt);
+              const b = operand(random, fmt);
+              put('xmm0', a);
+              put('xmm1', b);
+              check(`${op}${fmt}`, mxcsr, rip, op === 'sqrt' ? [b] : [a, b], () => low() & mask);
+            }
+          }
+        });
+      }
+
+      for (const [op, byte] of [['add', 0x58], ['mul', 0x59], ['sub', 0x5c], ['div', 0x5e]] as const) {
+      it(`${op}${fmt}, all lanes at once`, () => {
+        const rip = place(fmt === 32 ? [0x0f, byte, 0xc1] : [0x66, 0x0f, byte, 0xc1]);
+        const random = generator(BigInt(byte * 31 + fmt));
+        // Mostly plain lanes with one odd one among them: all odd would never take the fast path.
+        const plain = (): bigint => (fmt === 32 ? 0x3f80_0000n + (random() & 0xff_ffffn) : (0x3ffn << 52n) + (random() & ((1n << 54n) - 1n))); // prettier-ignore
+        const vector = (): bigint[] => Array.from({ length: 128 / fmt }, () => (random() % 5n === 0n ? operand(random, fmt) : plain())); // prettier-ignore
         for (const mxcsr of MXCSRS) {
           for (let i = 0; i < ROUNDS; i++) {
-            const a = operand(random, fmt);
-            const b = operand(random, fmt);
-            put('xmm0', a);
-            put('xmm1', b);
-            check(`${op}${fmt}`, mxcsr, rip, op === 'sqrt' ? [b] : [a, b], () => low() & mask);
+            const [a, b] = [vector(), vector()];
+            putAll('xmm0', fmt, a);
+            putAll('xmm1', fmt, b);
+            m.v.setInt('mxcsr', mxcsr);
+            const exit = m.step(rip, steps);
+            const exact = a.map((x, n) => fpExact(`${op}${fmt}`, mxcsr, x, b[n] ?? 0n, 0n));
+            const end = settle(mxcsr, exact.reduce((flags, e) => flags | e.flags, 0));
+            const what = `${op} mxcsr ${mxcsr.toString(16)} ${[...a, ...b].map((o) => o.toString(16)).join(' ')}`;
+            assert.equal(exit, end.fault ? EXIT.EXCEPTION : EXIT.LIMIT, what);
+            assert.equal(m.v.getInt('mxcsr').toString(16), end.mxcsr.toString(16), `${what}: flags`);
+            if (end.fault) continue;
+            exact.forEach((e, n) => assert.equal(lane(fmt, n).toString(16), e.value.toString(16), what));
           }
         }
       });
-    }
+    } // prettier-ignore
 
-    it(`compare${fmt}, by every predicate`, () => {
-      const random = generator(BigInt(fmt));
-      for (let predicate = 0; predicate < 8; predicate++) {
-        const rip = place([prefix, 0x0f, 0xc2, 0xc1, predicate]);
-        for (const mxcsr of [0x1f80, 0x1fc0]) {
-          for (let i = 0; i < ROUNDS; i++) {
-            const a = operand(random, fmt);
-            const b = random() & 7n ? operand(random, fmt) : a;
-            put('xmm0', a);
-            put('xmm1', b);
-            check(`compare${fmt}`, mxcsr, rip, [BigInt(predicate), a, b], () => low() & mask);
+      it(`compare${fmt}, by every predicate`, () => {
+        const random = generator(BigInt(fmt));
+        for (let predicate = 0; predicate < 8; predicate++) {
+          const rip = place([prefix, 0x0f, 0xc2, 0xc1, predicate]);
+          for (const mxcsr of [0x1f80, 0x1fc0]) {
+            for (let i = 0; i < ROUNDS; i++) {
+              const a = operand(random, fmt);
+              const b = random() & 7n ? operand(random, fmt) : a;
+              put('xmm0', a);
+              put('xmm1', b);
+              check(`compare${fmt}`, mxcsr, rip, [BigInt(predicate), a, b], () => low() & mask);
+            }
           }
         }
-      }
-    });
+      });
 
-    it(`comi${fmt} and ucomi${fmt}`, () => {
+      it(`comi${fmt} and ucomi${fmt}`, () => {
       const random = generator(BigInt(fmt + 1));
       for (const [op, byte] of [['comi', 0x2f], ['ucomi', 0x2e]] as const) {
         const rip = place(fmt === 32 ? [0x0f, byte, 0xc1] : [0x66, 0x0f, byte, 0xc1]);
@@ -141,41 +187,46 @@ describe('floating-point fast paths agree with exact arithmetic', () => {
       }
     }); // prettier-ignore
 
-    it(`to and from integers, ${fmt}`, () => {
-      const random = generator(BigInt(fmt + 2));
-      for (const w of [32, 64] as const) {
-        const rex = w === 64 ? [0x48] : [];
-        const to = place([prefix, ...rex, 0x0f, 0x2d, 0xc1]);
-        const cut = place([prefix, ...rex, 0x0f, 0x2c, 0xc1]);
-        const from = place([prefix, ...rex, 0x0f, 0x2a, 0xc1]);
-        for (const mxcsr of MXCSRS) {
-          for (let i = 0; i < ROUNDS; i++) {
-            const a = operand(random, fmt);
-            put('xmm1', a);
-            check(`toInt${fmt}_${w}`, mxcsr, to, [a], () => m.v.get('rax'));
-            check(`toInt${fmt}_${w}_truncate`, mxcsr, cut, [a], () => m.v.get('rax'));
-            const n = BigInt.asUintN(w, random() >> (random() & 63n));
-            m.v.set('rcx', n);
-            check(`fromInt${w}_${fmt}`, mxcsr, from, [n], () => low() & mask);
+      it(`to and from integers, ${fmt}`, () => {
+        const random = generator(BigInt(fmt + 2));
+        for (const w of [32, 64] as const) {
+          const rex = w === 64 ? [0x48] : [];
+          const to = place([prefix, ...rex, 0x0f, 0x2d, 0xc1]);
+          const cut = place([prefix, ...rex, 0x0f, 0x2c, 0xc1]);
+          const from = place([prefix, ...rex, 0x0f, 0x2a, 0xc1]);
+          for (const mxcsr of MXCSRS) {
+            for (let i = 0; i < ROUNDS; i++) {
+              const a = operand(random, fmt);
+              put('xmm1', a);
+              check(`toInt${fmt}_${w}`, mxcsr, to, [a], () => m.v.get('rax'));
+              check(`toInt${fmt}_${w}_truncate`, mxcsr, cut, [a], () => m.v.get('rax'));
+              const n = BigInt.asUintN(w, random() >> (random() & 63n));
+              m.v.set('rcx', n);
+              check(`fromInt${w}_${fmt}`, mxcsr, from, [n], () => low() & mask);
+            }
           }
+        }
+      });
+    }
+
+    it('between the formats', () => {
+      const random = generator(99n);
+      const narrow = place([0xf2, 0x0f, 0x5a, 0xc1]);
+      const widen = place([0xf3, 0x0f, 0x5a, 0xc1]);
+      for (const mxcsr of MXCSRS) {
+        for (let i = 0; i < ROUNDS; i++) {
+          const d = random() & 1n ? operand(random, 64) : BigInt.asUintN(64, (operand(random, 64) & ~(0x7ffn << 52n)) | ((1023n - 130n + (random() % 260n)) << 52n)); // prettier-ignore
+          put('xmm1', d);
+          check('convert64_32', mxcsr, narrow, [d], () => low() & 0xffffffffn);
+          const s = operand(random, 32);
+          put('xmm1', s);
+          check('convert32_64', mxcsr, widen, [s], low);
         }
       }
     });
-  }
 
-  it('between the formats', () => {
-    const random = generator(99n);
-    const narrow = place([0xf2, 0x0f, 0x5a, 0xc1]);
-    const widen = place([0xf3, 0x0f, 0x5a, 0xc1]);
-    for (const mxcsr of MXCSRS) {
-      for (let i = 0; i < ROUNDS; i++) {
-        const d = random() & 1n ? operand(random, 64) : BigInt.asUintN(64, (operand(random, 64) & ~(0x7ffn << 52n)) | ((1023n - 130n + (random() % 260n)) << 52n)); // prettier-ignore
-        put('xmm1', d);
-        check('convert64_32', mxcsr, narrow, [d], () => low() & 0xffffffffn);
-        const s = operand(random, 32);
-        put('xmm1', s);
-        check('convert32_64', mxcsr, widen, [s], low);
-      }
-    }
+    if (tier === 'compile')
+      after('regions were compiled', () => {
+        assert.ok((m.cpu.regions?.statistics.regions ?? 0) > 30);
+      });
   });
-});

@@ -6,6 +6,7 @@ import { execute } from '../operands';
 import { decodedSource } from '../evaluate/source';
 import { FIELD, type FieldName } from '../state';
 import { RC } from '../wasm/abi';
+import { plainPacked, plainResult } from '../wasm/floating-point';
 import { TRACKED, isFixed, trackedIndex, type RegionLocals, type RegionState, type Tracked } from './state';
 import type { Instr } from './discover';
 
@@ -124,7 +125,10 @@ export class RegionRecorder {
 
   private ops(): IrOps {
     const { r } = this;
-    const o = irOps(r);
+    const o = irOps(r, {
+      scalar: (op, operands) => plainResult(r, op, operands),
+      packed: (op, fmt, a, b) => plainPacked(r, op, fmt, a, b),
+    });
     const get = (f: FieldName): Node => {
       if (f === 'zero') return r.i64(0);
       if (f === 'next') return this.next ?? r.i64(this.after);

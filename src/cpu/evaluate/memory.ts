@@ -148,5 +148,5 @@ const never = (): never => {
 const unreachable = {
   set: never, getx: never, setx: never, load: never, store: never, loadForWrite: never, probeWrite: never, loadx: never,
   storex: never, fp: never, fpSqrt: never, fpCompare: never, fpComi: never, fpToInt: never, intToFp: never, fpConvert: never,
-  fpLanes: never, raise: never, exit: never, helper: never,
+  fpLanes: never, fpPacked: never, raise: never, exit: never, helper: never,
 } as const; // prettier-ignore

@@ -75,6 +75,7 @@ export function evaluateOps(
       if (from === to) return a;
       return fp(from === 32 ? 'convert32_64' : 'convert64_32', a);
     },
+    fpPacked: (_op, _fmt, _a, _b, lanes) => lanes(),
     fpLanes(lanes) {
       const outer = bracketed;
       bracketed = true;

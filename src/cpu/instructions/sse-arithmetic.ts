@@ -1,6 +1,6 @@
 import type { Instruction } from '../instruction';
 import { each } from '../instruction';
-import type { FpFmt, Operand, Ops, Value, Vector } from '../ops';
+import type { FpArithmetic, FpFmt, Operand, Ops, Value, Vector } from '../ops';
 
 /**
  * SSE and SSE2 floating-point arithmetic and comparison: one row of the opcode map has a packed and a scalar form
@@ -31,6 +31,7 @@ interface Operation {
   /** Operands besides destination and source: CMPPS' predicate. */
   readonly immediate?: true;
   readonly only32?: true;
+  readonly packed?: FpArithmetic;
   run(o: Ops, fmt: FpFmt, a: Value, b: Value, imm: () => Value): Value;
 }
 
@@ -39,17 +40,18 @@ const binary = (name: 'add' | 'sub' | 'mul' | 'div' | 'min' | 'max', opcode: str
   opcode,
   run: (o, fmt, a, b) => o.fp(name, fmt, a, b),
 });
+const packed = (name: FpArithmetic, opcode: string): Operation => ({ ...binary(name, opcode), packed: name });
 
 const OPERATIONS: readonly Operation[] = [
   { name: 'sqrt', opcode: '51', run: (o, fmt, _a, b) => o.fpSqrt(fmt, b) },
   // Approximations that read no MXCSR and raise nothing; their bits are softfloat/estimate.ts' business.
   { name: 'rsqrt', opcode: '52', only32: true, run: (o, _fmt, _a, b) => o.helper('rsqrt', b) },
   { name: 'rcp', opcode: '53', only32: true, run: (o, _fmt, _a, b) => o.helper('rcp', b) },
-  binary('add', '58'),
-  binary('mul', '59'),
-  binary('sub', '5c'),
+  packed('add', '58'),
+  packed('mul', '59'),
+  packed('sub', '5c'),
   binary('min', '5d'),
-  binary('div', '5e'),
+  packed('div', '5e'),
   binary('max', '5f'),
   {
     name: 'cmp',
@@ -74,7 +76,9 @@ const arithmetic: readonly Instruction[] = OPERATIONS.flatMap((op) =>
         semantics(o, _c, dst, src, x) {
           const a = dst.getx();
           const b = src.getx();
-          dst.setx(mapLanes(o, p.fmt, a, (lane) => op.run(o, p.fmt, lane(a), lane(b), imm(o, x))));
+          const lanes = (): Vector =>
+            mapLanes(o, p.fmt, a, (lane) => op.run(o, p.fmt, lane(a), lane(b), imm(o, x)));
+          dst.setx(op.packed === undefined ? lanes() : o.fpPacked(op.packed, p.fmt, a, b, lanes));
         },
       },
       {

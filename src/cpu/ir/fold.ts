@@ -108,7 +108,7 @@ export function simplify(
 const BOOLEAN = new Set('eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u lt gt le ge'.split(' '));
 const LOADED: Readonly<Record<string, number>> = { load8_u: 8, load16_u: 16, load32_u: 32 };
 
-const VECTOR = /^(i\d+x\d+|v128)\./;
+const VECTOR = /^([if]\d+x\d+|v128)\./;
 
 /** An upper bound of the value's bits. */
 export function rangeOf(op: string, args: readonly Node[]): number {

@@ -1,4 +1,4 @@
-import type { Cond, FpFmt, Ops, OpsOf, Seg, Var, Width } from '../ops';
+import type { Cond, FpArithmetic, FpFmt, Ops, OpsOf, Seg, Var, Width } from '../ops';
 import { FIELD, type FieldName } from '../state';
 import type { FpOp, Local, Node } from './nodes';
 import type { Recorder } from './recorder';
@@ -25,7 +25,13 @@ const EXTRACT = {
   64: 'i64x2.extract_lane',
 } as const;
 
-export function irOps(r: Recorder): IrOps {
+/** What floating-point operations yield nearly always, and whether they do here: computed in line, calls are the rest. */
+export interface PlainFp {
+  scalar(op: FpOp, operands: readonly Node[]): { readonly ok: Node; readonly value: Node } | undefined;
+  packed(op: FpArithmetic, fmt: FpFmt, a: Node, b: Node): { readonly ok: Node; readonly value: Node };
+}
+
+export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
   const k = (n: number | bigint): Node => r.i64(n);
   const binary =
     (op: string) =>
@@ -76,13 +82,25 @@ export function irOps(r: Recorder): IrOps {
   };
 
   let lanesOpen = 0;
+  let inPacked = false;
   const fpCheck = (): void => {
     if (lanesOpen === 0) r.special({ op: 'fpCheck' }, []);
   };
   const fp = (name: FpOp, bits: number, ...args: Node[]): Node => {
-    const v = r.special({ op: 'fp', name, sticky: lanesOpen > 0 }, args, 'i64', bits) as Node;
-    fpCheck();
-    return v;
+    const whole = (): Node => {
+      const v = r.special({ op: 'fp', name, sticky: lanesOpen > 0 }, args, 'i64', bits) as Node;
+      fpCheck();
+      return v;
+    };
+    const plain = inPacked ? undefined : plainFp?.scalar(name, args);
+    if (plain === undefined) return whole();
+    const local = r.local('i64');
+    r.if(
+      plain.ok,
+      () => r.assign(local, plain.value),
+      () => r.assign(local, whole()),
+    );
+    return r.read(local, bits);
   };
   const laneIndex = (w: Width, i: Node): Node => and(i, k(128 / w - 1));
   /** Byte `lane * w/8 + n` selector vectors for run-time lane access. */
@@ -195,6 +213,21 @@ export function irOps(r: Recorder): IrOps {
     fpToInt: (fmt, w, truncate, a) => fp(`toInt${fmt}_${w}${truncate ? '_truncate' : ''}`, w, a),
     intToFp: (w, fmt, a) => fp(`fromInt${w}_${fmt}`, fmt, a),
     fpConvert: (from, to, a) => fp(`convert${from}_${to}`, to, a),
+    fpPacked(op, fmt, a, b, lanes) {
+      if (plainFp === undefined) return lanes();
+      const { ok, value } = plainFp.packed(op, fmt, a, b);
+      const local = r.local('v128');
+      r.if(
+        ok,
+        () => r.assign(local, value),
+        () => {
+          inPacked = true;
+          r.assign(local, lanes());
+          inPacked = false;
+        },
+      );
+      return r.read(local, 128);
+    },
     fpLanes(lanes) {
       lanesOpen++;
       const v = lanes();

@@ -141,8 +141,8 @@ export class Recorder {
   assign(local: Local, value: Node): void {
     this.push({ kind: 'assign', local, value });
   }
-  read(local: Local): Node {
-    const result = this.result(local.type);
+  read(local: Local, bits?: number): Node {
+    const result = this.result(local.type, bits);
     this.push({ kind: 'read', local, result });
     return result;
   }

@@ -1,6 +1,6 @@
 import type { FpOp, Node } from '../ir/nodes';
 import type { Recorder } from '../ir/recorder';
-import type { FpFmt } from '../ops';
+import type { FpArithmetic, FpFmt } from '../ops';
 import { field, type Routines } from './routines';
 
 /** Floating-point operations, numbered for the exact path. */
@@ -85,6 +85,9 @@ function language(r: Recorder, s: Shape) {
     result: (bits: Node): Node => (s.int === 'i32' ? r.bool(bits) : bits),
     /** Zero or normal. */
     plain: (x: Number_): Node => or(zero(x), between(x, s.minNormal, s.infinity)),
+    /** A denormal operand is flagged, even when that is all that happens (SDM Vol. 1 §4.9.1.2). */
+    noDenormal: (x: Number_): Node =>
+      r.n(`${s.int}.ge_u`, r.n(`${s.int}.sub`, x.magnitude, c(1n)), c(s.minNormal - 1n)),
     /** Neither NaN nor denormal. */
     ordered: (x: Number_): Node => or(zero(x), between(x, s.minNormal, s.infinity + 1n)),
     /** Normal, and not the smallest: that one may be the rounding of something tiny (SDM Vol. 1 §4.9.1.5). */
@@ -94,79 +97,84 @@ function language(r: Recorder, s: Shape) {
   };
 }
 
-/** Returns early with the plain result, where it is surely right. */
-type Fast = (r: Recorder, s: Shape, operands: readonly Node[]) => void;
+/** The host's result, and (an i32) whether it is surely right; both are pure. */
+export interface Plain {
+  readonly ok: Node;
+  readonly value: Node;
+}
+type Fast = (r: Recorder, s: Shape, operands: readonly Node[]) => Plain | undefined;
 
 const arithmetic =
   (op: 'add' | 'sub' | 'mul' | 'div'): Fast =>
   (r, s, [x, y]) => {
-    if (!x || !y) return;
+    if (!x || !y) return undefined;
     const l = language(r, s);
     const [a, b] = [l.operand(x), l.operand(y)];
     const v = l.fromFloat(r.n(`${s.float}.${op}`, a.float, b.float));
     // Sums that vanish are exact; products and quotients only when an operand was zero.
-    const vanishes =
+    const exact =
       op === 'div'
-        ? l.and(l.zero(a), r.n('i32.eqz', l.zero(b)))
+        ? [l.zero(a), r.n('i32.eqz', l.zero(b))]
         : op === 'mul'
-          ? l.or(l.zero(a), l.zero(b))
-          : l.zero(v);
-    r.if(l.and(l.mxcsr(), l.plain(a), l.plain(b), l.or(l.solid(v), vanishes)), () =>
-      r.return(l.result(v.bits)),
-    );
+          ? [l.or(l.zero(a), l.zero(b))]
+          : [];
+    // Infinities and NaNs make no such results.
+    const fine = l.or(l.solid(v), l.and(l.zero(v), ...exact));
+    return { ok: l.and(l.mxcsr(), l.noDenormal(a), l.noDenormal(b), fine), value: l.result(v.bits) };
   };
 
 /** MIN and MAX give the second operand when neither is less (SDM Vol. 2B MINSD). */
 const extreme =
   (less: 'lt' | 'gt'): Fast =>
   (r, s, [x, y]) => {
-    if (!x || !y) return;
+    if (!x || !y) return undefined;
     const l = language(r, s);
     const [a, b] = [l.operand(x), l.operand(y)];
     const v = r.n('select', a.bits, b.bits, r.n(`${s.float}.${less}`, a.float, b.float));
-    r.if(l.and(l.ordered(a), l.ordered(b)), () => r.return(l.result(v)));
+    return { ok: l.and(l.ordered(a), l.ordered(b)), value: l.result(v) };
   };
 
 const squareRoot: Fast = (r, s, [x]) => {
-  if (!x) return;
+  if (!x) return undefined;
   const l = language(r, s);
   const a = l.operand(x);
   const positive = r.n(`${s.int}.eq`, a.bits, a.magnitude);
   const v = l.fromFloat(r.n(`${s.float}.sqrt`, a.float));
-  r.if(l.and(l.mxcsr(), l.plain(a), l.or(positive, l.zero(a))), () => r.return(l.result(v.bits)));
+  return { ok: l.and(l.mxcsr(), l.plain(a), l.or(positive, l.zero(a))), value: l.result(v.bits) };
 };
 
 /** Predicates 0–3 are EQ, LT, LE, UNORD; 4–7 their negations (SDM Vol. 2A CMPPD). */
 const comparison: Fast = (r, s, [predicate, x, y]) => {
-  if (!predicate || !x || !y) return;
+  if (!predicate || !x || !y) return undefined;
   const l = language(r, s);
   const [a, b] = [l.operand(x), l.operand(y)];
-  r.if(l.and(l.ordered(a), l.ordered(b)), () => {
-    const p = r.wrap(predicate);
-    const eq = r.n(`${s.float}.eq`, a.float, b.float);
-    const lt = r.n(`${s.float}.lt`, a.float, b.float);
-    const is = (n: number): Node => r.n('i32.eq', r.n('i32.and', p, r.i32(3)), r.i32(n));
-    const holds = r.n('select', eq, r.n('select', lt, l.and(r.n('i32.or', lt, eq), is(2)), is(1)), is(0));
-    const answer = r.n('i32.xor', holds, r.n('i32.and', r.n('i32.shr_u', p, r.i32(2)), r.i32(1)));
-    r.return(l.result(r.n('select', l.c(-1n), l.c(0n), answer)));
-  });
+  const p = r.wrap(predicate);
+  const eq = r.n(`${s.float}.eq`, a.float, b.float);
+  const lt = r.n(`${s.float}.lt`, a.float, b.float);
+  const is = (n: number): Node => r.n('i32.eq', r.n('i32.and', p, r.i32(3)), r.i32(n));
+  const holds = r.n('select', eq, r.n('select', lt, l.and(r.n('i32.or', lt, eq), is(2)), is(1)), is(0));
+  const answer = r.n('i32.xor', holds, r.n('i32.and', r.n('i32.shr_u', p, r.i32(2)), r.i32(1)));
+  return {
+    ok: l.and(l.ordered(a), l.ordered(b)),
+    value: l.result(r.n('select', l.c(-1n), l.c(0n), answer)),
+  };
 };
 
 /** CF, PF, ZF in their RFLAGS places: less CF, equal ZF (SDM Vol. 2A COMISD). */
 const flagged: Fast = (r, s, [x, y]) => {
-  if (!x || !y) return;
+  if (!x || !y) return undefined;
   const l = language(r, s);
   const [a, b] = [l.operand(x), l.operand(y)];
   const lt = r.n(`${s.float}.lt`, a.float, b.float);
   const eq = r.n(`${s.float}.eq`, a.float, b.float);
   const f = r.n('i32.or', lt, r.n('i32.shl', eq, r.i32(6)));
-  r.if(l.and(l.ordered(a), l.ordered(b)), () => r.return(r.bool(f)));
+  return { ok: l.and(l.ordered(a), l.ordered(b)), value: r.bool(f) };
 };
 
 const toInteger =
   (w: 32 | 64, truncate: boolean): Fast =>
   (r, s, [x]) => {
-    if (!x) return;
+    if (!x) return undefined;
     const l = language(r, s);
     const a = l.operand(x);
     const limit = s.fmt === 64 ? (w === 32 ? 0x41e0_0000_0000_0000n : 0x43e0_0000_0000_0000n) : w === 32 ? 0x4f00_0000n : 0x5f00_0000n; // prettier-ignore
@@ -175,34 +183,32 @@ const toInteger =
     const rounded = truncate ? a.float : r.n(`${s.float}.nearest`, a.float);
     const v = r.n(`i64.trunc_sat_${s.float}_s`, rounded);
     const fits = r.n(`${s.float}.lt`, r.n(`${s.float}.abs`, rounded), bound);
-    r.if(l.and(l.mxcsr(), fits), () => r.return(w === 32 ? r.bool(r.wrap(v)) : v));
+    return { ok: l.and(l.mxcsr(), fits), value: w === 32 ? r.bool(r.wrap(v)) : v };
   };
 
 const fromInteger =
   (w: 32 | 64): Fast =>
   (r, s, [x]) => {
-    if (!x) return;
+    if (!x) return undefined;
     const l = language(r, s);
     const v = l.fromFloat(r.n(`${s.float}.convert_i64_s`, w === 32 ? r.n('i64.extend32_s', x) : x));
-    const give = (): void => r.return(l.result(v.bits));
     // 32 bits always fit a double.
-    if (w === 32 && s.fmt === 64) give();
-    else r.if(l.mxcsr(), give);
+    return { ok: w === 32 && s.fmt === 64 ? r.i32(1) : l.mxcsr(), value: l.result(v.bits) };
   };
 
 const promote: Fast = (r, _s, [x]) => {
-  if (!x) return;
+  if (!x) return undefined;
   const l = language(r, SHAPES[32]);
   const a = l.operand(x);
-  r.if(l.ordered(a), () => r.return(r.n('i64.reinterpret_f64', r.n('f64.promote_f32', a.float))));
+  return { ok: l.ordered(a), value: r.n('i64.reinterpret_f64', r.n('f64.promote_f32', a.float)) };
 };
 const demote: Fast = (r, _s, [x]) => {
-  if (!x) return;
+  if (!x) return undefined;
   const l = language(r, SHAPES[64]);
   const to = language(r, SHAPES[32]);
   const a = l.operand(x);
   const v = to.fromFloat(r.n('f32.demote_f64', a.float));
-  r.if(l.and(l.mxcsr(), l.plain(a), l.or(to.solid(v), l.zero(a))), () => r.return(to.result(v.bits)));
+  return { ok: l.and(l.mxcsr(), l.plain(a), l.or(to.solid(v), l.zero(a))), value: to.result(v.bits) };
 };
 
 const FAST: ReadonlyMap<FpOp, { fast: Fast; fmt: FpFmt }> = new Map<FpOp, { fast: Fast; fmt: FpFmt }>([
@@ -228,13 +234,45 @@ const FAST: ReadonlyMap<FpOp, { fast: Fast; fmt: FpFmt }> = new Map<FpOp, { fast
   ['convert64_32', { fast: demote, fmt: 64 }],
 ]);
 
+/** The host's operation for one of the guest's, where there is one; parameter 0 of the function is the vCPU. */
+export function plainResult(r: Recorder, op: FpOp, operands: readonly Node[]): Plain | undefined {
+  const path = FAST.get(op);
+  return path?.fast(r, SHAPES[path.fmt], operands);
+}
+
+/** All lanes of a packed operation at once, under the conditions of the scalar ones. */
+export function plainPacked(r: Recorder, op: FpArithmetic, fmt: FpFmt, a: Node, b: Node): Plain {
+  const s = SHAPES[fmt];
+  const lanes = fmt === 64 ? 'i64x2' : 'i32x4';
+  const all = (v: bigint): Node => r.constant('v128', fmt === 64 ? v * ((1n << 64n) + 1n) : v * 0x1_0000_0001_0000_0001_0000_0001n); // prettier-ignore
+  const magnitude = (x: Node): Node => r.n('v128.and', x, all(s.magnitude));
+  // Magnitudes are positive: signed comparison will do.
+  const gt = (x: Node, y: Node): Node => r.n(`${lanes}.gt_s`, x, y);
+  const and = (x: Node, y: Node): Node => r.n('v128.and', x, y);
+  const or = (x: Node, y: Node): Node => r.n('v128.or', x, y);
+  const zero = (m: Node): Node => r.n(`${lanes}.eq`, m, all(0n));
+  const denormal = (m: Node): Node => and(gt(all(s.minNormal), m), gt(m, all(0n)));
+  const value = r.n(`f${fmt}x${128 / fmt}.${op}`, a, b);
+  const [ma, mb, mv] = [magnitude(a), magnitude(b), magnitude(value)];
+  const solid = and(gt(mv, all(s.minNormal)), gt(all(s.infinity), mv));
+  const exact =
+    op === 'div'
+      ? and(zero(mv), r.n('v128.andnot', zero(ma), zero(mb)))
+      : op === 'mul'
+        ? and(zero(mv), or(zero(ma), zero(mb)))
+        : zero(mv);
+  const bad = or(or(denormal(ma), denormal(mb)), r.n('v128.not', or(solid, exact)));
+  const { mxcsr, and: both } = language(r, s);
+  return { ok: both(mxcsr(), r.n('i32.eqz', r.n('v128.any_true', bad))), value };
+}
+
 /** `fp_<op>(vcpu, …operands) → result`: the host's operation where the result is surely the same, else the exact path. */
 export function defineFloatingPoint(t: Routines): void {
   FP_OPS.forEach((op, number) => {
     const arity = fpArity(op);
     t.define(`fp_${op}`, ['i32', ...Array<'i64'>(arity).fill('i64')], ['i64'], (r, cpu, ...operands) => {
-      const path = FAST.get(op);
-      path?.fast(r, SHAPES[path.fmt], operands);
+      const plain = plainResult(r, op, operands);
+      if (plain !== undefined) r.if(plain.ok, () => r.return(plain.value));
       const padded = [0, 1, 2].map((i) => operands[i] ?? r.i64(0));
       return r.call('fp', [cpu, r.i32(number), ...padded], 'i64');
     });

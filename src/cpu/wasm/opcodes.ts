@@ -117,10 +117,13 @@ for (const [name, sub] of Object.entries({
   'i16x8.extmul_low_i8x16_s': 156, 'i16x8.extmul_high_i8x16_s': 157, 'i16x8.extmul_low_i8x16_u': 158, 'i16x8.extmul_high_i8x16_u': 159,
   'i32x4.add': 174, 'i32x4.sub': 177, 'i32x4.mul': 181, 'i32x4.dot_i16x8_s': 186,
   'i32x4.extmul_low_i16x8_s': 188, 'i32x4.extmul_high_i16x8_s': 189, 'i32x4.extmul_low_i16x8_u': 190, 'i32x4.extmul_high_i16x8_u': 191,
+  'i64x2.eq': 214, 'i64x2.gt_s': 217, 'f32x4.add': 228, 'f32x4.sub': 229, 'f32x4.mul': 230, 'f32x4.div': 231,
+  'f64x2.add': 240, 'f64x2.sub': 241, 'f64x2.mul': 242, 'f64x2.div': 243,
   'i64x2.add': 206, 'i64x2.sub': 209, 'i64x2.mul': 213,
   'i64x2.extmul_low_i32x4_s': 220, 'i64x2.extmul_high_i32x4_s': 221, 'i64x2.extmul_low_i32x4_u': 222, 'i64x2.extmul_high_i32x4_u': 223,
 })) simd(name, sub, V2, 'v128'); // prettier-ignore
 simd('v128.not', 77, ['v128'], 'v128');
+simd('v128.any_true', 83, ['v128'], 'i32');
 for (const [lane, mask, shl] of [['i8x16', 100, 107], ['i16x8', 132, 139], ['i32x4', 164, 171], ['i64x2', 196, 203]] as const) {
   simd(`${lane}.bitmask`, mask, ['v128'], 'i32');
   ['shl', 'shr_s', 'shr_u'].forEach((s, i) => simd(`${lane}.${s}`, shl + i, ['v128', 'i32'], 'v128'));
