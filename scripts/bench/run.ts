@@ -4,7 +4,7 @@
  *
  *   --quick       one run of each
  *   --runs N      so many (5)
- *   --only A,B    some groups: start, speed, boundary, steps, kernels, disk, saved, boot
+ *   --only A,B    some groups: start, speed, boundary, steps, symbols, kernels, disk, saved, boot
  *   --json F      the same as JSON
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bootToShell } from './boot';
+import { debugFile } from './debug-file';
 import { disk } from './disk';
 import { boundary, interpreterSpeed, start, steps } from './inside';
 import { kernelTimes } from './kernels';
@@ -33,6 +34,7 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   speed: ({ report, runs }) => interpreterSpeed(report, runs),
   boundary: ({ report, runs }) => boundary(report, runs),
   steps: ({ report }) => steps(report),
+  symbols: ({ report }) => debugFile(report),
   kernels: ({ report, runs, peers, folder }) => kernelTimes(report, peers, runs, folder),
   disk: ({ report, runs, folder }) => disk(report, runs, folder),
   saved: ({ report, runs, folder }) => saved(report, runs, folder),

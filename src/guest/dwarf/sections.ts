@@ -102,22 +102,33 @@ function expand(view: ByteView, kind: number, size: number, header: number): Uin
 }
 
 /** A read smaller than this is served from a piece of this size, of which some are kept. */
-const PIECE = 64 * 2 ** 10;
-const MAX_PIECES = 48;
+const PIECE = 4 * 2 ** 10;
+/** Whoever goes through a section from piece to piece is read so many at once; who leaps is not. */
+const AHEAD = 16;
+const MAX_PIECES = 768;
 
 function pieces(size: number, read: (offset: number, length: number) => Uint8Array) {
   const kept = new Map<number, Uint8Array>();
+  const keep = (start: number, piece: Uint8Array): void => {
+    kept.delete(start);
+    const [oldest] = kept.keys();
+    if (kept.size >= MAX_PIECES && oldest !== undefined) kept.delete(oldest);
+    kept.set(start, piece);
+  };
+  const fetch = (start: number): Uint8Array => {
+    const count = kept.has(start - PIECE) ? AHEAD : 1;
+    const bytes = read(start, Math.min(count * PIECE, size - start));
+    // Backwards, so that the one that is wanted now is the last to go.
+    for (let at = Math.floor((bytes.length - 1) / PIECE) * PIECE; at >= 0; at -= PIECE)
+      keep(start + at, bytes.subarray(at, at + PIECE));
+    return bytes.subarray(0, PIECE);
+  };
   return (offset: number, length: number): Uint8Array => {
     const start = Math.floor(offset / PIECE) * PIECE;
     if (offset + length > start + PIECE) return read(offset, length);
-    let piece = kept.get(start);
-    if (piece === undefined) {
-      piece = read(start, Math.min(PIECE, size - start));
-      const [oldest] = kept.keys();
-      if (kept.size >= MAX_PIECES && oldest !== undefined) kept.delete(oldest);
-    } else kept.delete(start);
-    kept.set(start, piece);
-    return piece.subarray(offset - start, offset - start + length);
+    const known = kept.get(start);
+    if (known !== undefined) keep(start, known);
+    return (known ?? fetch(start)).subarray(offset - start, offset - start + length);
   };
 }
 
