@@ -116,6 +116,10 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     hooks.cow(frame);
   }
 
+  const stored = (frame: number): void => {
+    if (((mem.attention[frame] ?? 0) & ATTENTION.WATCH_WRITE) !== 0) hooks.stored?.(frame);
+  };
+
   const env: Record<string, WebAssembly.ImportValue> = {
     memory: mem.memory,
     decode(cpu: number, slot: number, host: number): number {
@@ -273,7 +277,10 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
       walk: (linear, access, user, cr3, probe) =>
         toU64(wasm[probe ? 'walk_probe' : 'walk'](address, BigInt.asIntN(64, linear), BigInt(access), user ? 1n : 0n, BigInt.asIntN(64, cr3))), // prettier-ignore
       flushSet: (set) => void wasm.flush_set(set),
-      attend: (machine, bytes) => void wasm.attend(address, mem.framesBase + machine, bytes),
+      attend: (machine, bytes) => {
+        stored(Math.floor(machine / PAGE_SIZE));
+        wasm.attend(address, mem.framesBase + machine, bytes);
+      },
     });
     vcpus.push(v);
     contexts.push(makeContext(v));
@@ -289,6 +296,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     },
     beforeStore(frame) {
       const attention = mem.attention[frame] ?? 0;
+      stored(frame);
       if ((attention & ATTENTION.COW) !== 0) cow(frame);
       if ((attention & ATTENTION.CODE) !== 0) code.invalidate(frame, 0, PAGE_SIZE);
     },

@@ -38,7 +38,15 @@ export interface Hooks {
   tsc(vcpu: Vcpu): bigint;
   /** Frame is about to be stored to for the first time since its COW bit was set. */
   cow(mfn: number): void;
-  /** A watched frame is accessed; true stops the run with EXIT.WATCH after the instruction. */
+  /**
+   * A frame watched for writes is about to be stored to by something else than an instruction's own access: by the
+   * hypervisor, a device, the debugger. The processor's page walk, which sets A and D, is not told of.
+   */
+  stored?(mfn: number): void;
+  /**
+   * A watched frame is accessed, after a store and before a load; true stops the run with EXIT.WATCH after the
+   * instruction.
+   */
   watch(vcpu: Vcpu, machineAddress: number, linear: bigint, size: number, write: boolean): boolean;
 }
 

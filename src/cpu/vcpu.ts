@@ -6,7 +6,7 @@ import { PTE, WALK } from './paging';
 import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, halfOf, wordOf, type FieldName } from './state';
 import { PAGE_SIZE, type Access, type Translation, type Untranslated, type Vcpu } from './types';
 import {
-  ACCESS, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
+  ACCESS, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
 } from './wasm/abi'; // prettier-ignore
 
 /** What a vCPU needs of the generated module, bound to its state. */
@@ -218,7 +218,9 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       const entry =
         ((halves[ACTIVE_TLB] ?? 0) + (((low >>> PAGE_SHIFT) % TLB_ENTRIES) << TLB_ENTRY_SHIFT)) >>> 2;
       const tag = entry + (write ? TAG.write : TAG.read);
-      if (u32[tag] !== (low - offset) >>> 0 || u32[tag + 1] !== high >>> 0) return 0;
+      // Loads of the hypervisor's are not watched (TLB_BARRED).
+      const barred = write ? 0 : Number(TLB_BARRED);
+      if (((u32[tag] ?? 0) & ~barred) >>> 0 !== (low - offset) >>> 0 || u32[tag + 1] !== high >>> 0) return 0;
       return (low + (u32[entry + TAG.addend] ?? 0)) >>> 0;
     },
     readLinear(linear, into, cpl) {

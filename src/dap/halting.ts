@@ -1,4 +1,5 @@
 import type { Halt } from '../debugger/run-control';
+import { dataText } from '../debugger/breakpoints/data';
 import { sameVcpu } from '../debugger/locations';
 import type { Context } from './context';
 import { event, output, resetHandles } from './context';
@@ -19,6 +20,7 @@ const breakpointReasons = {
   function: 'function breakpoint',
   source: 'breakpoint',
   exception: 'exception',
+  data: 'data breakpoint',
 } as const;
 
 /** How each kind of halt is told. */
@@ -38,8 +40,25 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
         description: "The hypervisor's state has changed",
         ...(reason.text === undefined ? {} : { text: reason.text }),
       };
+    if (reason.kind === 'data')
+      return {
+        reason: breakpointReasons.data,
+        description: 'Paused on a data breakpoint',
+        text: reason.hits
+          .map((hit) =>
+            dataText(
+              hit,
+              hits.find(({ id }) => id === hit.id),
+            ),
+          )
+          .join('\n'),
+      };
     if (reason.kind !== 'hypercall')
-      return { reason: breakpointReasons[kind], description: 'Paused on a breakpoint' };
+      return {
+        reason: breakpointReasons[kind],
+        description: 'Paused on a breakpoint',
+        ...(reason.kind === 'event' && reason.text !== undefined ? { text: reason.text } : {}),
+      };
     const { name, op } = reason.call;
     const call = op === undefined ? name : `${name}.${op}`;
     return {

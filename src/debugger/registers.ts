@@ -1,5 +1,8 @@
 import type { Register, Target, VcpuRef } from '../machine/target';
 import { hex } from './locations';
+import { aliases, parts } from '../machine/register-names';
+
+export { flags, type Flag } from '../machine/register-names';
 
 // Register values by name, including the parts of a register that have names of their own (SDM vol. 1 §3.4).
 
@@ -16,62 +19,6 @@ export function numberToBytes(value: bigint, length: number): Uint8Array {
   for (let i = 0; i < length; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
   return bytes;
 }
-
-export interface Flag {
-  readonly name: string;
-  readonly shift: number;
-  readonly bits: number;
-  readonly meaning: string;
-}
-const flag = (name: string, shift: number, meaning: string, bits = 1): Flag => ({
-  name,
-  shift,
-  bits,
-  meaning,
-});
-
-/** RFLAGS, SDM vol. 1 §3.4.3. */
-export const flags: readonly Flag[] = [
-  flag('CF', 0, 'carry'),
-  flag('PF', 2, 'parity'),
-  flag('AF', 4, 'auxiliary carry'),
-  flag('ZF', 6, 'zero'),
-  flag('SF', 7, 'sign'),
-  flag('TF', 8, 'trap'),
-  flag('IF', 9, 'interrupt enable'),
-  flag('DF', 10, 'direction'),
-  flag('OF', 11, 'overflow'),
-  flag('IOPL', 12, 'I/O privilege level', 2),
-  flag('NT', 14, 'nested task'),
-  flag('RF', 16, 'resume'),
-  flag('AC', 18, 'alignment check'),
-  flag('ID', 21, 'identification'),
-];
-
-interface Part {
-  readonly of: string;
-  readonly shift: number;
-  readonly bits: number;
-}
-
-function partNames(): ReadonlyMap<string, Part> {
-  const parts = new Map<string, Part>();
-  const low = (of: string, e: string, x: string, l: string): void => {
-    for (const [name, bits] of [[e, 32], [x, 16], [l, 8]] as const) parts.set(name, { of, shift: 0, bits }); // prettier-ignore
-  };
-  for (const x of ['a', 'b', 'c', 'd']) {
-    low(`r${x}x`, `e${x}x`, `${x}x`, `${x}l`);
-    parts.set(`${x}h`, { of: `r${x}x`, shift: 8, bits: 8 });
-  }
-  for (const x of ['si', 'di', 'bp', 'sp']) low(`r${x}`, `e${x}`, x, `${x}l`);
-  for (let n = 8; n < 16; n++) low(`r${n}`, `r${n}d`, `r${n}w`, `r${n}b`);
-  for (const { name, shift, bits } of flags) parts.set(name.toLowerCase(), { of: 'rflags', shift, bits });
-  parts.set('eflags', { of: 'rflags', shift: 0, bits: 32 });
-  parts.set('eip', { of: 'rip', shift: 0, bits: 32 });
-  return parts;
-}
-const parts = partNames();
-const aliases: Readonly<Record<string, string>> = { pc: 'rip', sp: 'rsp', fp: 'rbp' };
 
 /** A register or a part of one; `found` says which. */
 interface Resolved {

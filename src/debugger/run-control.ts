@@ -139,7 +139,7 @@ export function createRunControl(
         ? { kind: 'exception', stop, hits, text }
         : { kind: 'breakpoint', stop, hits };
     }
-    if (reason.kind === 'instruction' || reason.kind === 'hypercall') {
+    if (reason.kind === 'instruction' || reason.kind === 'hypercall' || reason.kind === 'data') {
       const hits = await wanting(named(reason.ids), stop);
       return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
     }
@@ -148,7 +148,11 @@ export function createRunControl(
       crashShown ||= hits.some(
         ({ kind, spec }) => kind === 'exception' && 'filter' in spec && spec.filter === 'domain-crash',
       );
-      return hits.length === 0 ? undefined : { kind: 'exception', stop, hits, text: reason.text ?? '' };
+      if (hits.length === 0) return undefined;
+      // What was asked for by a name is a breakpoint; by a filter, an exception.
+      return hits.some(({ kind }) => kind === 'exception')
+        ? { kind: 'exception', stop, hits, text: reason.text ?? '' }
+        : { kind: 'breakpoint', stop, hits };
     }
     if (reason.kind === 'crash' || (reason.kind === 'shutdown' && reason.reason === 'crash')) {
       // Once as something to look at, if that is wanted; going on from there ends it.
@@ -190,9 +194,8 @@ export function createRunControl(
   };
 
   /** A step that ends on a breakpoint hits it: it would not be hit again by going on from there. */
-  const landed = async (stop: Stop): Promise<Halt | undefined> => {
-    const registers = await readRegisters(target, stop.vcpu);
-    const hits = await wanting(breakpoints.at(registers.need('rip'), stop.vcpu.domain), stop);
+  const landed = async (stop: Stop, ids: readonly number[]): Promise<Halt | undefined> => {
+    const hits = ids.length === 0 ? [] : await wanting(named(ids), stop);
     return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
   };
 
@@ -215,15 +218,16 @@ export function createRunControl(
         skipCurrent,
       });
       const moved = stop.at.retired !== last.at.retired;
-      const { kind } = stop.reason;
+      const { reason } = stop;
+      const { kind } = reason;
       if (stop.reason.kind === 'statement' && stop.reason.ids.length === 0)
         return { kind: 'step', stop, hidden: 0 };
       if (kind === 'pause') {
         // An interruption, or nobody's: where it had not moved, the breakpoint it started from has yet to be passed.
         skipCurrent = skipCurrent && !moved;
         until = left(until, last, stop);
-      } else if (kind === 'step' || kind === 'address') {
-        const halted = await landed(stop);
+      } else if (reason.kind === 'step' || reason.kind === 'address') {
+        const halted = await landed(stop, reason.ids ?? []);
         if (halted !== undefined) return halted;
         until = undefined;
         skipCurrent = true;

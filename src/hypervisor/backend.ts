@@ -58,7 +58,27 @@ export interface BackendTimer {
   dispose(): void;
 }
 
+/** Who looks over the back ends' shoulders: they tell of what they do, and nothing comes back. */
+export interface BackendObserver {
+  /** A request to xenstore; domain 0 are the toolstack and the back ends. `value`: what is written. */
+  xenstore(domain: number, access: 'read' | 'write' | 'watch', path: string, value: string | undefined): void;
+  /**
+   * A request that is taken from a ring, or a packet that is put into one.
+   * @param device `vbd/51712`, `vif/0`
+   * @param request `read`, `write`, `flush`, `discard` of a disk; `tx`, `rx` of an interface
+   */
+  ring(
+    domain: number,
+    device: string,
+    request: string,
+    details: Readonly<Record<string, bigint | string>>,
+  ): void;
+}
+
 export interface BackendContext {
+  /** Set by who has the machine. */
+  observer?: BackendObserver;
+
   /** Live domains, in order of creation. */
   connections(): readonly DomainConnections[];
   onDomain(listener: (connections: DomainConnections) => void): { dispose(): void };

@@ -72,6 +72,7 @@ export const isMasked = (core: Core, domain: Domain, port: number): boolean =>
 export function setPending(core: Core, domain: Domain, number: number): void {
   if (domain.state.ports[number] === undefined) return;
   if (!abiOf(domain).setPending(core, domain, number)) return;
+  core.observer.pending?.(domain, number);
   for (const poller of domain.vcpus) {
     const { pollPorts } = poller.state;
     // sched_op.poll names one port, or (none or several) waits for any.

@@ -16,6 +16,8 @@ export interface Observer {
   privileged?(vcpu: GuestVcpu, mnemonic: string, text: () => string): boolean;
   /** Before an event upcall is made. */
   upcall?(vcpu: GuestVcpu): boolean;
+  /** A port of the domain has become pending, whoever sent the event. Cannot hold. */
+  pending?(domain: Domain, port: number): void;
   /** The domain is gone: it crashed or asked to be shut down. Cannot hold. */
   shutdown?(domain: Domain, reason: ShutdownReason, text: string): void;
 }

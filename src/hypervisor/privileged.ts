@@ -203,7 +203,7 @@ const msrNumber = (v: GuestVcpu): number => v.cpu.halves[RCX] ?? 0;
 const msrName = (v: GuestVcpu): string => MSRS[msrNumber(v)]?.name ?? hex(msrNumber(v));
 
 /** By opcode; two-byte ones as 0x0fXX. */
-const EMULATED: Readonly<Partial<Record<number, Emulation>>> = {
+export const EMULATED: Readonly<Partial<Record<number, Emulation>>> = {
   0x6c: stringPort(0x6c, true),
   0x6d: stringPort(0x6d, true),
   0x6e: stringPort(0x6e, false),
@@ -365,6 +365,7 @@ const retire = ({ words }: Vcpu): void => {
 };
 
 export function performPrivileged(core: Core, v: GuestVcpu): Outcome | undefined {
+  if (isForcedCpuid(v)) return performCpuid(core, v);
   const i = lookUp(v);
   return i === undefined ? undefined : perform(core, v, i);
 }
@@ -390,9 +391,22 @@ function perform(core: Core, v: GuestVcpu, i: Emulated): Outcome | undefined {
 const FORCED_CPUID = [0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2] as const;
 const forcedBytes = new Uint8Array(FORCED_CPUID.length);
 
-export function emulateInvalid(core: Core, v: GuestVcpu): Outcome | undefined {
+const isForcedCpuid = (v: GuestVcpu): boolean => {
   const bytes = fetch(v, forcedBytes);
-  if (FORCED_CPUID.some((b, i) => bytes[i] !== b)) return undefined;
+  return FORCED_CPUID.every((b, i) => bytes[i] === b);
+};
+
+export function emulateInvalid(core: Core, v: GuestVcpu): Outcome | undefined {
+  if (!isForcedCpuid(v)) return undefined;
+  const text = (): string => `reads CPUID leaf ${hex(BigInt(v.cpu.halves[RAX] ?? 0))}`;
+  if (core.observer.privileged?.(v, 'cpuid', text) === true) {
+    v.state.held = { kind: 'privileged', mnemonic: 'cpuid', text: text() };
+    return 'hold';
+  }
+  return performCpuid(core, v);
+}
+
+function performCpuid(core: Core, v: GuestVcpu): Outcome {
   const { cpu } = v;
   const { halves } = cpu;
   const r = guestCpuid(core, halves[RAX] ?? 0, halves[RCX] ?? 0);

@@ -16,7 +16,10 @@ import { SavedFileError, type Compression } from './saved/container';
 import type { SavedDomain } from './saved/contents';
 import { openSaved } from './saved/load';
 import { configsOf, originOf, withFiles } from './saved/origin';
-import { createStops } from './stops';
+import { createGates } from './gates';
+import { callName } from './format';
+import { createStops, stateAt } from './stops';
+import { createWatches } from './watches';
 import { createTlbs } from './tlbs';
 import type { DomainConfig, MachineConfig } from './target';
 import { namingOf, type NamedBy } from './tallies';
@@ -164,10 +167,20 @@ function emptyMachine(
     },
   });
   const hv = late<Hypervisor>('the hypervisor');
-  const stops = createStops(
-    () => hv.get(),
-    (text) => log.warn(text),
-  );
+  const gates = createGates((text) => log.warn(text));
+  const stops = createStops(() => hv.get(), gates);
+  const tlbs = createTlbs(memory);
+  const watches = createWatches({
+    memory,
+    gates,
+    hypervisor: () => hv.get(),
+    follow: () => {
+      tlbs.follow();
+    },
+    calls: () => trace.next(),
+    callAt: (number) => callName(trace.read(hv.get(), number).call),
+    stateAt: (vcpu, own) => stateAt(hv.get(), vcpu, own),
+  });
 
   const cpu = createCpu({
     memory,
@@ -180,7 +193,10 @@ function emptyMachine(
       cow: (mfn) => {
         marks.beforeStore(mfn);
       },
-      watch: () => false,
+      watch: (_vcpu, machineAddress, _linear, size, write) => watches.accessed(machineAddress, size, write),
+      stored: (mfn) => {
+        watches.stored(mfn);
+      },
     },
   });
   const marks = createMarks(memory, (mfn) => {
@@ -218,6 +234,7 @@ function emptyMachine(
     channels: () => domains[domain()]?.channels ?? [],
   });
   let next = 0;
+  hypervisor.backend.observer = stops.backends;
   const devices = createDevices(
     hypervisor.backend,
     log.child('devices'),
@@ -259,9 +276,15 @@ function emptyMachine(
     disks,
     clock,
     marks,
-    tlbs: createTlbs(memory),
+    tlbs,
     trace,
     stops,
+    watches,
+    setStops: (points) => {
+      gates.set(points);
+      stops.set(points);
+      watches.set(points.filter((p) => p.kind === 'data'));
+    },
     log,
     origin: originOf(domains, disks, known),
     rebuild,

@@ -74,69 +74,74 @@ export function toNumber(value: Value, at = 0): bigint {
   return value.value;
 }
 
-/** Throws an ExpressionError for names and members that are not there, and for memory that cannot be read. */
-export function evaluateExpression(expression: Expression, scope: Scope): Value {
-  const known = (e: Expression): Value => {
-    const value = any(e);
-    if (isUnresolved(value)) throw new ExpressionError(`there is no '${value.unresolved}' here`, value.at);
-    return value;
-  };
-  const number = (e: Expression): bigint => toNumber(known(e), e.at);
-  const read = (address: bigint, bytes: number, at: number): bigint => {
-    if (scope.memory === undefined) throw new ExpressionError('memory cannot be read here', at);
-    return scope.memory(unsigned(address), bytes);
-  };
-  const evaluators: {
-    [K in Expression['kind']]: (e: Extract<Expression, { kind: K }>) => Value | Unresolved;
-  } = {
-    literal: (e) => (typeof e.value === 'number' ? debuggerOnly(e, 'a fraction') : e.value),
-    name: (e) => scope.name(e.name) ?? { unresolved: e.name, at: e.at },
-    member: (e) => {
-      const of = known(e.of);
-      const found = typeof of === 'object' ? of.children?.find(({ name }) => name === e.name) : undefined;
-      if (found !== undefined) return found;
-      const names = typeof of === 'object' ? (of.children ?? []).map(({ name }) => name) : [];
-      throw new ExpressionError(
-        `there is no member '${e.name}'${names.length > 0 ? `; there are ${names.slice(0, 12).join(', ')}` : ''}`,
-        e.at,
-      );
-    },
-    index: (e) => {
-      const bytes = e.of.kind === 'name' ? memoryNames[e.of.name] : undefined;
-      if (bytes !== undefined) return read(number(e.index), bytes, e.at);
-      const of = known(e.of);
-      const index = number(e.index);
-      const found = typeof of === 'object' ? elementOf(of, index) : undefined;
-      if (found === undefined) throw new ExpressionError(`there is no element ${index}`, e.at);
-      return found;
-    },
-    unary: (e) => {
-      if (e.operator === '*') return read(number(e.operand), 8, e.at);
-      if (e.operator === '&') return debuggerOnly(e, "'&'");
-      return unaries[e.operator]?.(number(e.operand)) ?? 0n;
-    },
-    conditional: (e) => (truth(known(e.test)) ? any(e.then) : any(e.otherwise)),
-    assign: (e) => debuggerOnly(e, 'an assignment'),
-    cast: (e) => debuggerOnly(e, 'a cast'),
-    sizeof: (e) => debuggerOnly(e, 'sizeof'),
-    call: (e) => debuggerOnly(e, 'a call'),
-    binary: (e) => {
-      if (e.operator === '&&') return bool(truth(known(e.left)) && truth(known(e.right)));
-      if (e.operator === '||') return bool(truth(known(e.left)) || truth(known(e.right)));
-      if (e.operator === '==' || e.operator === '!=')
-        return bool(equal(any(e.left), any(e.right)) === (e.operator === '=='));
-      const result = arithmetic[e.operator]?.(number(e.left), number(e.right));
-      if (result === undefined) throw new ExpressionError('division by zero', e.at);
-      return result;
-    },
-  };
-  const any = (e: Expression): Value | Unresolved =>
-    (evaluators[e.kind] as (e: Expression) => Value | Unresolved)(e);
-  return known(expression);
+type Found = Value | Unresolved;
+
+function known(e: Expression, scope: Scope): Value {
+  const value = found(e, scope);
+  if (isUnresolved(value)) throw new ExpressionError(`there is no '${value.unresolved}' here`, value.at);
+  return value;
+}
+const number = (e: Expression, scope: Scope): bigint => toNumber(known(e, scope), e.at);
+
+function read(address: bigint, bytes: number, at: number, scope: Scope): bigint {
+  if (scope.memory === undefined) throw new ExpressionError('memory cannot be read here', at);
+  return scope.memory(unsigned(address), bytes);
 }
 
+/** Made once: a condition may be asked for at every instruction. */
+const evaluators: {
+  readonly [K in Expression['kind']]: (e: Extract<Expression, { kind: K }>, scope: Scope) => Found;
+} = {
+  literal: (e) => (typeof e.value === 'number' ? debuggerOnly(e, 'a fraction') : e.value),
+  name: (e, scope) => scope.name(e.name) ?? { unresolved: e.name, at: e.at },
+  member: (e, scope) => {
+    const of = known(e.of, scope);
+    const child = typeof of === 'object' ? of.children?.find(({ name }) => name === e.name) : undefined;
+    if (child !== undefined) return child;
+    const names = typeof of === 'object' ? (of.children ?? []).map(({ name }) => name) : [];
+    throw new ExpressionError(
+      `there is no member '${e.name}'${names.length > 0 ? `; there are ${names.slice(0, 12).join(', ')}` : ''}`,
+      e.at,
+    );
+  },
+  index: (e, scope) => {
+    const bytes = e.of.kind === 'name' ? memoryNames[e.of.name] : undefined;
+    if (bytes !== undefined) return read(number(e.index, scope), bytes, e.at, scope);
+    const of = known(e.of, scope);
+    const index = number(e.index, scope);
+    const element = typeof of === 'object' ? elementOf(of, index) : undefined;
+    if (element === undefined) throw new ExpressionError(`there is no element ${index}`, e.at);
+    return element;
+  },
+  unary: (e, scope) => {
+    if (e.operator === '*') return read(number(e.operand, scope), 8, e.at, scope);
+    if (e.operator === '&') return debuggerOnly(e, "'&'");
+    return unaries[e.operator]?.(number(e.operand, scope)) ?? 0n;
+  },
+  conditional: (e, scope) => found(truth(known(e.test, scope)) ? e.then : e.otherwise, scope),
+  assign: (e) => debuggerOnly(e, 'an assignment'),
+  cast: (e) => debuggerOnly(e, 'a cast'),
+  sizeof: (e) => debuggerOnly(e, 'sizeof'),
+  call: (e) => debuggerOnly(e, 'a call'),
+  binary: (e, scope) => {
+    if (e.operator === '&&') return bool(truth(known(e.left, scope)) && truth(known(e.right, scope)));
+    if (e.operator === '||') return bool(truth(known(e.left, scope)) || truth(known(e.right, scope)));
+    if (e.operator === '==' || e.operator === '!=')
+      return bool(equal(found(e.left, scope), found(e.right, scope)) === (e.operator === '=='));
+    const result = arithmetic[e.operator]?.(number(e.left, scope), number(e.right, scope));
+    if (result === undefined) throw new ExpressionError('division by zero', e.at);
+    return result;
+  },
+};
+function found(e: Expression, scope: Scope): Found {
+  return (evaluators[e.kind] as (e: Expression, scope: Scope) => Found)(e, scope);
+}
+
+/** Throws an ExpressionError for names and members that are not there, and for memory that cannot be read. */
+export const evaluateExpression = (expression: Expression, scope: Scope): Value => known(expression, scope);
+
 function debuggerOnly({ at }: Expression, what: string): never {
-  throw new ExpressionError(`${what} has no meaning over a hypercall's arguments alone`, at);
+  throw new ExpressionError(`${what} has no meaning in a condition of the machine's`, at);
 }
 
 const isElement = ({ name }: DecodedValue): boolean => /^\[?\d+\]?$/.test(name);
@@ -215,4 +220,31 @@ export function findValue(values: readonly DecodedValue[], name: string): Decode
     level = level.flatMap(({ children = [] }) => (children.some(isElement) ? [] : children));
   }
   return undefined;
+}
+
+/** What can be looked at when a stop point is reached. */
+export interface StopState {
+  /** What is particular to the event: `vector`, `mnemonic`, `old` … */
+  readonly own?: Readonly<Record<string, Value>>;
+  readonly call?: () => HypercallView | undefined;
+  readonly register?: (name: string) => bigint | undefined;
+  readonly memory?: (address: bigint, bytes: number) => bigint;
+}
+
+/** Names in the order in which they count: `$name` is always the register. */
+export function stopScope(
+  { own, call, register, memory }: StopState,
+  names: Readonly<Record<string, bigint>> = {},
+): Scope {
+  return {
+    name: (name) => {
+      if (/^[$%]/.test(name)) return register?.(name);
+      if (own !== undefined && Object.hasOwn(own, name)) return own[name];
+      const view = call?.();
+      const fromCall = view === undefined ? undefined : hypercallScope(view).name(name);
+      if (fromCall !== undefined) return fromCall;
+      return register?.(name) ?? (Object.hasOwn(names, name) ? names[name] : undefined);
+    },
+    ...(memory === undefined ? {} : { memory }),
+  };
 }

@@ -86,7 +86,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     machine.devices.onNetwork((output) => {
       for (const l of networkListeners) l(output);
     });
-    machine.stops.set(points);
+    machine.setStops(points);
     return machine;
   };
   let machine = await start();
@@ -113,7 +113,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   /** How to go on once the hypervisor is left, when that was asked for inside it. */
   let afterwards: { readonly until: RunUntil | undefined } | undefined;
   const setStops = (given: readonly StopPoint[]): void => {
-    machine.stops.set(given);
+    machine.setStops(given);
     statements.setStops(given);
     points = given;
   };
@@ -252,12 +252,15 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     setRegister: async (ref, name, bytes) => {
       saving.keepStill();
       writeRegister(findVcpu(machine, ref).cpu, name, bytes);
+      machine.watches.refresh();
       return Promise.resolve();
     },
     writeMemory: async (space, address, data) => {
       saving.keepStill();
       const { vcpu, domain } = placeOf(machine, space);
-      return Promise.resolve(writeMemory(machine.hypervisor, vcpu, domain, space.kind, address, data));
+      const done = writeMemory(machine.hypervisor, vcpu, domain, space.kind, address, data);
+      machine.watches.refresh();
+      return Promise.resolve(done);
     },
     consoleInput: async (domain, data, console = 0) => {
       if (!machine.hypervisor.domains.has(domain))

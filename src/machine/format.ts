@@ -105,3 +105,9 @@ export function formatWalk(w: Walk): string {
   );
   return lines.join('\n');
 }
+
+/** Mnemonics of the exception vectors, SDM Vol. 3 table 6-1. */
+export const VECTOR_NAMES: readonly string[] = [
+  '#DE', '#DB', 'NMI', '#BP', '#OF', '#BR', '#UD', '#NM', '#DF', 'vector 9', '#TS', '#NP', '#SS', '#GP', '#PF',
+  'vector 15', '#MF', '#AC', '#MC', '#XM',
+]; // prettier-ignore

@@ -10,9 +10,10 @@ import { createSchedule, type InputEntry, type ScheduleState } from './schedule'
 import { createRunSession, type PauseRequest, type RunSession } from './session';
 import type { Origin } from './saved/origin';
 import type { Stops } from './stops';
-import type { RunUntil } from './target';
+import type { RunUntil, StopPoint } from './target';
 import type { Tlbs } from './tlbs';
 import type { Trace, TraceState } from './trace';
+import type { Watches } from './watches';
 
 /**
  * The machine: its parts, whose turn it is (schedule.ts), running and stopping (session.ts), and its snapshots.
@@ -30,6 +31,9 @@ export interface MachineParts {
   readonly tlbs: Tlbs;
   readonly trace: Trace;
   readonly stops: Stops;
+  readonly watches: Watches;
+  /** Everything that run() stops at but statements. Throws for what cannot be. */
+  setStops(points: readonly StopPoint[]): void;
   readonly log: Log;
   /** What it was made from. */
   readonly origin: Origin;
@@ -104,7 +108,8 @@ export function createMachine(parts: MachineParts): Machine {
       parts.log.info('the domains start again');
       await parts.rebuild();
       schedule.reset();
-      parts.stops.take();
+      parts.stops.clear();
+      parts.watches.refresh();
     },
     save: () => ({
       frames: marks.take(),
@@ -128,10 +133,12 @@ export function createMachine(parts: MachineParts): Machine {
       clock.restore(snapshot.clock);
       parts.trace.restore(snapshot.trace);
       schedule.restore(snapshot.schedule);
-      parts.stops.take();
+      parts.stops.clear();
       pause.asked = false;
       // Last: restoring the hypervisor flushes, and what the guest's processor had cached is part of its state.
       tlbs.restore(snapshot.tlbs);
+      parts.watches.refresh();
+      tlbs.follow();
     },
   };
 }

@@ -87,7 +87,8 @@ export function placeOf(
 }
 
 function askedOf({ devices }: Machine, domain: number): { readonly asked?: string } {
-  const asked = devices.xenstore.read(askNode(domain)) ?? '';
+  // Not `read`: a look from outside is no request that a stop point could be about.
+  const asked = devices.xenstore.entry(askNode(domain))?.value ?? '';
   return asked === '' ? {} : { asked };
 }
 

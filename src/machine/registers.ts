@@ -1,5 +1,6 @@
 import { GPR, SREG, type FieldName } from '../cpu/state';
 import type { Vcpu } from '../cpu/types';
+import { aliases, parts } from './register-names';
 import type { Register } from './target';
 
 /** Registers as the debugger sees them: one table, names as the manuals print them. */
@@ -65,6 +66,26 @@ export const readRegisters = (vcpu: Vcpu): Register[] =>
     writable: spec.writable,
     bytes: read(vcpu, spec),
   }));
+
+const number = (bytes: Uint8Array): bigint =>
+  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+
+/** A register or a part of one, by name (`rax`, `eax`, `zf`); a `$` or `%` before it does not matter, nor case. */
+export function registerValue(vcpu: Vcpu, asked: string): bigint | undefined {
+  const name = asked.replace(/^[$%]/, '').toLowerCase();
+  const part = parts.get(name);
+  const spec = BY_NAME.get(part?.of ?? aliases[name] ?? name);
+  if (spec === undefined) return undefined;
+  const whole = spec.bits === 64 && spec.name !== 'rflags' ? vcpu.get(spec.field) : number(read(vcpu, spec));
+  return part === undefined ? whole : BigInt.asUintN(part.bits, whole >> BigInt(part.shift));
+}
+
+/** Bits of a register or a part of one. */
+export function registerBits(asked: string): number | undefined {
+  const name = asked.replace(/^[$%]/, '').toLowerCase();
+  const part = parts.get(name);
+  return part?.bits ?? BY_NAME.get(aliases[name] ?? name)?.bits;
+}
 
 /** Flags a person may change; the others belong to the hypervisor (IOPL, IF, VM …), bit 1 is always one. */
 const WRITABLE_FLAGS = 0x0025_0dd5n;

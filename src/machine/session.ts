@@ -1,4 +1,4 @@
-import { EXIT } from '../cpu/exits';
+import { EXIT, type Exit } from '../cpu/exits';
 import type { GuestVcpu, Held, Outcome } from '../hypervisor/types';
 import { wayOfExit, wayOfHeld, type Crossings } from './crossings';
 import type { MachineParts } from './machine';
@@ -43,7 +43,7 @@ interface Detour {
 
 /** Begin to run. `pause` is what the machine's pause() sets, and is taken back here. */
 export function createRunSession(
-  { cpu, hypervisor, clock, stops }: MachineParts,
+  { cpu, hypervisor, clock, stops, watches }: MachineParts,
   schedule: Schedule,
   pause: PauseRequest,
   until: RunUntil,
@@ -78,13 +78,27 @@ export function createRunSession(
     stop: { reason, vcpu },
   });
 
+  /** What an observer asked for, or a data stop point; of both at once the second is told when the run goes on. */
+  function asked(v: GuestVcpu): StopReason | undefined {
+    const first = stops.take();
+    const data = watches.take(v);
+    if (first !== undefined && data !== undefined) watches.keep(data);
+    return first ?? data;
+  }
+
+  /** With what else is to be told of the place where the run ends. */
+  const ending = (kind: 'step' | 'address', v: GuestVcpu): StopReason => {
+    const ids = stops.at(v);
+    return ids.length === 0 ? { kind } : { kind, ids };
+  };
+
   /** Whether the vCPU stands where this run wants to end. */
   function arrived(v: GuestVcpu): StopReason | undefined {
-    if ((remaining !== undefined && remaining <= 0n) || bounced) return { kind: 'step' };
+    if ((remaining !== undefined && remaining <= 0n) || bounced) return ending('step', v);
     const { outside } = until;
     if (outside !== undefined && detour === undefined && isVcpu(v, outside.vcpu)) {
       const rip = v.cpu.get('rip');
-      if (rip < outside.low || rip >= outside.high) return { kind: 'step' };
+      if (rip < outside.low || rip >= outside.high) return ending('step', v);
     }
     return undefined;
   }
@@ -98,7 +112,7 @@ export function createRunSession(
       const reason = arrived(v);
       if (reason !== undefined) return reason;
     }
-    const ids = stops.at(rip, v.domain.id);
+    const ids = stops.at(v);
     if (ids.length > 0) return { kind: 'instruction', ids };
     if (exits !== undefined && exitAddresses.has(rip) && isVcpu(v, exits.vcpu)) return { kind: 'address' };
     const { address } = until;
@@ -119,6 +133,8 @@ export function createRunSession(
       }
       schedule.takeDueInput();
       const held = schedule.current();
+      const before = asked(held);
+      if (before !== undefined) return stop(before, held);
       let outcome: Outcome;
       let v: GuestVcpu | undefined;
       if (held.state.held !== undefined) {
@@ -148,7 +164,7 @@ export function createRunSession(
         outcome = enter(v, end);
       }
       if (crossings?.active === true) changed ??= crossings.end();
-      const taken = stops.take() ?? changed;
+      const taken = asked(v) ?? changed;
       changed = undefined;
       if (taken !== undefined) return stop(taken, v);
       if (outcome === 'shutdown') {
@@ -193,8 +209,11 @@ export function createRunSession(
       if (delivered !== 'run') return delivered;
       schedule.delivered();
       if (crossings?.active === true) changed = crossings.end();
+      // What the delivery stored may be something to stop at, before the guest looks at it.
+      const stored = watches.take(v);
+      if (stored !== undefined) watches.keep(stored);
       // Whoever was held in the delivery stops before the guest goes on.
-      if (pause.asked || changed !== undefined) return 'run';
+      if (pause.asked || changed !== undefined || stored !== undefined) return 'run';
     }
     if (skipping && v.cpu.get('rip') !== rip) {
       detour = { vcpu: v, rip, rsp };
@@ -210,7 +229,7 @@ export function createRunSession(
       limit = Math.min(limit, Math.max(1, due - retired));
     }
     const counting = detour === undefined && counts(v);
-    if (counting && until.outside !== undefined) limit = 1;
+    if ((counting && until.outside !== undefined) || watches.stepping(v)) limit = 1;
     if (counting && remaining !== undefined) limit = Math.min(limit, Number(remaining));
 
     if (skipCurrent) {
@@ -227,7 +246,7 @@ export function createRunSession(
       const way = wayOfExit(v, exit);
       if (way !== undefined) crossings.begin(way, v, detour === undefined && counts(v));
     }
-    const outcome = exit === EXIT.LIMIT || exit === EXIT.KICK ? 'run' : hypervisor.handleExit(v, exit);
+    const outcome = OURS.has(exit) ? 'run' : hypervisor.handleExit(v, exit);
     if (crossings?.active === true) crossings.leave();
     // What was emulated has retired; what was bounced has not, and goes on elsewhere.
     if (watching && outcome === 'run' && v.cpu.icount() === reached && v.cpu.get('rip') !== faulting)
@@ -240,13 +259,16 @@ export function createRunSession(
       // A fault that arrives at the guest's handler is a step, too.
       if (remaining === 1n && ran === 0 && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
     }
-    if (outcome !== 'foreign' && exit !== EXIT.LIMIT && exit !== EXIT.KICK) schedule.settle(outcome);
+    if (outcome !== 'foreign' && !OURS.has(exit)) schedule.settle(outcome);
     else schedule.expire();
     return outcome;
   }
 
   return { slice };
 }
+
+/** Exits that are about the run and not about the guest. */
+const OURS: ReadonlySet<Exit> = new Set([EXIT.LIMIT, EXIT.KICK, EXIT.WATCH]);
 
 const shutdownOf = (v: GuestVcpu): StopReason | undefined => {
   const { shutdown, crashText } = v.domain.state;

@@ -1,192 +1,247 @@
 import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, Fault, ShutdownReason } from '../hypervisor/state';
+import type { BackendObserver } from '../hypervisor/backend';
 import type { Observer } from '../hypervisor/observer';
-import { conditionHolds, hypercallScope, parseExpression, type Expression, type Scope } from './conditions';
-import { callName } from './format';
-import type { HypercallView, StopPoint, StopReason } from './target';
+import { ExpressionError, type StopState } from './conditions';
+import type { Gates } from './gates';
+import { VECTOR_NAMES, callName } from './format';
+import { ownerName, readMemory } from './inspect';
+import { registerValue } from './registers';
+import type { EventFilter, HypercallView, StopPoint, StopReason } from './target';
 
 type HypercallStop = Extract<StopPoint, { kind: 'hypercall' }>;
 type EventStop = Extract<StopPoint, { kind: 'event' }>;
 type InstructionStop = Extract<StopPoint, { kind: 'instruction' }>;
 
-/** Stop points as the machine wants them: looked up by what happens, conditions parsed once. */
+/** Stop points as the machine wants them: looked up by what happens. Data and statements have their own. */
 export interface Stops {
   set(points: readonly StopPoint[]): void;
   /** Distinct addresses of instruction stop points. */
   addresses(): readonly bigint[];
-  /** Ids of the instruction stop points at `address` that concern this domain. */
-  at(address: bigint, domain: number): readonly number[];
+  /** Ids of the instruction stop points at the vCPU's instruction that want it to stop; counts them. */
+  at(vcpu: GuestVcpu): readonly number[];
+  /** Observes the back ends. */
+  readonly backends: BackendObserver;
   /** Observes the hypervisor; what it matched is left in `taken`. */
   readonly observer: Observer;
-  /** The reason of the stop that the observer asked for, once. */
+  /** The reason of the stop that an observer asked for, once; the oldest, where there are several. */
   take(): StopReason | undefined;
+  clear(): void;
 }
 
-/** @param warn is told, once for each setting, of a condition that asks for what is not there */
-export function createStops(hypervisor: () => Hypervisor, warn: (text: string) => void): Stops {
-  let instructions: readonly InstructionStop[] = [];
+type Extra = Readonly<Record<string, bigint | string>>;
+
+/** A part of the state of a stop that is the same for all kinds. */
+export const stateAt = (hypervisor: Hypervisor, vcpu: GuestVcpu, own: Extra): StopState => ({
+  own: { dom: BigInt(vcpu.domain.id), vcpu: BigInt(vcpu.id), ...own },
+  register: (name) => registerValue(vcpu.cpu, name),
+  memory: (address, bytes) => {
+    const data = readMemory(hypervisor, vcpu, vcpu.domain, 'virtual', address, bytes);
+    if (data.length < bytes) throw new ExpressionError(`0x${address.toString(16)} is not mapped`, 0);
+    return data.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+  },
+});
+
+function byKey<T, K>(list: readonly T[], keyOf: (one: T) => K): ReadonlyMap<K, readonly T[]> {
+  const found = new Map<K, T[]>();
+  for (const one of list) {
+    const key = keyOf(one);
+    const known = found.get(key);
+    if (known === undefined) found.set(key, [one]);
+    else known.push(one);
+  }
+  return found;
+}
+
+/** How a value that a stop point names is compared, where that is not for equality. */
+const comparisons: Readonly<Record<string, (wanted: bigint | string, found: bigint | string) => boolean>> = {
+  // As a watch of xenstore's: a node, and everything below it.
+  path: (wanted, found) =>
+    found === wanted || wanted === '/' || String(found).startsWith(`${String(wanted)}/`),
+};
+const matches = (only: Extra, extra: Extra): boolean =>
+  Object.entries(only).every(([name, wanted]) => {
+    const found = extra[name];
+    return found !== undefined && (comparisons[name]?.(wanted, found) ?? found === wanted);
+  });
+
+export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
+  let instructions: ReadonlyMap<bigint, readonly InstructionStop[]> = new Map();
   let entries: readonly HypercallStop[] = [];
   let returns: readonly HypercallStop[] = [];
-  let events: ReadonlyMap<EventStop['filter'], readonly EventStop[]> = new Map();
-  let conditions: ReadonlyMap<number, Expression> = new Map();
-  const warned = new Set<number>();
-  let pending: StopReason | undefined;
-
-  const holds = (
-    id: number,
-    view: () => HypercallView | undefined,
-    extra: Readonly<Record<string, bigint | string>>,
-    quiet = false,
-  ): boolean => {
-    const condition = conditions.get(id);
-    if (condition === undefined) return true;
-    const scope: Scope = {
-      name: (name) => {
-        const own = extra[name];
-        if (own !== undefined) return own;
-        const call = view();
-        return call === undefined ? undefined : hypercallScope(call).name(name);
-      },
-    };
-    return conditionHolds(condition, scope, ({ message }) => {
-      if (quiet || warned.has(id)) return;
-      warned.add(id);
-      warn(`the condition of breakpoint ${id.toString()} does not hold: ${message}`);
-    });
+  let events: ReadonlyMap<EventFilter, readonly EventStop[]> = new Map();
+  /** Back ends can do several things at one exit. */
+  let pending: StopReason[] = [];
+  /** A domain's end is told when whatever else there is has been: the outcome of going on tells it again. */
+  const push = (reason: StopReason): void => {
+    pending = [...pending.filter(({ kind }) => kind !== 'crash' && kind !== 'shutdown'), reason];
   };
 
   const matching = (stops: readonly HypercallStop[], vcpu: GuestVcpu, call: Call): HypercallStop[] => {
     if (stops.length === 0) return [];
     const names = hypervisor().namesOf(vcpu, call);
     let view: HypercallView | undefined;
-    const decoded = (): HypercallView => (view ??= hypervisor().view(vcpu, call));
+    const state: StopState = {
+      ...stateAt(hypervisor(), vcpu, {}),
+      call: () => (view ??= hypervisor().view(vcpu, call)),
+    };
     return stops.filter(
       (s) =>
         (s.domain === undefined || s.domain === vcpu.domain.id) &&
         (s.name === '*' || names.includes(s.name)) &&
         // Of all hypercalls, most do not have the arguments that a condition is about.
-        holds(s.id, decoded, where(vcpu), s.name === '*'),
+        gates.open(s.id, state, s.name === '*'),
     );
   };
 
   const event = (
-    filter: EventStop['filter'],
+    filter: EventFilter,
     vcpu: GuestVcpu,
-    text: string,
-    extra: Readonly<Record<string, bigint | string>> = {},
-    view: () => HypercallView | undefined = () => undefined,
+    text: () => string,
+    extra: Extra = {},
+    view?: () => HypercallView | undefined,
   ): boolean => {
+    let state: StopState | undefined;
     const ids = (events.get(filter) ?? [])
-      .filter((e) => holds(e.id, view, { ...where(vcpu), ...extra }, true))
-      .map((e) => e.id);
+      .filter(({ id, only, domain }) => {
+        if (domain !== undefined && BigInt(domain) !== (extra['dom'] ?? BigInt(vcpu.domain.id))) return false;
+        if (only !== undefined && !matches(only, extra)) return false;
+        state ??= { ...stateAt(hypervisor(), vcpu, extra), ...(view === undefined ? {} : { call: view }) };
+        return gates.open(id, state, true);
+      })
+      .map(({ id }) => id);
     if (ids.length === 0) return false;
-    pending = { kind: 'event', ids, text };
+    push({ kind: 'event', ids, text: text() });
     return true;
+  };
+
+  /** What happened to a domain rather than on one of its vCPUs. */
+  const happened = (filter: EventFilter, id: number, text: () => string, extra: Extra): void => {
+    if (!events.has(filter)) return;
+    const all = hypervisor().domains;
+    const [vcpu] = (all.get(id) ?? [...all.values()][0])?.vcpus ?? [];
+    if (vcpu !== undefined) event(filter, vcpu, text, { ...extra, dom: BigInt(id) });
   };
 
   const observer: Observer = {
     hypercallEntry(vcpu, call) {
       const found = matching(entries, vcpu, call);
       if (found.length === 0) return false;
-      pending = {
+      push({
         kind: 'hypercall',
         ids: found.map((s) => s.id),
         when: 'entry',
         call: hypervisor().view(vcpu, call),
-      };
+      });
       return true;
     },
     hypercallReturn(vcpu, call) {
       const found = matching(returns, vcpu, call);
       if (found.length > 0) {
-        pending = {
+        push({
           kind: 'hypercall',
           ids: found.map((s) => s.id),
           when: 'return',
           call: hypervisor().view(vcpu, call),
-        };
+        });
         return true;
       }
       if (call.reason === undefined || !events.has('hypercall-failed')) return false;
       const view = hypervisor().view(vcpu, call);
+      const { reason } = call;
       return event(
         'hypercall-failed',
         vcpu,
-        `${callName(view)} ${view.errno === undefined ? 'did less than asked' : `failed: ${view.errno}`}: ${call.reason}`,
+        () =>
+          `${callName(view)} ${view.errno === undefined ? 'did less than asked' : `failed: ${view.errno}`}: ${reason}`,
         {},
         () => view,
       );
     },
     fault: (vcpu, fault) =>
       events.has('guest-fault') &&
-      event('guest-fault', vcpu, faultText(fault), {
+      event('guest-fault', vcpu, () => faultText(fault), {
         vector: BigInt(fault.vector),
         error: BigInt(fault.error ?? 0),
         address: fault.address ?? 0n,
       }),
     privileged: (vcpu, mnemonic, text) =>
-      events.has('privileged-op') && event('privileged-op', vcpu, text(), { mnemonic }),
+      events.has('privileged-op') && event('privileged-op', vcpu, text, { mnemonic }),
     upcall: (vcpu) =>
-      events.has('event-upcall') && event('event-upcall', vcpu, `event upcall on ${vcpuName(vcpu)}`),
+      events.has('event-upcall') && event('event-upcall', vcpu, () => `event upcall on ${vcpuName(vcpu)}`),
+    pending: (domain, port) => {
+      happened(
+        'event-port',
+        domain.id,
+        () => `event on port ${port.toString()} of d${domain.id.toString()}`,
+        {
+          port: BigInt(port),
+        },
+      );
+    },
     shutdown(domain, reason: ShutdownReason, text) {
       const [vcpu] = domain.vcpus;
       const why = text === '' ? `${domain.name}: ${reason}` : `${domain.name}: ${reason}: ${text}`;
       const stopsAt = (filter: EventStop['filter'], said: string): boolean =>
-        vcpu !== undefined && events.has(filter) && event(filter, vcpu, said, { reason });
+        vcpu !== undefined && events.has(filter) && event(filter, vcpu, () => said, { reason });
       if (reason === 'crash' && stopsAt('domain-crash', text)) return;
       if (stopsAt('domain-shutdown', why)) return;
       if (reason === 'crash') {
-        pending = { kind: 'crash', text };
+        push({ kind: 'crash', text });
       } else {
-        pending = { kind: 'shutdown', reason, text };
+        push({ kind: 'shutdown', reason, text });
       }
     },
   };
 
   return {
     set(points) {
-      const parsed = new Map<number, Expression>();
-      for (const p of points) {
-        if (p.kind !== 'instruction' && p.condition !== undefined)
-          parsed.set(p.id, parseExpression(p.condition));
-      }
-      conditions = parsed;
-      warned.clear();
-      instructions = points.filter((p) => p.kind === 'instruction');
+      instructions = byKey(
+        points.filter((p) => p.kind === 'instruction'),
+        (p) => p.address,
+      );
       entries = points.filter((p) => p.kind === 'hypercall').filter((p) => p.when === 'entry');
       returns = points.filter((p) => p.kind === 'hypercall').filter((p) => p.when === 'return');
-      const byFilter = new Map<EventStop['filter'], EventStop[]>();
-      for (const p of points) {
-        if (p.kind !== 'event') continue;
-        byFilter.set(p.filter, [...(byFilter.get(p.filter) ?? []), p]);
-      }
-      events = byFilter;
+      events = byKey(
+        points.filter((p) => p.kind === 'event'),
+        (p) => p.filter,
+      );
     },
-    addresses: () => [...new Set(instructions.map((p) => p.address))],
-    at: (address, domain) =>
-      instructions
-        .filter((p) => p.address === address && (p.domain === undefined || p.domain === domain))
-        .map((p) => p.id),
+    addresses: () => [...instructions.keys()],
+    at(vcpu) {
+      const here = instructions.get(vcpu.cpu.get('rip'));
+      if (here === undefined) return [];
+      const call = hypervisor().currentCall(vcpu);
+      const state: StopState = {
+        ...stateAt(hypervisor(), vcpu, {}),
+        ...(call === undefined ? {} : { call: () => hypervisor().view(vcpu, call) }),
+      };
+      return here
+        .filter(
+          ({ id, domain }) => (domain === undefined || domain === vcpu.domain.id) && gates.open(id, state),
+        )
+        .map(({ id }) => id);
+    },
+    backends: {
+      xenstore(domain, access, path, value) {
+        happened('xenstore', domain, () => `xenstore: ${ownerName(domain)} ${access} ${path}${value === undefined ? '' : ` = ${JSON.stringify(value)}`}`, { path, access, ...(value === undefined ? {} : { value }) }); // prettier-ignore
+      },
+      ring(domain, device, request, details) {
+        const shown = Object.entries(details).map(([name, value]) => `${name} ${value.toString()}`);
+        happened('ring-request', domain, () => `${ownerName(domain)} ${device}: ${[request, ...shown].join(', ')}`, { device, request, ...details }); // prettier-ignore
+      },
+    },
     observer,
     take() {
-      const taken = pending;
-      pending = undefined;
-      return taken;
+      return pending.shift();
+    },
+    clear() {
+      pending = [];
     },
   };
 }
 
-const where = (vcpu: GuestVcpu): Readonly<Record<string, bigint | string>> => ({
-  dom: BigInt(vcpu.domain.id),
-  vcpu: BigInt(vcpu.id),
-});
 const vcpuName = (vcpu: GuestVcpu): string => `d${vcpu.domain.id.toString()}v${vcpu.id.toString()}`;
-
-/** Mnemonics of the exception vectors, SDM Vol. 3 table 6-1. */
-const VECTOR_NAMES: readonly string[] = [
-  '#DE', '#DB', 'NMI', '#BP', '#OF', '#BR', '#UD', '#NM', '#DF', 'vector 9', '#TS', '#NP', '#SS', '#GP', '#PF',
-  'vector 15', '#MF', '#AC', '#MC', '#XM',
-]; // prettier-ignore
 
 export function faultText(f: Fault): string {
   const name = VECTOR_NAMES[f.vector] ?? `vector ${f.vector.toString()}`;

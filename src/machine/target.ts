@@ -38,57 +38,95 @@ export interface Moment {
   readonly time: bigint;
 }
 
-/** A condition over a hypercall's decoded arguments: `name op value`, conjunctions; see conditions.ts. */
+/** An expression over what is there at the stop: see conditions.ts. */
 export type Condition = string;
 
+/** What the machine decides by itself before it stops at a point. */
+export interface Gate {
+  readonly id: number;
+  readonly condition?: Condition;
+  /** Numbers that names in the condition stand for: symbols of the guest. */
+  readonly names?: Readonly<Record<string, bigint>>;
+  /** Which of the times that the condition held: `5`, `>= 5`, `% 5` (hit-condition.ts). */
+  readonly hits?: string;
+}
+
+/** What happens in the machine that run() can stop at. */
+export type EventFilter =
+  | 'hypercall-failed'
+  | 'guest-fault'
+  | 'domain-crash'
+  | 'domain-shutdown'
+  | 'event-upcall'
+  | 'privileged-op'
+  /** A check of the hypervisor's refuses something, or ends a domain: held there. Needs probes. */
+  | 'failing-check'
+  /** An event channel's port becomes pending. */
+  | 'event-port'
+  /** A request to xenstore, of a guest or of the toolstack and the back ends. */
+  | 'xenstore'
+  /** A back end takes a request from a ring. */
+  | 'ring-request';
+
+/** What a data stop point looks at. A further kind is a member here and a row in watch-kinds.ts. */
+export type DataPlace =
+  /** Bytes. Virtual ones are followed when the guest maps something else there, in the address space they are set in. */
+  | {
+      readonly kind: 'memory';
+      readonly space: AddressSpace;
+      readonly address: bigint;
+      readonly bytes: number;
+    }
+  /** The page-table entry of a level that maps a virtual address; A and D, which the processor sets, left aside. */
+  | {
+      readonly kind: 'entry';
+      readonly vcpu: VcpuRef;
+      readonly address: bigint;
+      readonly level: 1 | 2 | 3 | 4;
+    }
+  | { readonly kind: 'register'; readonly vcpu: VcpuRef; readonly name: string };
+
 /** Everything run() can stop at. Ids are the debugger's own; the stop names the ids that matched. */
-export type StopPoint =
-  | { readonly kind: 'instruction'; readonly id: number; readonly address: bigint; readonly domain?: number }
-  | {
-      readonly kind: 'hypercall';
-      readonly id: number;
-      /** 'mmu_update', 'memory_op.populate_physmap', or '*' */
-      readonly name: string;
-      readonly when: 'entry' | 'return';
-      readonly condition?: Condition;
-      readonly domain?: number;
-    }
-  | {
-      readonly kind: 'event';
-      readonly id: number;
-      /** exception filters */
-      readonly filter:
-        | 'hypercall-failed'
-        | 'guest-fault'
-        | 'domain-crash'
-        | 'domain-shutdown'
-        | 'event-upcall'
-        | 'privileged-op'
-        /** A check of the hypervisor's refuses something, or ends a domain: held there. Needs probes. */
-        | 'failing-check';
-      readonly condition?: Condition;
-    }
-  /**
-   * The hypervisor's own state changes: `frame[0x123].type`, `d1.port[5].pending`, `d1.grant[8]`, `d1v0.run`, or what
-   * `hypervisorWatch` gave a name. Looked at between its statements, where there are probes, and after each exit.
-   */
-  | {
-      readonly kind: 'state';
-      readonly id: number;
-      readonly expression: string;
-      /** Over `old` and `new`. */
-      readonly condition?: Condition;
-    }
-  /** A statement of the hypervisor's own source. Where the machine has no probes, it never matches. */
-  | {
-      readonly kind: 'statement';
-      readonly id: number;
-      /** As the probe table names it: hypervisor/hypercalls/mmu.ts */
-      readonly file: string;
-      readonly line: number;
-      /** Over the statement's locals. */
-      readonly condition?: Condition;
-    };
+export type StopPoint = Gate &
+  (
+    | { readonly kind: 'instruction'; readonly address: bigint; readonly domain?: number }
+    | {
+        readonly kind: 'hypercall';
+        /** 'mmu_update', 'memory_op.populate_physmap', or '*' */
+        readonly name: string;
+        readonly when: 'entry' | 'return';
+        readonly domain?: number;
+      }
+    | {
+        readonly kind: 'event';
+        readonly filter: EventFilter;
+        /** Only where these have these values: `vector`, `mnemonic`, `port`; `path`: it or one below it. */
+        readonly only?: Readonly<Record<string, bigint | string>>;
+        readonly domain?: number;
+      }
+    /**
+     * Stops after the instruction, or the hypervisor's work, that did it. A store of the hypervisor's or a device's
+     * counts where it changes something; so does anything with a place that is no memory.
+     */
+    | {
+        readonly kind: 'data';
+        readonly place: DataPlace;
+        readonly access: 'read' | 'write' | 'readWrite';
+      }
+    /**
+     * The hypervisor's own state changes: `frame[0x123].type`, `d1.port[5].pending`, `d1.grant[8]`, `d1v0.run`, or what
+     * `hypervisorWatch` gave a name. Looked at between its statements, where there are probes, and after each exit; its
+     * condition is over `old` and `new`.
+     */
+    | { readonly kind: 'state'; readonly expression: string }
+    /** A statement of the hypervisor's own source. Where the machine has no probes, it never matches. */
+    | {
+        readonly kind: 'statement';
+        /** As the probe table names it: hypervisor/hypercalls/mmu.ts */
+        readonly file: string;
+        readonly line: number;
+      }
+  );
 
 export interface RunUntil {
   /** Stop after this many further retired instructions (1 = step); with `vcpu`, count only that vCPU's. */
@@ -149,8 +187,11 @@ export interface DecodedValue {
 }
 
 export type StopReason =
-  | { readonly kind: 'entry' | 'step' | 'pause' | 'address' }
+  | { readonly kind: 'entry' | 'pause' }
+  /** With the instruction stop points at the place where it ended: their gates are open. */
+  | { readonly kind: 'step' | 'address'; readonly ids?: readonly number[] }
   | { readonly kind: 'instruction' | 'event'; readonly ids: readonly number[]; readonly text?: string }
+  | { readonly kind: 'data'; readonly ids: readonly number[]; readonly hits: readonly DataHit[] }
   | {
       readonly kind: 'hypercall';
       readonly ids: readonly number[];
@@ -176,6 +217,21 @@ export type StopReason =
   /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
    *  with this if `stopWhenIdle`, otherwise the worker waits for input or a kick. */
   | { readonly kind: 'idle' };
+
+/** What happened at a data stop point. */
+export interface DataHit {
+  readonly id: number;
+  readonly access: 'read' | 'write';
+  /** The guest's instruction before rip; the hypervisor or a device; or another page is mapped there than was. */
+  readonly by: 'guest' | 'hypervisor' | 'mapping';
+  /** The hypercall that was served, where one was. */
+  readonly call?: string;
+  /** Where in the place `old` and `now` begin: of a long stretch they are only the first bytes that differ. */
+  readonly offset: number;
+  /** Undefined where nothing was or is there. */
+  readonly old: Uint8Array | string | undefined;
+  readonly now: Uint8Array | string | undefined;
+}
 
 export type ShutdownReason = 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft_reset';
 

@@ -1,12 +1,13 @@
 import { list, record, uint16s, uint32s, uint64s, type Schema } from '../base/schema';
 import type { MachineMemory } from '../cpu/memory';
 import { WALK } from '../cpu/paging';
-import { PAGE_SIZE } from '../cpu/types';
+import { ATTENTION, PAGE_SIZE } from '../cpu/types';
 import {
   EXEC,
   EXEC_ENTRIES,
   EXEC_ENTRY_SHIFT,
   TLB,
+  TLB_BARRED,
   TLB_EMPTY,
   TLB_ENTRIES,
   TLB_ENTRY_SHIFT,
@@ -27,6 +28,8 @@ export interface Tlbs {
   save(): Uint8Array;
   /** The entries of the save; without fast stores, too. */
   restore(saved: Uint8Array): void;
+  /** Frames are watched that were not, or no longer: entries let through what they may, and nothing is looked up anew. */
+  follow(): void;
   /** The same by names, without a trace of where things lie in this memory: two sets a vCPU, in order. */
   entries(): readonly TlbSet[];
   /** Throws words for people when they cannot be those of a machine like this. */
@@ -88,8 +91,9 @@ export function createTlbs(mem: MachineMemory): Tlbs {
     const found: { index: number; page: bigint; frame: number; at: number }[] = [];
     for (let index = 0; index < kind.entries; index++) {
       const at = from + (index << kind.shift);
-      const page = mem.u64[(at + kind.tag) / 8] ?? EMPTY;
-      if (page === EMPTY) continue;
+      const tag = mem.u64[(at + kind.tag) / 8] ?? EMPTY;
+      if (tag === EMPTY) continue;
+      const page = tag & ~TLB_BARRED;
       const host = (Number(page & 0xffff_ffffn) + mem.view.getUint32(at + kind.addend, true)) >>> 0;
       found.push({ index, page, frame: host === ones ? NOWHERE : (host - mem.framesBase) / PAGE_SIZE, at });
     }
@@ -117,7 +121,23 @@ export function createTlbs(mem: MachineMemory): Tlbs {
     });
   }
 
+  /** By the attention of the frame that it leads to, which the sum of a tag and the addend names. */
+  function followEntry(at: number): void {
+    const tag = mem.u32[(at + TLB.tagRead) >> 2] ?? 0;
+    if (tag === 0xffff_ffff) return;
+    const page = (tag & ~Number(TLB_BARRED)) >>> 0;
+    const host = (page + mem.view.getUint32(at + TLB.addend, true)) >>> 0;
+    if (host === ones) return;
+    const attention = mem.attention[(host - mem.framesBase) / PAGE_SIZE] ?? 0;
+    const barred = (attention & ATTENTION.WATCH_READ) === 0 ? 0 : Number(TLB_BARRED);
+    mem.u32[(at + TLB.tagRead) >> 2] = page | barred;
+    if (attention !== 0) mem.u64[(at + TLB.tagWrite) / 8] = EMPTY;
+  }
+
   return {
+    follow() {
+      for (const set of sets) for (let n = 0; n < TLB_ENTRIES; n++) followEntry(set + n * ENTRY);
+    },
     entries: () =>
       sets.map((set) => {
         const { at, ...data } = collect(set, DATA);

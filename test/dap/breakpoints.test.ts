@@ -78,11 +78,11 @@ describe('dap: breakpoints', () => {
     assert.deepEqual(
       set.map(({ verified, message }) => `${verified ? 'set' : 'not'}: ${message ?? ''}`),
       [
-        "not: there is no hypercall 'mmu_updat'; there are mmu_update",
-        "not: memory_op has no sub-operation 'populate'; there are populate_physmap",
+        "not: there is no hypercall 'mmu_updat'; did you mean mmu_update?",
+        "not: memory_op has no sub-operation 'populate'; did you mean populate_physmap?",
         'not: mmu_update has no sub-operations',
         'set: event_channel_op: this hypervisor answers it with ENOSYS',
-        "not: ':exit' is not known; it is :return",
+        "not: ':exit' is not known; it is :entry, :return",
         "not: there is no symbol 'wor'; there are work",
         "not: '*12z' is not *0xADDRESS",
         "not: condition 'rax ==': the expression ends where a value is expected",

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { loadDecoder } from '../../src/dap/disassembler';
-import { parseHitCondition } from '../../src/debugger/breakpoints/hit-condition';
+import { parseHitCondition } from '../../src/machine/hit-condition';
 import { parseLogMessage } from '../../src/debugger/breakpoints/log-message';
 import { disassemble } from '../../src/debugger/disassembly';
 import { bitsOf32, bitsOf64, float32, float64, float80Text, parseFloatText } from '../../src/debugger/floats';

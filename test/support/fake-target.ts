@@ -1,6 +1,7 @@
 import { createRecordViews } from '../../src/machine/records/views';
 import { listedTrace } from './synthetic-trace';
-import { conditionHolds, hypercallScope, parseExpression } from '../../src/machine/conditions';
+import type { StopState } from '../../src/machine/conditions';
+import { createGates } from '../../src/machine/gates';
 import type {
   AddressSpace,
   DecodedValue,
@@ -17,6 +18,7 @@ import type {
   TraceRecord,
   VcpuRef,
 } from '../../src/machine/target';
+import { registerFile } from '../../src/debugger/registers';
 import { CODE, NR, STACK, program } from './fake-program';
 
 // A `Target` small enough to be obviously right: it runs the program of fake-program.ts, byte by byte, with stop
@@ -196,6 +198,18 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
   const isZero = (): boolean => (get('rflags') & 0x40n) !== 0n;
   const signed = (bytes: Uint8Array): bigint => BigInt.asIntN(bytes.length * 8, fromBytes(bytes));
 
+  const gates = createGates(() => undefined);
+  /** What conditions can ask for. */
+  const here = (): StopState => ({
+    own: { dom: 1n, vcpu: 0n },
+    register: (name) => {
+      const file = registerFile(
+        [...state.registers].map(([one, bytes]) => ({ name: one, group: 'general', bits: bytes.length * 8, bytes, writable: true })),
+      ); // prettier-ignore
+      return file.get(name);
+    },
+    memory: (address, bytes) => fromBytes(read(address, bytes)),
+  });
   const view = (): HypercallView | undefined => {
     const nr = Number(get('rax'));
     const decoded = calls[nr]?.((one) => get(one));
@@ -208,15 +222,21 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       if (one.kind !== 'hypercall' || one.when !== when) return [];
       const names = ['*', call.name, `${call.name}.${call.op ?? ''}`];
       if (!names.includes(one.name)) return [];
-      if (
-        one.condition !== undefined &&
-        !conditionHolds(parseExpression(one.condition), hypercallScope(call))
-      )
-        return [];
-      return [one.id];
+      return gates.open(one.id, { ...here(), call: () => call }) ? [one.id] : [];
     });
-  const events = (filter: string): number[] =>
-    stops.flatMap((one) => (one.kind === 'event' && one.filter === filter ? [one.id] : []));
+  const events = (filter: string, call?: HypercallView): number[] =>
+    stops.flatMap((one) =>
+      one.kind === 'event' &&
+      one.filter === filter &&
+      gates.open(one.id, { ...here(), call: () => call }, true)
+        ? [one.id]
+        : [],
+    );
+  /** Ids of the instruction stop points at rip. */
+  const pointsHere = (): number[] =>
+    stops.flatMap((one) =>
+      one.kind === 'instruction' && one.address === get('rip') && gates.open(one.id, here()) ? [one.id] : [],
+    );
 
   /** Executes a hypercall whose entry has been passed; a reason to stop after it, if there is one. */
   const hypercall = (call: HypercallView): StopReason | undefined => {
@@ -248,7 +268,7 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     state.call = done;
     const ids = matching(done, 'return');
     if (ids.length > 0) return { kind: 'hypercall', ids, when: 'return', call: done };
-    const failed = errno === undefined ? [] : events('hypercall-failed');
+    const failed = errno === undefined ? [] : events('hypercall-failed', done);
     if (failed.length > 0)
       return { kind: 'event', ids: failed, text: `${call.name} failed with ${errno ?? ''}: ${reason ?? ''}` };
     return undefined;
@@ -338,7 +358,7 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     return undefined;
   };
 
-  const arrived = ({ address, outside, exits }: RunUntil): StopReason | undefined => {
+  const arrived = ({ address, outside, exits }: RunUntil): { kind: 'step' | 'address' } | undefined => {
     const rip = get('rip');
     if (exits?.at.includes(rip) === true) return { kind: 'address' };
     if (address?.at === rip && get('rsp') >= (address.minRsp ?? 0n)) return { kind: 'address' };
@@ -352,18 +372,15 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       if (state.ended !== undefined) return state.ended;
       if (turn % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
       if (pauseAsked) return { kind: 'pause' };
-      const rip = get('rip');
-      const ids = skip
-        ? []
-        : stops.flatMap((one) => (one.kind === 'instruction' && one.address === rip ? [one.id] : []));
+      const ids = skip ? [] : pointsHere();
       if (ids.length > 0) return { kind: 'instruction', ids };
       const before = state.retired;
       const reason = step(skip && state.call !== undefined && state.call.result === undefined);
       skip = false;
       if (reason !== undefined) return reason;
-      if (left !== undefined && (left -= state.retired - before) <= 0n) return { kind: 'step' };
-      const there = arrived(until);
-      if (there !== undefined) return there;
+      const over = left !== undefined && (left -= state.retired - before) <= 0n;
+      const there = over ? ({ kind: 'step' } as const) : arrived(until);
+      if (there !== undefined) return { ...there, ids: pointsHere() };
     }
   };
 
@@ -391,8 +408,7 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
         },
       ]),
     setStops: (points) => {
-      for (const one of points)
-        if (one.kind !== 'instruction' && one.condition !== undefined) parseExpression(one.condition);
+      gates.set(points);
       stops = points;
       return Promise.resolve();
     },

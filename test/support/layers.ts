@@ -47,6 +47,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'machine/expressions',
       'machine/records',
       'machine/format',
+      'machine/hit-condition',
+      'machine/register-names',
     ],
     core: true,
   },

@@ -27,6 +27,7 @@ export const RC = {
  * 32 bits of a linear address and `addend` is the address in linear memory.
  */
 export const TLB = {
+  /** Plus TLB_BARRED where a watch keeps loads from the fast way: the translation is good for the slow one. */
   tagRead: 0,
   tagWrite: 8,
   addend: 16,
@@ -52,6 +53,7 @@ export const TLB_USED_MAX = 240;
 export const TLB_SET_BYTES = TLB_USED + 4 + 4 * TLB_USED_MAX + 60;
 /** Has low bits set, so it equals no page address. */
 export const TLB_EMPTY = -1n;
+export const TLB_BARRED = 1n;
 
 /** One entry of the direct-mapped table of decoded blocks. */
 export const SLOT = {

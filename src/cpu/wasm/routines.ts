@@ -8,7 +8,7 @@ import { walk, WALK, type PhysicalOps } from '../paging';
 import { offsetOf, type FieldName } from '../state';
 import { ATTENTION } from '../types';
 import {
-  ACCESS, EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, GLOBALS, RC, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC,
+  ACCESS, EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, GLOBALS, RC, TLB, TLB_BARRED, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC,
   TLB_USED, TLB_USED_MAX,
 } from './abi'; // prettier-ignore
 import type { FunctionRef, ModuleBuilder } from './encoder';
@@ -228,7 +228,8 @@ function defineTranslation(t: Routines): void {
       );
       r.store('i32.store', set, r.n('i32.add', used, r.i32(1)), TLB_USED);
     });
-    r.store('i64.store', entry, r.n('select', page, empty, readable), TLB.tagRead);
+    const barred = r.n('i64.or', page, r.i64(TLB_BARRED));
+    r.store('i64.store', entry, r.n('select', page, barred, readable), TLB.tagRead);
     r.store(
       'i64.store',
       entry,
@@ -285,7 +286,8 @@ function defineTranslation(t: Routines): void {
   t.define('resolve', ['i32', 'i64', 'i32', 'i32'], ['i32'], (r, cpu, va, seg, access) => {
     r.if(r.call('canonical_fault', [cpu, va, seg], 'i32'), () => r.return(r.i32(0)));
     const entry = tlbEntry(r, va);
-    const hit = r.n('i64.eq', r.load('i64.load', entry, TLB.tagRead), pageOf(r, va));
+    const served = r.n('i64.and', r.load('i64.load', entry, TLB.tagRead), r.i64(~TLB_BARRED));
+    const hit = r.n('i64.eq', served, pageOf(r, va));
     const may = r.n(
       'i32.or',
       r.n('i32.eqz', access),

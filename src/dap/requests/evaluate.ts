@@ -9,7 +9,7 @@ import {
 import type { Evaluation } from '../../debugger/evaluate';
 import type { CommandContext } from '../../debugger/commands';
 import { completeCommand, runCommand, suggestion } from '../../debugger/commands';
-import { hypercallBreakpointNames } from '../../debugger/breakpoints/function';
+import { completeBreakpointName } from '../../debugger/breakpoints/function';
 import { hypervisorValue } from '../../debugger/hypervisor-values';
 import type { EvaluationContext } from '../../debugger/expressions';
 import { LocationError, formatLocation } from '../../debugger/locations';
@@ -148,14 +148,14 @@ const completions = handler(
     const word = /[$%]?[\w]*$/.exec(before)?.[0] ?? '';
     const rest = before.slice(0, before.length - word.length);
     const start = rest.length + (context.client.columnsStartAt1 ? 1 : 0);
-    const hypercall = /(?:^|\s)(hypercall:[\w.*]*)$/.exec(before)?.[1];
-    if (hypercall !== undefined) {
-      const names = hypercallBreakpointNames(machine.hypercalls).filter((name) => name.startsWith(hypercall));
+    const name = /(?:^|\s)([a-z]+:[^\s:]*(?::\w*)?)$/.exec(before)?.[1];
+    if (name !== undefined) {
+      const names = completeBreakpointName(name, { hypercalls: machine.hypercalls });
       return {
         targets: names.map((label) => ({
           label,
-          start: start + word.length - hypercall.length,
-          length: hypercall.length,
+          start: start + word.length - name.length,
+          length: name.length,
         })),
       };
     }

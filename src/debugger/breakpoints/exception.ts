@@ -1,6 +1,5 @@
 import type { StopPoint } from '../../machine/target';
 import type { BreakpointSpecs, Resolution } from './types';
-import { isForDebugger } from './types';
 
 type Filter = Extract<StopPoint, { kind: 'event' }>['filter'];
 
@@ -67,18 +66,10 @@ export const exceptionFilters: readonly ExceptionFilter[] = [
   },
 ];
 
-export function resolveException({ filter, condition }: BreakpointSpecs['exception']): Resolution {
+export function resolveException({ filter }: BreakpointSpecs['exception']): Resolution {
   const known = exceptionFilters.find((one) => one.filter === filter);
   if (known === undefined) {
     return { points: [], message: `there is no exception filter '${filter}'; there are ${exceptionFilters.map((one) => one.filter).join(', ')}` }; // prettier-ignore
   }
-  return {
-    points: [
-      {
-        kind: 'event',
-        filter: known.filter,
-        ...(condition === undefined || isForDebugger(condition) ? {} : { condition }),
-      },
-    ],
-  };
+  return { points: [{ kind: 'event', filter: known.filter }] };
 }

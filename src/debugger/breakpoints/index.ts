@@ -1,15 +1,32 @@
 import { ExpressionError, parseExpression } from '../../machine/expressions';
-import type { StopPoint } from '../../machine/target';
+import type { Expression } from '../../machine/expressions';
+import type { Gate, StopPoint } from '../../machine/target';
 import { noHypervisorSources } from '../hypervisor-source';
-import { symbolsOfDomains } from '../symbols';
+import { noSymbols, symbolsOfDomains } from '../symbols';
 import { resolveException } from './exception';
 import { pointsAt, resolveFunction } from './function';
-import { parseHitCondition } from './hit-condition';
+import { numbersFor } from './in-machine';
+import { parseHitCondition } from '../../machine/hit-condition';
 import { parseLogMessage } from './log-message';
 import { resolveStatement } from './statement';
-import type { Breakpoint, BreakpointKind, BreakpointSpecs, Environment, Resolution } from './types';
+import type {
+  Breakpoint,
+  BreakpointKind,
+  BreakpointOptions,
+  BreakpointSpecs,
+  Environment,
+  Resolution,
+  StopPointSpec,
+} from './types';
 
-export type { Breakpoint, BreakpointKind, BreakpointOptions, BreakpointSpecs, Environment } from './types';
+export type {
+  Breakpoint,
+  BreakpointKind,
+  BreakpointOptions,
+  BreakpointSpecs,
+  DataAccess,
+  Environment,
+} from './types';
 
 /** How each kind finds the places in the machine that it means. */
 const resolvers: {
@@ -45,6 +62,13 @@ const resolvers: {
     };
   },
   exception: resolveException,
+  data: ({ place, access, condition }) => ({
+    points: [
+      'expression' in place
+        ? { kind: 'state', expression: place.expression, ...(condition === undefined ? {} : { condition }) }
+        : { kind: 'data', place, access },
+    ],
+  }),
 };
 
 /** All breakpoints of a session: a table per kind, keyed by what the client replaces as one (a source file, or the kind). */
@@ -56,8 +80,6 @@ export interface Breakpoints {
   all(): Breakpoint[];
   points(): StopPoint[];
   get(id: number): Breakpoint | undefined;
-  /** Those that sit at an address. */
-  at(address: bigint, domain: number): Breakpoint[];
   /** Those of an exception filter. */
   exceptions(filter: string): Breakpoint[];
   /** Counts a hit and returns how many there have been. */
@@ -101,12 +123,6 @@ export function createBreakpoints(): Breakpoints {
     all,
     points: () => all().flatMap(({ points }) => points),
     get: (id) => all().find((one) => one.id === id),
-    at: (address, domain) =>
-      all().filter(({ points }) =>
-        points.some(
-          (p) => p.kind === 'instruction' && p.address === address && (p.domain ?? domain) === domain,
-        ),
-      ),
     exceptions: (filter) =>
       all().filter(
         ({ kind, spec, verified }) =>
@@ -121,7 +137,7 @@ export function createBreakpoints(): Breakpoints {
   };
 }
 
-const identify = (spec: BreakpointSpecs[BreakpointKind]): string =>
+const identify = (spec: unknown): string =>
   JSON.stringify(spec, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
 
 const differs = (a: Breakpoint, b: Breakpoint | undefined): boolean =>
@@ -154,7 +170,7 @@ function build<K extends BreakpointKind>(
   const pending = environment === undefined;
   const verified = !pending && problems.length === 0 && resolution.points.length > 0;
   const message = pending ? 'pending until the machine is there' : (problems[0] ?? resolution.message);
-  const byMachine = resolution.points.some((point) => 'condition' in point);
+  const gate = gateOf(spec, condition, resolution, environment);
   return {
     id,
     kind,
@@ -163,11 +179,51 @@ function build<K extends BreakpointKind>(
     message,
     address: resolution.address,
     line: resolution.line,
-    points: verified ? resolution.points.map((point) => ({ ...point, id })) : [],
-    condition: byMachine ? undefined : condition,
-    hit,
+    points: verified ? resolution.points.map((point) => ({ ...gate, ...point, id })) : [],
+    condition: gate === undefined && !resolution.points.some(isInside) ? condition : undefined,
+    hit: gate === undefined ? hit : undefined,
     log,
   };
+}
+
+/** What is in the hypervisor: the machine evaluates the conditions where it looks, and hits are counted here. */
+const isInside = ({ kind }: StopPointSpec): boolean => kind === 'statement' || kind === 'state';
+const isCode = ({ kind }: StopPointSpec): boolean => kind === 'instruction';
+
+/** What the machine is to decide before it stops; undefined where it cannot. */
+function gateOf(
+  { condition: text, hitCondition }: BreakpointOptions,
+  condition: Expression | undefined,
+  { points, address }: Resolution,
+  environment: Environment | undefined,
+): Omit<Gate, 'id'> | undefined {
+  if (environment === undefined || points.some(isInside)) return undefined;
+  const names = condition === undefined ? {} : numbersAt(condition, points, address, environment);
+  if (names === undefined) return undefined;
+  return {
+    ...(condition === undefined || text === undefined ? {} : { condition: text }),
+    ...(Object.keys(names).length === 0 ? {} : { names }),
+    ...(hitCondition === undefined || hitCondition.trim() === '' ? {} : { hits: hitCondition }),
+  };
+}
+
+/** Names mean the same at all of the points, or it is not the machine's. */
+function numbersAt(
+  condition: Expression,
+  points: readonly StopPointSpec[],
+  address: bigint | undefined,
+  { symbols }: Environment,
+): Gate['names'] | undefined {
+  const { images } = symbols;
+  const [only] = images;
+  const found = points.map((point) => {
+    const domain = 'domain' in point ? point.domain : undefined;
+    const own = domain !== undefined ? symbols.of(domain) : images.length === 1 ? only?.symbols : undefined;
+    return numbersFor(condition, own ?? noSymbols, address, !isCode(point));
+  });
+  const [first] = found;
+  const same = found.every((one) => one !== undefined && identify(one) === identify(first));
+  return same ? first : undefined;
 }
 
 function parseCondition(text: string): ReturnType<typeof parseExpression> | string {

@@ -1,8 +1,8 @@
 import type { Expression } from '../../machine/expressions';
-import type { HypercallInfo, StopPoint } from '../../machine/target';
+import type { DataPlace, HypercallInfo, StopPoint } from '../../machine/target';
 import type { HypervisorSources } from '../hypervisor-source';
 import type { DomainSymbols } from '../symbols';
-import type { HitCondition } from './hit-condition';
+import type { HitCondition } from '../../machine/hit-condition';
 import type { LogMessage } from './log-message';
 
 /** What a client may attach to any breakpoint. */
@@ -20,20 +20,19 @@ export interface BreakpointSpecs {
   function: BreakpointOptions & { readonly name: string };
   source: BreakpointOptions & { readonly file: string; readonly line: number };
   exception: BreakpointOptions & { readonly filter: string };
+  /** `label`: what a person calls it. */
+  data: BreakpointOptions & {
+    readonly place: DataPlace | { readonly expression: string };
+    readonly access: DataAccess;
+    readonly label: string;
+  };
 }
+export type DataAccess = Extract<StopPoint, { kind: 'data' }>['access'];
 export type BreakpointKind = keyof BreakpointSpecs;
 
-/** A stop point before the debugger gives it its number. */
+/** A stop point before the debugger gives it its number. Conditions are added when all is known (index.ts). */
 export type StopPointSpec = StopPoint extends infer P ? (P extends StopPoint ? Omit<P, 'id'> : never) : never;
 
-/**
- * Whether only the debugger can evaluate a condition: the machine knows arguments, not registers (written `$rax`)
- * and not memory.
- */
-export const isForDebugger = (condition: string): boolean =>
-  /[$%][A-Za-z]|\*|\bu(8|16|32|64)\s*\[/.test(condition);
-
-/** A condition in a point is the machine's to evaluate; otherwise it is evaluated here when the point is hit. */
 export interface Resolution {
   readonly points: readonly StopPointSpec[];
   readonly message?: string;
@@ -46,6 +45,8 @@ export interface Environment {
   readonly symbols: DomainSymbols;
   readonly hypercalls: readonly HypercallInfo[];
   readonly hypervisor: HypervisorSources;
+  /** Split devices by the names that stop points have for them, `vbd/51712`; those there are now. */
+  readonly devices?: readonly string[];
 }
 
 export interface Breakpoint<K extends BreakpointKind = BreakpointKind> {
@@ -59,7 +60,7 @@ export interface Breakpoint<K extends BreakpointKind = BreakpointKind> {
   readonly address: bigint | undefined;
   readonly line: number | undefined;
   readonly points: readonly StopPoint[];
-  /** Evaluated here at each stop; hypercall and event conditions are the machine's. */
+  /** Evaluated here at each stop, with the hit count; most are the machine's (in-machine.ts). */
   readonly condition: Expression | undefined;
   readonly hit: HitCondition | undefined;
   readonly log: LogMessage | undefined;

@@ -127,6 +127,24 @@ const decoders: Readonly<Record<number, SlotDecoder>> = {
 const directRequest = decoderOf(blkif_request);
 /** The operation is the slot's first byte, whichever kind of request it is. */
 const decodeRequest: SlotDecoder = (name, slot) => (decoders[slot.getUint8(0)] ?? directRequest)(name, slot);
+const operations: Readonly<Record<number, string>> = {
+  [BLKIF_OP.READ]: 'read',
+  [BLKIF_OP.WRITE]: 'write',
+  [BLKIF_OP.WRITE_BARRIER]: 'write',
+  [BLKIF_OP.FLUSH_DISKCACHE]: 'flush',
+  [BLKIF_OP.DISCARD]: 'discard',
+};
+/** What a request asks for, and where; nothing of it is checked. */
+function requestIn(slot: Uint8Array): [request: string, details: Readonly<Record<string, bigint>>] {
+  const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
+  const [operation = 0, inner = 0] = slot;
+  const indirect = operation === BLKIF_OP.INDIRECT;
+  const { offset } = indirect ? blkif_request_indirect : blkif_request;
+  return [
+    operations[indirect ? inner : operation] ?? 'unknown',
+    { sector: view.getBigUint64(offset.sector_number, true) },
+  ];
+}
 /** Different ones in the log about a disk whose image fails. */
 const MOST_COMPLAINTS = 16;
 
@@ -187,6 +205,7 @@ function createInstance(
           );
           break;
         }
+        context.observer?.ring(domain, `vbd/${number}`, ...requestIn(slot));
         const response = new Uint8Array(blkif_response.size);
         blkif_response.write(new DataView(response.buffer), 0, execute(target, slot));
         ring.respond(response);

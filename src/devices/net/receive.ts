@@ -20,6 +20,7 @@ export interface Receiver {
   readonly ring: RequestRing;
   /** Told why a part of a packet did not reach the guest. */
   readonly dropped: (reason: string) => void;
+  readonly given: (frame: Frame) => void;
 }
 
 const PAGE = 4096;
@@ -99,6 +100,7 @@ export function receiveAll(to: Receiver, queue: Frame[]): boolean {
     if (frame !== undefined && free >= slotsFor(frame)) {
       queue.shift();
       give(to, frame);
+      to.given(frame);
       continue;
     }
     if (armed) break;

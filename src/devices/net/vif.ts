@@ -139,6 +139,7 @@ export function createVif(
       ring: transmit,
       send(frame) {
         count('sent');
+        context.observer?.ring(domain, `vif/${id}`, 'tx', { length: BigInt(frame.bytes.length) });
         send(frame);
       },
       multicast(mac, add) {
@@ -158,7 +159,17 @@ export function createVif(
 
   function giveToGuest(own: Connection): void {
     const before = own.queue.length;
-    const notify = receiveAll({ context, domain, ring: own.receive, dropped }, own.queue);
+    const notify = receiveAll(
+      {
+        context,
+        domain,
+        ring: own.receive,
+        dropped,
+        given: ({ bytes }) =>
+          context.observer?.ring(domain, `vif/${id}`, 'rx', { length: BigInt(bytes.length) }),
+      },
+      own.queue,
+    );
     for (let n = own.queue.length; n < before; n++) count('received');
     own.pollAt = own.queue.length > 0 && !own.takes.rxNotify ? context.now() + POLL : undefined;
     timer.set(own.pollAt);

@@ -25,7 +25,7 @@ export interface XenstoreDevice {
 }
 
 export function createXenstore(context: BackendContext, log: Log): XenstoreDevice {
-  const server = createServer(log);
+  const server = createServer(log, () => context.observer);
   const channels: Channel[] = [];
   server.onMessages(() => {
     for (const channel of channels) channel.flush();

@@ -7,7 +7,7 @@
  */
 import type { Disposable } from '../../base/disposable';
 import type { Log } from '../../base/log';
-import type { XenstoreAccess } from '../../hypervisor/backend';
+import type { BackendObserver, XenstoreAccess } from '../../hypervisor/backend';
 import { canonical, childOf, domainPath, isWithin, parentOf } from './paths';
 import { formatPermission, MAY, permitted, type Permission } from './permissions';
 import { requests, type Request, type Requester, type Watch } from './requests';
@@ -107,7 +107,24 @@ const countsOnce = ({ type, payload }: Message): boolean =>
 
 const errorPayload = (error: XsError): string => `${error.errno}\0`;
 
-export function createServer(log: Log): XenstoreCore {
+/** Requests about a path, by what they do with it. */
+const ACCESSES: Readonly<Record<number, 'read' | 'write' | 'watch'>> = {
+  [XS.DIRECTORY]: 'read',
+  [XS.DIRECTORY_PART]: 'read',
+  [XS.READ]: 'read',
+  [XS.GET_PERMS]: 'read',
+  [XS.WRITE]: 'write',
+  [XS.MKDIR]: 'write',
+  [XS.RM]: 'write',
+  [XS.SET_PERMS]: 'write',
+  [XS.WATCH]: 'watch',
+};
+
+/** @param observer is asked for each time: it comes after the server */
+export function createServer(
+  log: Log,
+  observer: () => BackendObserver | undefined = () => undefined,
+): XenstoreCore {
   const store = createStore();
   foundStore(store);
   const clients: Client[] = [];
@@ -203,6 +220,24 @@ export function createServer(log: Log): XenstoreCore {
     for (const t of [...client.transactions.values()]) endTransaction(client, t);
   }
 
+  /** Tells of a request that names a path; one that is malformed names none. */
+  function observe(
+    client: Client,
+    { type }: Header,
+    access: 'read' | 'write' | 'watch',
+    payload: string,
+  ): void {
+    const found = observer();
+    if (found === undefined) return;
+    const end = payload.indexOf('\0');
+    try {
+      const path = canonical(client, payload.slice(0, end), access === 'watch');
+      found.xenstore(client.domain, access, path, type === XS.WRITE ? payload.slice(end + 1) : undefined);
+    } catch (error) {
+      if (!(error instanceof XsError)) throw error;
+    }
+  }
+
   function process(client: Client, header: Header, payload: string): void {
     const answer = (type: number, text: string): void => send(client, { ...header, type, payload: text });
     const kind = requests[header.type];
@@ -244,6 +279,8 @@ export function createServer(log: Log): XenstoreCore {
         endTransaction: (ended) => endTransaction(client, ended),
         resetWatches: () => resetWatches(client),
       };
+      const access = ACCESSES[header.type];
+      if (access !== undefined) observe(client, header, access, payload);
       kind.run(request);
     } catch (error) {
       if (error instanceof XsError) {
@@ -288,9 +325,13 @@ export function createServer(log: Log): XenstoreCore {
   }
 
   return {
-    read: (path) => store.read(host, path)?.value,
+    read(path) {
+      observer()?.xenstore(0, 'read', path, undefined);
+      return store.read(host, path)?.value;
+    },
     write(given, value) {
       const path = canonical(host.actor, given);
+      observer()?.xenstore(0, 'write', path, value);
       const node = store.read(host, path);
       if (node === undefined) store.create(host, path, value);
       else store.put(host, path, { ...node, value });
@@ -300,6 +341,7 @@ export function createServer(log: Log): XenstoreCore {
     remove(given) {
       const path = canonical(host.actor, given);
       if (path === '/' || store.read(host, path) === undefined) return;
+      observer()?.xenstore(0, 'write', path, undefined);
       store.remove(host, path, (each, node) => fire(each, each !== path, node));
       settle();
     },
