@@ -77,6 +77,8 @@ export interface CodeCache {
   setHeat(times: number, owner: RegionOwner): void;
   /** The block decoded last at this address, if it still holds; of one that crosses pages the second may have changed. */
   find(rip: bigint, host: number): FoundBlock | undefined;
+  /** Addresses of the blocks that begin in a page, as far as they were entered so often at least. */
+  hotIn(page: number, least: number): { readonly rip: bigint; readonly entered: number }[];
   /** A link record that knows nothing, for an exit of a region; 0: no room. It stays until it is given back. */
   makeLink(): number;
   freeLinks(links: readonly number[]): void;
@@ -339,6 +341,21 @@ export function codeCache(
         second: u32[(slot + SLOT.host2) >> 2] ?? 0,
         entered: heat - (i32[(link + LINK.heat) >> 2] ?? 0),
       };
+    },
+    hotIn(page, least) {
+      const found: { rip: bigint; entered: number }[] = [];
+      const frame = (page - layout.frames) / PAGE_SIZE;
+      for (let e = Math.max(head[frame] ?? -1, -1); e !== -1; e = entryNext[e] ?? -1) {
+        const slot = entrySlot[e] ?? 0;
+        const first = entryFirst[e] ?? 0;
+        if (slot === 0 || u32[(slot + SLOT.first) >> 2] !== first || u32[(slot + SLOT.host2) >> 2] !== 0)
+          continue;
+        if (u32[(slot + SLOT.host) >> 2] !== page + ((entrySpan[e] ?? 0) >>> 16)) continue;
+        const link = first + (u16[(slot + SLOT.count) >> 1] ?? 0) * RECORD_SIZE;
+        const entered = heat - (i32[(link + LINK.heat) >> 2] ?? 0);
+        if (entered >= least) found.push({ rip: mem.u64[(slot + SLOT.rip) >> 3] ?? 0n, entered });
+      }
+      return found;
     },
     makeLink() {
       let link = freeLinks.pop();

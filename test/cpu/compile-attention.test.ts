@@ -180,4 +180,30 @@ describe('region compiler: makes way', () => {
     assert.equal(m.step(at, 300n), EXIT.LIMIT);
     assert.equal(m.v.get('rax'), rax + 300n);
   });
+
+  it('a jump by a table is followed to all that is hot, and goes where the interpreter goes', () => {
+    // 0: mov rax,[rbx+rcx*8]; inc ecx; and ecx,7; jmp rax     12 + 10 n: add rdx,n+1; imul rdx,rdx,3; jmp 0
+    const code = [0x48, 0x8b, 0x04, 0xcb, 0xff, 0xc1, 0x83, 0xe1, 0x07, 0xff, 0xe0];
+    code.push(0x90);
+    for (let n = 0; n < 8; n++) {
+      const arm = [0x48, 0x83, 0xc2, n + 1, 0x48, 0x6b, 0xd2, 0x03];
+      code.push(...arm, 0xeb, 256 - (12 + 10 * (n + 1)));
+    }
+    const ORDER = [0, 5, 2, 2, 7, 1, 6, 3];
+    const make = (options?: Parameters<typeof flatMachine>[2]): FlatMachine => {
+      const m = flatMachine({}, 512, options);
+      m.put(Number(CODE), code);
+      ORDER.forEach((n, i) => m.setU64(Number(DATA) + 8 * i, CODE + 12n + 10n * BigInt(n)));
+      m.v.set('rbx', DATA);
+      m.v.set('rip', CODE);
+      return m;
+    };
+    const [a, b] = [make(), make({ tier: 'compile', compile: { heat: 40, batch: 1 } })];
+    for (let n = 1n; n < 400n; n += 7n) {
+      for (const m of [a, b]) assert.equal(m.step(undefined, n), EXIT.LIMIT);
+      assert.deepEqual(b.v.saveState(), a.v.saveState(), `after ${a.v.get('icount')} instructions`);
+    }
+    // An arm is 3 instructions, and each of the 7 that are hot is in one region with the jump.
+    assert.ok((b.cpu.regions?.statistics.instructions ?? 0) >= 4 + 7 * 3);
+  });
 });

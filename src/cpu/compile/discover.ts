@@ -48,6 +48,9 @@ const MAX_BLOCKS = 64;
 const MAX_PAGES = 6;
 /** A block is worth its code when it was entered this part as often as the region's first. */
 const WORTH = 4;
+/** A computed jump may lead to so many blocks near it, which lie within so many bytes. */
+const MAX_TARGETS = 12;
+const NEAR = 2048n;
 /** Calls into one another that returns are followed out of. */
 const MAX_CALLS = 6;
 
@@ -186,11 +189,27 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
           ? seenTargets(mem, found.link)
           : [];
       for (const s of seen) follow(s, inner);
-      return run(true, ...seen);
+      const computed = run(true, ...seen);
+      if (form.mnemonic === 'jmp' && seen.length > 1) jumps.push({ run: computed, at: here, stack });
+      return computed;
     }
     const goesOn = crossed || p >= end || total + instrs.length >= MAX_INSTRUCTIONS;
     if (goesOn) follow(here, stack);
     return goesOn ? run(false, here) : run(false);
+  }
+
+  /** Computed jumps that went to more than one place: there may be more than link records remember. */
+  const jumps: { readonly run: Run; readonly at: bigint; readonly stack: readonly bigint[] }[] = [];
+  /** What is hot near a jump, and nothing else leads to: the other ways of a `switch`. */
+  function guessTargets({ run, at, stack }: (typeof jumps)[number]): void {
+    const near = [...pages]
+      .flatMap(([page, p]) => (at - page < 0x1000n + NEAR && page - at < NEAR ? code.hotIn(p, least) : []))
+      .filter((b) => b.rip - at < NEAR && at - b.rip < NEAR && !runs.has(b.rip))
+      .sort((a, b) => b.entered - a.entered);
+    for (const { rip: target } of near.slice(0, MAX_TARGETS)) {
+      run.successors.push(target);
+      follow(target, stack);
+    }
   }
 
   const queue: Item[] = [{ key: rip, host, stack: [] }];
@@ -201,7 +220,14 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
     const known = code.find(ripOf(key), at);
     if (known !== undefined && known.entered >= least) queue.push({ key, host: at, stack });
   }
-  for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+  for (;;) {
+    const item = queue.shift();
+    if (item === undefined) {
+      const jump = jumps.shift();
+      if (jump === undefined) break;
+      guessTargets(jump);
+      continue;
+    }
     if (runs.has(item.key) || runs.size >= MAX_BLOCKS || total >= MAX_INSTRUCTIONS) continue;
     const run = runFrom(item);
     if (run.instrs.length === 0) continue;
