@@ -1,9 +1,10 @@
 /**
  * Makes the hypervisor's sources steppable: before each statement of a function body stands a probe,
- * `if ($p.armed) $p.at('file', site, [locals]);`, on the line of the statement, so that lines stay what they are.
+ * `if ($p.armed) $at(site, …locals);`, on the line of the statement, so that lines stay what they are.
  *
- * Locals go by value into an array that is only made when armed. A closure would be simpler, and would move every
- * variable it can see from registers to the heap, armed or not.
+ * Locals go by value, and only when armed. A closure would be simpler, and would move every variable it can see from
+ * registers to the heap, armed or not. The engine decides by the size of a function's bytecode whether it becomes a
+ * part of its callers: so a probe is as short as can be.
  */
 import ts from 'typescript';
 import type { ProbeSite } from '../../src/base/probe-table';
@@ -46,9 +47,9 @@ export function instrument(file: string, text: string, probeModule: string): Ins
     const names = [...scope.outer, ...scope.own];
     const site =
       sites.push({ line: line + 1, column: character + 1, function: scope.name, locals: names }) - 1;
-    const at = (values: string): string => `$p.at(${JSON.stringify(file)},${site.toString()},[${values}])`;
-    if (scope.hoisted && scope.outer.size > 0) return `try{${at(names.join(','))}}catch{${at('')}}`;
-    return at(names.join(','));
+    const at = (values: readonly string[]): string => `$at(${[site.toString(), ...values].join(',')})`;
+    if (scope.hoisted && scope.outer.size > 0) return `try{${at(names)}}catch{${at([])}}`;
+    return at(names);
   };
 
   /** One statement of a list, in the scope as it is before it. */
@@ -175,7 +176,7 @@ export function instrument(file: string, text: string, probeModule: string): Ins
     code:
       sites.length === 0
         ? text
-        : `import{probe as $p}from${JSON.stringify(probeModule)};${code};"end of ${file}";`,
+        : `import{probe as $p,probesOf}from${JSON.stringify(probeModule)};const $at=probesOf(${JSON.stringify(file)});${code};"end of ${file}";`,
     sites,
   };
 }

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import type { ProbeTable } from '../base/probe-table';
 import type { Place, ProbeHost } from '../machine/statements';
 
-/** A call of a probe, or the end of a module that has some. */
-const MARK = /\.at\("([^"]+)", ?(\d+), ?\[|"end of ([^"]+)"/g;
+/** The beginning of a module with probes, a call of one, or the end of the module. */
+const MARK = /probesOf\)?\("([^"]+)"\)|\w*\$at\w*\((\d+)[,)]|"end of [^"]+"/g;
 /** Deeper than the hypervisor ever is. */
 const DEEP = 400;
 
@@ -60,12 +60,12 @@ function marksIn(bundle: string): Marks {
   const text = readFileSync(bundle, 'utf8');
   const lines = [0];
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines.push(at + 1);
+  let file: string | undefined;
   const marks = [...text.matchAll(MARK)].map((match): Mark => {
-    const [, file, site] = match;
-    return {
-      offset: match.index,
-      place: file === undefined || site === undefined ? undefined : { file, site: Number(site) },
-    };
+    const [, begins, site] = match;
+    if (site === undefined) file = begins;
+    const place = file === undefined || site === undefined ? undefined : { file, site: Number(site) };
+    return { offset: match.index, place };
   });
   return { marks, lines };
 }

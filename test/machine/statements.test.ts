@@ -123,7 +123,7 @@ describe('machine: statements of the hypervisor', function () {
 
 describe('machine: probes', () => {
   const probed = (text: string): string =>
-    instrument('a.ts', text, './probe').code.split(';').slice(1).join(';');
+    instrument('a.ts', text, './probe').code.split(';').slice(2).join(';');
 
   it('stand before statements, on their lines, with what has a value there', () => {
     const text = 'function f(a: number) {\n  const b = a;\n  if (b) return b;\n  return 0;\n}\n';
@@ -156,10 +156,19 @@ describe('machine: probes', () => {
       /if \(a\) \{if.*b\(\);\} else \{if.*c\(\);\}/,
     );
   });
-  it('are in arrows without a block', () => {
-    assert.match(
-      probed('const f = (a: number) => a + 1'),
-      /=> \(\$p\.armed&&\$p\.at\("a\.ts",0,\[a\]\),a \+ 1\)/,
+  it('are in functions within functions, hoisted ones with what may have no value yet', () => {
+    const { code, sites } = instrument(
+      'a.ts',
+      'function f() { const x = 1; g(); function g() { h(x); } }',
+      './p',
     );
+    assert.deepEqual(
+      sites.map(({ function: f, locals }) => [f, ...locals]),
+      [['f'], ['f', 'x'], ['g', 'x']],
+    );
+    assert.match(code, /function g\(\) \{ if\(\$p\.armed\)\{try\{\$at\(2,x\)\}catch\{\$at\(2\)\}\}h\(x\)/);
+  });
+  it('are in arrows without a block', () => {
+    assert.match(probed('const f = (a: number) => a + 1'), /=> \(\$p\.armed&&\$at\(0,a\),a \+ 1\)/);
   });
 });
