@@ -237,13 +237,15 @@ function identifiersIn(node: ts.Node): ReadonlySet<string> {
   return found;
 }
 
-/** `name` of the object literal a function stands in: what a declared operation is called. */
+/** `name` or `mnemonic` of the object literal a function stands in: what a declared operation is called. */
 function literalName(node: ts.ObjectLiteralExpression): string | undefined {
   for (const p of node.properties)
-    if (ts.isPropertyAssignment(p) && p.name.getText() === 'name' && ts.isStringLiteral(p.initializer))
+    if (ts.isPropertyAssignment(p) && NAMING.test(p.name.getText()) && ts.isStringLiteral(p.initializer))
       return p.initializer.text;
   return undefined;
 }
+
+const NAMING = /^(name|mnemonic)$/;
 
 /** Names in quotes are written without them. */
 const nameText = (name: ts.Node, source: ts.SourceFile): string =>

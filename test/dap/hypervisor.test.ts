@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { adapterHost } from '../../src/host/adapter';
+import type { DebugProtocol } from '@vscode/debugprotocol';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
 import { withLine } from '../support/lines';
@@ -92,5 +93,124 @@ describe('dap: the hypervisor in steps', function () {
       }
       await one.close();
     }
+  });
+
+  const src = (file: string): string => path.join(__dirname, '..', '..', 'src', file);
+  const frames = async (): Promise<DebugProtocol.StackFrame[]> =>
+    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+  const isInside = (frame: DebugProtocol.StackFrame | undefined): boolean =>
+    frame?.name.endsWith('(hypervisor)') === true;
+  const stepIn = async (): Promise<void> => {
+    await client.dc.stepInRequest({ threadId: 1, granularity: 'instruction' });
+    await client.stopped();
+  };
+  const leave = async (): Promise<DebugProtocol.StackFrame> => {
+    for (let out = 0; out < 40; out++) {
+      await client.dc.stepOutRequest({ threadId: 1 });
+      await client.stopped();
+      const [top] = await frames();
+      if (top !== undefined && !isInside(top)) return top;
+    }
+    throw new Error('never left');
+  };
+  /** The boundary's name, above the first frame of the guest. */
+  const boundary = async (): Promise<string> => (await frames()).find((one) => !isInside(one))?.name ?? '';
+
+  it('enters a fault, whose boundary tells what it is', async () => {
+    await client.launch({ noConfigurationDone: true });
+    await client.dc.send('setExceptionBreakpoints', {
+      filters: [],
+      filterOptions: [{ filterId: 'guest-fault', condition: 'vector == 14 && error == 2' }],
+    });
+    await client.dc.configurationDoneRequest();
+    assert.equal((await client.stopped()).reason, 'exception');
+    assert.equal(await boundary(), '#PF error code 0x2 at 0xffffc00000008000 bounce');
+    const info = (await client.dc.exceptionInfoRequest({ threadId: 1 })).body;
+    assert.match(info.details?.message ?? '', /walk of 0xffffc00000008000\n.*L4 table/);
+    await stepIn();
+    const stack = await frames();
+    assert.equal(stack[0]?.name, 'deliverFault (hypervisor)');
+    assert.equal(await boundary(), '#PF error code 0x2 at 0xffffc00000008000 bounce');
+    const top = await leave();
+    const [below] = (await frames()).slice(1);
+    assert.ok(top.name !== '' && below !== undefined);
+  });
+
+  it('enters a privileged instruction; the next of the guest’s follows', async () => {
+    await client.launch({ stopOnEntry: true });
+    await client.stopped();
+    const [entry] = await frames();
+    const reference = entry?.instructionPointerReference ?? '';
+    // mov rax, cr0
+    const data = Buffer.from([0x0f, 0x20, 0xc0]).toString('base64');
+    await client.dc.send('writeMemory', { memoryReference: reference, data });
+    await stepIn();
+    assert.equal((await frames())[0]?.name, 'decideFault (hypervisor)');
+    assert.equal(await boundary(), '#GP error code 0x0');
+    await client.dc.setBreakpointsRequest({
+      source: { path: src('hypervisor/privileged.ts') },
+      breakpoints: [{ line: withLine(src('hypervisor/privileged.ts'), 'const value = readCr[') }],
+    });
+    await client.dc.continueRequest({ threadId: 1 });
+    await client.stopped();
+    assert.equal((await frames())[0]?.name, 'mov from cr.run (hypervisor)');
+    assert.match(await boundary(), /^emulated mov\s+rax, ?cr0$/);
+    const after = await leave();
+    const at = (text: string | undefined): bigint => BigInt(/0x[0-9a-f]+$/.exec(text ?? '')?.[0] ?? '0');
+    assert.equal(at(after.instructionPointerReference), at(reference) + 3n);
+  });
+
+  it('stops at the check that refuses, and tells of it wherever a refusal is shown', async () => {
+    await client.launch({ noConfigurationDone: true });
+    const condition = "name == 'update_va_mapping'";
+    await client.dc.send('setExceptionBreakpoints', {
+      filters: [],
+      filterOptions: ['failing-check', 'hypercall-failed'].map((filterId) => ({ filterId, condition })),
+    });
+    await client.dc.configurationDoneRequest();
+    const stop = await client.stopped();
+    assert.equal(stop.description, 'Paused on failing-check');
+    assert.match(stop.text ?? '', /^update_va_mapping: EINVAL: mfn .* cannot become writable$/);
+    const stack = await frames();
+    assert.equal(stack[0]?.name, 'getType (hypervisor)');
+    const pagetypes = src('hypervisor/pagetypes.ts');
+    const check = withLine(pagetypes, '} else if (typeOf(mfn) !== wanted) {') + 1;
+    assert.equal(stack[0].line, check);
+    const inside = (await client.dc.exceptionInfoRequest({ threadId: 1 })).body.details;
+    assert.match(inside?.message ?? '', /walk of 0x[0-9a-f]+\n/);
+    const [link, guest] = inside?.innerException ?? [];
+    const linked = link?.message ?? '';
+    assert.ok(linked.startsWith('the failing check: getType ('), linked);
+    assert.ok(linked.includes(`pagetypes.ts:${check.toString()}:`), linked);
+    assert.match(guest?.message ?? '', /^the guest: /);
+    // Its outer failure passes that on, and is no check of its own: the hypercall's return is what comes next.
+    await client.dc.continueRequest({ threadId: 1 });
+    const failed = await client.stopped();
+    assert.equal(failed.description, 'Paused on hypercall-failed');
+    const info = (await client.dc.exceptionInfoRequest({ threadId: 1 })).body;
+    assert.equal(info.details?.typeName, 'hypercall-failed: update_va_mapping EBUSY');
+    assert.match(info.details.innerException?.[0]?.message ?? '', /^the failing check: getFromL1e \(.*pagetypes\.ts:\d+:\d+\)$/); // prettier-ignore
+    assert.match(info.details.stackTrace ?? '', /at getFromL1e \(.*\) in the hypervisor\n[^]*at hypercall update_va_mapping/); // prettier-ignore
+  });
+
+  it('says at once that a name in a condition is none', async () => {
+    await client.launch({ stopOnEntry: true });
+    await client.stopped();
+    const { body } = await client.dc.setBreakpointsRequest({
+      source: { path: sched },
+      breakpoints: [
+        { line, condition: 'raeson == 0' },
+        { line, condition: 'reason == SHUTDOWN_poweroff' },
+        { line, logMessage: 'ends with {raeson}' },
+      ],
+    });
+    assert.deepEqual(
+      body.breakpoints.map(({ verified, message }) => [verified, message]),
+      [
+        [false, `there is no 'raeson' at line ${line.toString()}; there are context, reason`],
+        [true, undefined],
+        [false, `there is no 'raeson' at line ${line.toString()}; there are context, reason`],
+      ],
+    );
   });
 });
