@@ -13,6 +13,14 @@ interface Manifest {
     }[];
     readonly commands: readonly { readonly command: string }[];
     readonly views: Readonly<Record<string, readonly { readonly id: string }[]>>;
+    readonly walkthroughs: readonly {
+      readonly icon: string;
+      readonly steps: readonly {
+        readonly description: string;
+        readonly media: { readonly image: string; readonly altText: string };
+        readonly completionEvents: readonly string[];
+      }[];
+    }[];
     readonly viewsWelcome: readonly { readonly view: string; readonly contents: string }[];
     readonly menus: Readonly<Record<string, readonly { readonly command: string; readonly when: string }[]>>;
   };
@@ -91,6 +99,24 @@ describe('the manifest', () => {
       [...shown, ...conditions].filter((view) => !views.includes(view)),
       [],
     );
+  });
+
+  it('has a walkthrough whose pictures are there, and whose links and events name what there is', () => {
+    const steps = contributes.walkthroughs.flatMap((one) => one.steps);
+    assert.ok(steps.length > 0);
+    for (const { media, description, completionEvents } of steps) {
+      assert.ok(existsSync(path.join(root, media.image)), media.image);
+      assert.ok(media.altText.length > 20, media.image);
+      const named = [description, ...completionEvents].flatMap((text) =>
+        [...text.matchAll(/ommand:(hyperstep\.[\w.]+)/g)].map(([, command]) => command ?? ''),
+      );
+      // Each view has a command that shows it.
+      const known = [...commands, ...views.map((view) => `${view}.focus`)];
+      assert.deepEqual(
+        named.filter((command) => !known.includes(command)),
+        [],
+      );
+    }
   });
 
   it('names an icon that is a PNG of 128 by 128', () => {

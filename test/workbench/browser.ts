@@ -28,9 +28,18 @@ export interface Page {
     press(key: string): Promise<void>;
     type(text: string, options?: { readonly delay?: number }): Promise<void>;
   };
+  readonly mouse: {
+    move(x: number, y: number, options?: { readonly steps?: number }): Promise<void>;
+    down(): Promise<void>;
+    up(): Promise<void>;
+  };
   goto(url: string): Promise<unknown>;
   locator(selector: string): Locator;
-  screenshot(options: { readonly path: string }): Promise<unknown>;
+  screenshot(options: {
+    readonly path: string;
+    readonly type?: 'jpeg' | 'png';
+    readonly quality?: number;
+  }): Promise<unknown>;
   on(event: 'pageerror', listener: (error: Error) => void): void;
   on(event: 'console', listener: (message: { type(): string; text(): string }) => void): void;
   setDefaultTimeout(ms: number): void;

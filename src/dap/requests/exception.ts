@@ -76,7 +76,8 @@ export const exceptionInfo = handler(
         typeName: name === undefined ? filter : `${filter}: ${name}`,
         fullTypeName: `${vcpuName(vcpu)} after ${at.retired} instructions`,
         stackTrace: listed([
-          ...check.map((one) => `${checkLine(context, one)} in the hypervisor`),
+          // All of them are in the details: what a person asks first is which check, and who asked.
+          ...check.slice(0, 1).map((one) => `${checkLine(context, one)} in the hypervisor`),
           ...frames.map((frame) => guestLine(symbols, frame)),
         ]),
         ...(inner.length === 0 ? {} : { innerException: inner }),
