@@ -57,6 +57,15 @@ export const memoryAndBranches = (): Uint8Array =>
     ),
   );
 
+/*
+ *     xor ecx, ecx
+ * 1:  inc rcx
+ *     jmp 1b
+ */
+export const countingLoop = (): Uint8Array => guest(hex('31c948ffc1ebfb'));
+/** Of the `inc`. */
+export const COUNTING_AT = ENTRY + 2n;
+
 /** A loop of loops.S. */
 export interface Loop {
   readonly name: string;

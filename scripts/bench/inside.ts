@@ -1,6 +1,5 @@
-/** Figures of a machine in this process: small guests that do one thing, the adapter's steps, start-up. */
+/** Figures of a machine in this process: small guests that do one thing, start-up. */
 import { readFileSync } from 'node:fs';
-import { inlineClient } from '../../src/cli/inline-client';
 import { loadImage } from '../../src/guest/image';
 import { adapterHost } from '../../src/host/adapter';
 import { interpreterModule } from '../../src/host/node';
@@ -10,7 +9,7 @@ import type { SliceEnd } from '../../src/machine/session';
 import type { MachineConfig } from '../../src/machine/target';
 import { findGuest } from '../fetch-guests';
 import { LOOPS, loopGuest, memoryAndBranches, whyNoLoops, type Loop } from './guests';
-import { quantile, type Report } from './report';
+import type { Report } from './report';
 
 const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -102,30 +101,6 @@ export async function boundary(report: Report, runs: number): Promise<void> {
     return;
   }
   for (const loop of LOOPS) await roundTrips(report, runs, loop);
-}
-
-export async function steps(report: Report): Promise<void> {
-  report.section('The debug adapter, its machine in a worker');
-  const client = inlineClient(adapterHost());
-  await client.request('initialize', { adapterID: 'hyperstep', linesStartAt1: true, columnsStartAt1: true });
-  const began = milliseconds();
-  const launched = client.request('launch', { stopOnEntry: true });
-  await client.event('initialized');
-  await client.request('configurationDone');
-  await launched;
-  const { threadId } = await client.event<{ threadId: number }>('stopped');
-  report.figure('launch of the sample to the stop at its entry', 'ms', [milliseconds() - began]);
-  const samples: number[] = [];
-  for (let i = 0; i < 400; i++) {
-    const started = milliseconds();
-    await client.request('stepIn', { threadId, granularity: 'instruction' });
-    await client.event('stopped');
-    if (i >= 100) samples.push(milliseconds() - started);
-  }
-  await client.request('disconnect');
-  await client.close();
-  report.figure('instruction step, request to stopped, p50', 'ms', [quantile(samples, 0.5)], '< 1 ms');
-  report.figure('instruction step, request to stopped, p99', 'ms', [quantile(samples, 0.99)]);
 }
 
 export async function start(report: Report, runs: number): Promise<void> {

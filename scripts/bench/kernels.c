@@ -1,8 +1,12 @@
 /*
  * Small programs that each load one part of a machine. `kernels NAME` prints BENCH-BEGIN, works, and prints BENCH-END
  * with a checksum, which must be the same wherever it runs; whoever times it looks at the console from outside.
- * Built with -O2 -static; the same binary runs on every machine compared.
+ * Built with -O2 -static; the same binary runs on every machine compared. With -DBARE those that need no operating
+ * system are a 32-bit kernel of their own (bare.h), for machines that have no long mode.
  */
+#ifdef BARE
+#include "bare.h"
+#else
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 static uint64_t state = 88172645463325252u;
 
@@ -122,6 +127,8 @@ static uint64_t sieve(void)
 			if (composite[i])
 				continue;
 			sum += i;
+			if (i > N / i)
+				continue;
 			for (long j = i * i; j < N; j += i)
 				composite[j] = 1;
 		}
@@ -134,6 +141,7 @@ static uint64_t sse(void)
 {
 	enum { N = 120 };
 	static double a[N][N], b[N][N], c[N][N];
+	memset(c, 0, sizeof c);
 	for (int i = 0; i < N; i++)
 		for (int j = 0; j < N; j++) {
 			a[i][j] = (double)(random64() % 1000) / 7;
@@ -194,6 +202,7 @@ static uint64_t branchy(void)
 	return r[0] ^ r[1] ^ r[2] ^ r[3];
 }
 
+#ifndef BARE
 static uint64_t syscalls(void)
 {
 	uint64_t sum = 0;
@@ -263,15 +272,65 @@ static uint64_t switches(void)
 	return sum;
 }
 
+#endif
+
 static const struct {
 	const char *name;
 	uint64_t (*run)(void);
 } kernels[] = {
 	{ "integer", integer }, { "chase", chase },       { "sort", sort },         { "crc", crc },
 	{ "sieve", sieve },     { "sse", sse },           { "copy", copy },         { "branchy", branchy },
+#ifndef BARE
 	{ "syscalls", syscalls }, { "faults", faults },   { "forkexec", forkexec }, { "switches", switches },
+#endif
 };
 
+#ifdef BARE
+static void put_sum(uint64_t sum)
+{
+	for (int shift = 60; shift >= 0; shift -= 4)
+		put("0123456789abcdef"[sum >> shift & 15]);
+}
+
+void bare_main(void)
+{
+	for (int round = 0; round < BARE; round++)
+		for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+			state = 88172645463325252u;
+			used = 0;
+			puts_bare("BENCH-BEGIN ");
+			puts_bare(kernels[i].name);
+			puts_bare("\n");
+			uint64_t sum = kernels[i].run();
+			puts_bare("BENCH-END ");
+			puts_bare(kernels[i].name);
+			put(' ');
+			put_sum(sum);
+			puts_bare(".\n");
+		}
+	puts_bare("BENCH-DONE\n");
+	for (;;)
+		__asm__ volatile("hlt");
+}
+
+/* Multiboot 0.6.96 §3.1: magic, flags (addresses are given), checksum, where to load, where to begin. */
+__asm__(".section .boot, \"a\"\n"
+	".globl start\n"
+	".align 4\n"
+	"header: .long 0x1badb002, 0x10000, -(0x1badb002 + 0x10000)\n"
+	".long header, header, load_end, bss_end, start\n"
+	"start: mov $stack_end, %esp\n"
+	/* SSE: CR0.MP, not EM; CR4.OSFXSR, OSXMMEXCPT */
+	"mov %cr0, %eax; and $~4, %eax; or $2, %eax; mov %eax, %cr0\n"
+	"mov %cr4, %eax; or $0x600, %eax; mov %eax, %cr4\n"
+	"fninit\n"
+	"call bare_main\n"
+	".bss\n"
+	".align 16\n"
+	".skip 65536\n"
+	"stack_end:\n"
+	".text\n");
+#else
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "nothing") == 0)
@@ -288,3 +347,4 @@ int main(int argc, char **argv)
 	}
 	return 0;
 }
+#endif

@@ -1,8 +1,12 @@
-/** kernels.c in the booted Linux guest, here and under QEMU's TCG: the same kernel, the same binary. */
+/**
+ * kernels.c in the booted Linux guest, here and under QEMU's TCG: the same kernel, the same binary. And as a 32-bit
+ * kernel of its own on machines that have no long mode (bare.ts).
+ */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findGuest, guestCache } from '../fetch-guests';
+import { buildBare, findBarePeers } from './bare';
 import { initramfs, MEMORY } from './boot';
 import { ours, type Peer, type Peers } from './peers';
 import { passMarks } from './process';
@@ -12,6 +16,8 @@ const SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'kernels.c');
 export const KERNELS = [
   'integer', 'chase', 'sort', 'crc', 'sieve', 'sse', 'copy', 'branchy', 'syscalls', 'faults', 'forkexec', 'switches',
 ] as const; // prettier-ignore
+/** The rest need an operating system. */
+const BARE_KERNELS = KERNELS.slice(0, KERNELS.indexOf('syscalls'));
 /** Marks; the first run of each kernel in a boot is not counted: it pays for what is cold. */
 const begin = (name: string): string => `BENCH-BEGIN ${name}`;
 const end = (name: string): string => `BENCH-END ${name} `;
@@ -41,23 +47,18 @@ interface Timings {
 }
 
 async function boot(
-  peer: Peer,
-  ramdisk: string,
-  kernel: string,
+  command: string,
+  args: readonly string[],
+  kernels: readonly string[],
   rounds: number,
   into: Timings,
 ): Promise<void> {
-  const each = KERNELS.flatMap((name) => [begin(name), end(name)]);
+  const each = kernels.flatMap((name) => [begin(name), end(name)]);
   const marks = Array.from({ length: rounds }, () => each).flat();
-  const passed = await passMarks({
-    command: peer.command,
-    args: peer.args({ kernel, ramdisk, memory: MEMORY }),
-    marks: [...marks, DONE],
-    limit: 1200,
-  });
+  const passed = await passMarks({ command, args, marks: [...marks, DONE], limit: 1200 });
   for (let round = rounds > 1 ? 1 : 0; round < rounds; round++) {
-    KERNELS.forEach((name, i) => {
-      const at = 2 * (round * KERNELS.length + i);
+    kernels.forEach((name, i) => {
+      const at = 2 * (round * kernels.length + i);
       const [from, to] = [passed.marks[at], passed.marks[at + 1]];
       if (from === undefined || to === undefined) return;
       const seconds =
@@ -95,7 +96,8 @@ export async function kernelTimes(report: Report, peers: Peers, runs: number, fo
   const all = bare === undefined ? [mine] : [mine, bare];
   const timings = new Map<Peer, Timings>(all.map((p) => [p, { seconds: new Map(), sums: new Map() }]));
   for (let i = 0; i < boots; i++) {
-    for (const [peer, into] of timings) await boot(peer, ramdisk, kernel, rounds, into);
+    for (const [peer, into] of timings)
+      await boot(peer.command, peer.args({ kernel, ramdisk, memory: MEMORY }), KERNELS, rounds, into);
   }
   const [own, other] = all.map((p) => timings.get(p));
   const ratios: number[] = [];
@@ -122,5 +124,39 @@ export async function kernelTimes(report: Report, peers: Peers, runs: number, fo
   if (ratios.length > 0)
     report.figure('geometric mean of the ratios', '×', [geometricMean(ratios)], '≤ 0.35 ×');
   if (bare === undefined) report.missing('kernels under QEMU TCG: qemu-system-x86_64 is not installed');
-  report.missing('Bochs and v86: this bench does not start them yet');
+  if (own !== undefined) await bareTimes(report, own, boots, rounds, folder);
+}
+
+/** What takes 32-bit builds of the same: how many times as long as the 64-bit ones take here. */
+async function bareTimes(
+  report: Report,
+  own: Timings,
+  boots: number,
+  rounds: number,
+  folder: string,
+): Promise<void> {
+  const { found, missing } = findBarePeers();
+  for (const what of missing) report.missing(what);
+  const image = found.length === 0 ? undefined : buildBare(folder, rounds);
+  if (found.length > 0 && image === undefined) report.missing('32-bit kernels: gcc cannot build them');
+  if (image === undefined) return;
+  for (const peer of found) {
+    const theirs: Timings = { seconds: new Map(), sums: new Map() };
+    for (let i = 0; i < boots; i++) await boot(peer.command, peer.args(image), BARE_KERNELS, rounds, theirs);
+    const ratios: number[] = [];
+    for (const name of BARE_KERNELS) {
+      const samples = theirs.seconds.get(name) ?? [];
+      report.figure(
+        `${name}: ${peer.name}`,
+        'ms',
+        samples.map((s) => s * 1000),
+      );
+      const ratio = median(samples) / median(own.seconds.get(name) ?? []);
+      ratios.push(ratio);
+      report.figure(`${name}: its time in Hyperstep's`, '×', [ratio]);
+      if (own.sums.get(name) !== theirs.sums.get(name))
+        report.missing(`${name} computes something else here than in ${peer.name}: that is a defect`);
+    }
+    report.figure(`geometric mean, ${peer.name}`, '×', [geometricMean(ratios)], '≥ 20 ×');
+  }
 }

@@ -14,7 +14,8 @@ import { parseArgs } from 'node:util';
 import { bootToShell } from './boot';
 import { debugFile } from './debug-file';
 import { disk } from './disk';
-import { boundary, interpreterSpeed, start, steps } from './inside';
+import { debugging } from './debugging';
+import { boundary, interpreterSpeed, start } from './inside';
 import { kernelTimes } from './kernels';
 import { findPeers, type Peers } from './peers';
 import { saved } from './saved';
@@ -33,7 +34,7 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   start: ({ report, runs }) => start(report, runs),
   speed: ({ report, runs }) => interpreterSpeed(report, runs),
   boundary: ({ report, runs }) => boundary(report, runs),
-  steps: ({ report }) => steps(report),
+  steps: ({ report, runs, folder }) => debugging(report, runs, folder),
   symbols: ({ report }) => debugFile(report),
   kernels: ({ report, runs, peers, folder }) => kernelTimes(report, peers, runs, folder),
   disk: ({ report, runs, folder }) => disk(report, runs, folder),

@@ -15,7 +15,8 @@ export function inlineClient(host: Host): InlineClient {
   const session = new Session(host, () => undefined);
   const waiting = new Map<number, { resolve: (body: unknown) => void; reject: (e: Error) => void }>();
   const arrived: DebugProtocol.Event[] = [];
-  let expected: { name: string; resolve: (body: unknown) => void } | undefined;
+  /** By name: who waits for one of several sees the first that comes. */
+  const expected = new Map<string, (body: unknown) => void>();
   let output: (category: string, text: string) => void = () => undefined;
   let seq = 1;
 
@@ -29,11 +30,12 @@ export function inlineClient(host: Host): InlineClient {
     if (e.event === 'output') {
       const { category, output: text } = (e as DebugProtocol.OutputEvent).body;
       output(category ?? 'console', text);
-    } else if (expected?.name === e.event) {
-      const { resolve } = expected;
-      expected = undefined;
-      resolve(e.body);
-    } else arrived.push(e);
+      return;
+    }
+    const resolve = expected.get(e.event);
+    expected.delete(e.event);
+    if (resolve === undefined) arrived.push(e);
+    else resolve(e.body);
   };
   session.onDidSendMessage((message) => {
     const m = message as DebugProtocol.ProtocolMessage;
@@ -57,7 +59,7 @@ export function inlineClient(host: Host): InlineClient {
         const at = arrived.findIndex((e) => e.event === name);
         const [found] = at < 0 ? [] : arrived.splice(at, 1);
         if (found !== undefined) resolve(found.body as T);
-        else expected = { name, resolve: resolve as (body: unknown) => void };
+        else expected.set(name, resolve as (body: unknown) => void);
       }),
     onOutput(listener) {
       output = listener;

@@ -10,6 +10,7 @@ import { loadImage } from '../guest/image';
 import { orcTable } from '../guest/orc';
 import { kernelSymbols, symbolsOfElf } from '../guest/symbols';
 import type { SymbolTable } from '../guest/symbols';
+import type { KernelFile } from '../machine/target';
 import type { SymbolIndex } from './symbols';
 import { noSymbols } from './symbols';
 
@@ -91,12 +92,12 @@ const orcOf = (image: KernelImage, report: (text: string) => void): Pick<SymbolI
  * has no symbols: whether it can be booted is for the domain builder to tell.
  */
 export async function guestSymbols(
-  kernel: { readonly name: string; readonly bytes: Uint8Array },
+  kernel: Pick<KernelFile, 'name' | 'bytes' | 'unpacked'>,
   places: SymbolPlaces = { kernelPath: undefined, given: [] },
   open: OpenFile = () => undefined,
 ): Promise<SymbolIndex> {
   try {
-    const image = await loadImage(kernel.bytes, kernel.name);
+    const image = await loadImage(kernel.bytes, kernel.name, kernel.unpacked);
     const report: string[] = [];
     const tell = (text: string): void => void report.push(text);
     const separate =

@@ -57,7 +57,9 @@ const mistaken: readonly { magic: readonly number[]; offset?: number; is: string
   },
 ];
 
-interface Unpacked {
+/** What was inside the file that a kernel came in; who has it need not unpack the file again. */
+export interface UnpackedImage {
+  /** The ELF file. */
   readonly bytes: Uint8Array;
   readonly format: 'elf' | 'bzImage';
   readonly compression: CodecName | 'none';
@@ -76,7 +78,10 @@ function refuse(bytes: Uint8Array, name: string): never {
   );
 }
 
-async function unpack(bytes: Uint8Array, name: string, depth = 0): Promise<Unpacked> {
+/** Rejects with an {@link ImageError} for what is no kernel in any of the forms that {@link loadImage} knows. */
+export const unpackImage = (bytes: Uint8Array, name: string): Promise<UnpackedImage> => unpack(bytes, name);
+
+async function unpack(bytes: Uint8Array, name: string, depth = 0): Promise<UnpackedImage> {
   if (isElf(bytes)) return { bytes, format: 'elf', compression: 'none', kernelVersion: '' };
   if (isBzImage(bytes)) {
     const { payload, kernelVersion } = readBzImage(bytes, name);
@@ -134,10 +139,15 @@ function checkNotes(name: string, notes: XenNotes): void {
 /**
  * Reads a kernel in any of the forms it comes in: ELF or bzImage, compressed by gzip, xz, zstd or lz4.
  * @param name what to call it in messages; usually its path
+ * @param unpacked what `unpackImage` made of it
  * Rejects with an {@link ImageError}, and with nothing else, for what is not a bootable x86-64 PV kernel.
  */
-export async function loadImage(bytes: Uint8Array, name: string): Promise<KernelImage> {
-  const { bytes: file, format, compression, kernelVersion } = await unpack(bytes, name);
+export async function loadImage(
+  bytes: Uint8Array,
+  name: string,
+  unpacked?: UnpackedImage,
+): Promise<KernelImage> {
+  const { bytes: file, format, compression, kernelVersion } = unpacked ?? (await unpack(bytes, name));
   const elf = readElf(file, name);
   const found = readXenNotes(elf);
   if (found === undefined) {

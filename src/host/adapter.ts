@@ -8,15 +8,18 @@ import { guestSymbols } from '../debugger/guest-symbols';
 import { openForReading } from './guest-file';
 import { hypervisorSources } from './hypervisor-sources';
 import { bundleFolder, inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
+import { unpackedOnce, withUnpacked } from './unpacked';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {
   return {
     ...launchFiles,
-    createTarget: inProcess ? (config) => inProcessTarget(config, true) : workerTarget,
+    createTarget: inProcess
+      ? async (config) => inProcessTarget(await withUnpacked(config), true)
+      : workerTarget,
     loadDecoder,
     hypervisorSources: inProcess ? noHypervisorSources : hypervisorSources(bundleFolder),
-    loadSymbols: (kernel, places) => guestSymbols(kernel, places, openForReading),
+    loadSymbols: async (kernel, places) => guestSymbols(await unpackedOnce(kernel), places, openForReading),
     sourcePath: (file, kernel) => {
       if (isAbsolute(file)) return existsSync(file) ? file : undefined;
       if (kernel !== undefined) {

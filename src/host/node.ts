@@ -12,6 +12,7 @@ import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
 import { withForwards } from './forward';
 import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
+import { withUnpacked } from './unpacked';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 export const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
@@ -74,6 +75,11 @@ export async function workerTarget(config: MachineConfig): Promise<Target> {
       ended(new Error(`the machine's worker ended (${code.toString()})`));
     });
   });
+  // The thread starts meanwhile.
+  const ready = await withUnpacked(config).catch(async (error: unknown) => {
+    await worker.terminate();
+    throw error;
+  });
   const target = await connectTarget(
     {
       post: (message) => {
@@ -84,7 +90,7 @@ export async function workerTarget(config: MachineConfig): Promise<Target> {
       onMessage: (listener) => worker.on('message', listener),
       close: () => void worker.terminate(),
     },
-    config,
+    ready,
     failed,
   );
   return withForwards(target, config.forwards);

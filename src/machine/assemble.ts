@@ -81,13 +81,20 @@ export async function assembleMachine(config: MachineConfig, given: AssembleOpti
     frames: machineFramesFor(config.domains.map((d) => d.memory)),
     processors: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
   };
-  return emptyMachine(config.domains, size, options, [], ({ hypervisor }, next) => {
-    buildDomains(hypervisor, config.domains, images, next);
+  const domains = config.domains.map(asGiven);
+  return emptyMachine(domains, size, options, [], ({ hypervisor }, next) => {
+    buildDomains(hypervisor, domains, images, next);
   });
 }
 
 const imagesOf = (domains: readonly DomainConfig[]): Promise<KernelImage[]> =>
-  Promise.all(domains.map(({ kernel }) => loadImage(kernel.bytes, kernel.name)));
+  Promise.all(domains.map(({ kernel }) => loadImage(kernel.bytes, kernel.name, kernel.unpacked)));
+
+/** Without what a kernel was unpacked to: several times the file, and a machine keeps its configuration. */
+function asGiven(domain: DomainConfig): DomainConfig {
+  const { name, path, bytes } = domain.kernel;
+  return { ...domain, kernel: { name, bytes, ...(path === undefined ? {} : { path }) } };
+}
 
 /** @param next is told which domain's back ends begin next */
 function buildDomains(

@@ -15,6 +15,7 @@ import type {
 } from '../devices/index';
 
 import type { ChannelsView, GrantTableView } from '../hypervisor/inspect-domain';
+import type { UnpackedImage } from '../guest/image';
 import type { Answer, Question } from './records/questions';
 
 export type { GuestRequest, Resumption } from '../devices/index';
@@ -504,9 +505,13 @@ export interface GivenFile {
   readonly path?: string;
   readonly bytes: Uint8Array;
 }
+export interface KernelFile extends GivenFile {
+  /** For the first boot only: what is in the file, where somebody has unpacked it already. */
+  readonly unpacked?: UnpackedImage;
+}
 export interface DomainConfig {
   readonly name: string;
-  readonly kernel: GivenFile;
+  readonly kernel: KernelFile;
   readonly ramdisk?: GivenFile;
   readonly cmdline: string;
   /** Bytes. */

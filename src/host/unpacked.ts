@@ -1,0 +1,35 @@
+// A kernel is unpacked once, for the machine and for the debugger's symbols, into memory that both threads see.
+import { ImageError } from '../guest/error';
+import { unpackImage, type UnpackedImage } from '../guest/image';
+import type { KernelFile, MachineConfig } from '../machine/target';
+
+/** By the bytes of the file: one file may be the kernel of several domains. */
+const known = new WeakMap<Uint8Array, Promise<UnpackedImage | undefined>>();
+
+/** Undefined for what is no kernel: who makes a machine of it says why. */
+async function unpack({ bytes, name }: KernelFile): Promise<UnpackedImage | undefined> {
+  try {
+    const image = await unpackImage(bytes, name);
+    if (image.bytes.buffer === bytes.buffer) return undefined;
+    const shared = new Uint8Array(new SharedArrayBuffer(image.bytes.length));
+    shared.set(image.bytes);
+    return { ...image, bytes: shared };
+  } catch (error) {
+    if (error instanceof ImageError) return undefined;
+    throw error;
+  }
+}
+
+export async function unpackedOnce(kernel: KernelFile): Promise<KernelFile> {
+  let unpacking = known.get(kernel.bytes);
+  if (unpacking === undefined) known.set(kernel.bytes, (unpacking = unpack(kernel)));
+  const unpacked = await unpacking;
+  return unpacked === undefined ? kernel : { ...kernel, unpacked };
+}
+
+export const withUnpacked = async (config: MachineConfig): Promise<MachineConfig> => ({
+  ...config,
+  domains: await Promise.all(
+    config.domains.map(async (d) => ({ ...d, kernel: await unpackedOnce(d.kernel) })),
+  ),
+});
