@@ -1,5 +1,7 @@
 /** Figures of a machine in this process: small guests that do one thing, start-up. */
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { loadImage } from '../../src/guest/image';
 import { adapterHost } from '../../src/host/adapter';
 import { interpreterModule } from '../../src/host/node';
@@ -101,6 +103,28 @@ export async function boundary(report: Report, runs: number): Promise<void> {
     return;
   }
   for (const loop of LOOPS) await roundTrips(report, runs, loop);
+}
+
+/** What the probes before the hypervisor's statements cost while nobody steps there: the same code with and without. */
+export function probes(report: Report, runs: number): void {
+  report.section("The hypervisor's probes, unarmed");
+  const obstacle = whyNoLoops();
+  if (obstacle !== undefined) {
+    report.missing(`the loops: ${obstacle}`);
+    return;
+  }
+  const measure = (name: string): Readonly<Record<string, number>> =>
+    JSON.parse(execFileSync(process.execPath, [join(__dirname, name)], { encoding: 'utf8' })) as Readonly<
+      Record<string, number>
+    >;
+  const added = new Map<string, number[]>();
+  for (let i = 0; i < runs; i++) {
+    const without = measure('bench-crossing.js');
+    const probed = measure('bench-crossing-probed.js');
+    for (const [name, ns] of Object.entries(without))
+      added.set(name, [...(added.get(name) ?? []), ((probed[name] ?? NaN) / ns - 1) * 100]);
+  }
+  for (const [name, percent] of added) report.figure(`what they add to a ${name}`, '%', percent);
 }
 
 export async function start(report: Report, runs: number): Promise<void> {

@@ -4,7 +4,7 @@
  *
  *   --quick       one run of each
  *   --runs N      so many (5)
- *   --only A,B    some groups: start, speed, boundary, steps, symbols, kernels, disk, saved, boot
+ *   --only A,B    some groups: start, speed, boundary, probes, steps, symbols, kernels, disk, saved, boot
  *   --json F      the same as JSON
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { bootToShell } from './boot';
 import { debugFile } from './debug-file';
 import { disk } from './disk';
 import { debugging } from './debugging';
-import { boundary, interpreterSpeed, start } from './inside';
+import { boundary, interpreterSpeed, probes, start } from './inside';
 import { kernelTimes } from './kernels';
 import { findPeers, type Peers } from './peers';
 import { saved } from './saved';
@@ -34,6 +34,10 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   start: ({ report, runs }) => start(report, runs),
   speed: ({ report, runs }) => interpreterSpeed(report, runs),
   boundary: ({ report, runs }) => boundary(report, runs),
+  probes: ({ report, runs }) => {
+    probes(report, runs);
+    return Promise.resolve();
+  },
   steps: ({ report, runs, folder }) => debugging(report, runs, folder),
   symbols: ({ report }) => debugFile(report),
   kernels: ({ report, runs, peers, folder }) => kernelTimes(report, peers, runs, folder),

@@ -1,26 +1,38 @@
 /**
  * `npm run bench`: bundles run.ts as the shipped code is bundled, and runs it. From sources, through a loader, the
- * same code is up to half as fast again. BENCH_AS=worker bundles
- * it as the adapter's worker is, with a probe before every statement of the hypervisor. BENCH_PROFILE=FOLDER keeps names and writes a processor profile there.
+ * same code is up to half as fast again. BENCH_PROFILE=FOLDER keeps names and writes a processor profile there.
+ *
+ * For the group `probes`, crossing.ts is bundled twice: as everything else, and as the adapter's worker is, with a
+ * probe before every statement of the hypervisor.
  */
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import webpack from 'webpack';
+import webpack, { type Configuration } from 'webpack';
 import { webpackConfig } from '../../webpack.config';
 
 const root = join(__dirname, '..', '..');
+const dist = join(root, 'dist');
 const [plain, worker] = webpackConfig([]);
 const profile = process.env['BENCH_PROFILE'];
+const options = process.argv.slice(2);
+const only = /^--only(?:=(.*))?$/;
+const at = options.findIndex((option) => only.test(option));
+const groups = at < 0 ? undefined : (only.exec(options[at] ?? '')?.[1] ?? options[at + 1] ?? '').split(',');
 
-const bundled = (): Promise<void> =>
+const bundle = (
+  name: string,
+  from: string,
+  config: Configuration | undefined,
+  minimize: boolean,
+): Promise<string> =>
   new Promise((resolve, reject) => {
     const compiler = webpack({
-      ...(process.env['BENCH_AS'] === 'worker' ? worker : plain),
-      entry: { bench: join(__dirname, 'run.ts') },
-      optimization: { splitChunks: false, minimize: profile === undefined },
+      ...config,
+      entry: { [name]: join(__dirname, from) },
+      optimization: { splitChunks: false, minimize },
       // What it loads of dist/ lies beside it.
-      output: { path: join(root, 'dist'), filename: '[name].js', library: { type: 'commonjs2' } },
+      output: { path: dist, filename: '[name].js', library: { type: 'commonjs2' } },
       devtool: false,
     });
     compiler.run((failed, stats) => {
@@ -29,21 +41,25 @@ const bundled = (): Promise<void> =>
         const error =
           failed ?? unclosed ?? (stats?.hasErrors() === true ? new Error('webpack failed') : undefined);
         if (error) reject(error);
-        else resolve();
+        else resolve(join(dist, `${name}.js`));
       });
     });
   });
 
 void (async () => {
-  const file = join(root, 'dist', 'bench.js');
+  const made: string[] = [];
   try {
-    await bundled();
+    const file = await bundle('bench', 'run.ts', plain, profile === undefined);
+    made.push(file);
+    if (groups?.includes('probes') !== false) {
+      // The worker's bundle is not minimised, so its peer is not either.
+      made.push(await bundle('bench-crossing', 'crossing.ts', plain, false));
+      made.push(await bundle('bench-crossing-probed', 'crossing.ts', worker, false));
+    }
     const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
-    const { status } = spawnSync(process.execPath, [...flags, file, ...process.argv.slice(2)], {
-      stdio: 'inherit',
-    });
+    const { status } = spawnSync(process.execPath, [...flags, file, ...options], { stdio: 'inherit' });
     process.exitCode = status ?? 1;
   } finally {
-    rmSync(file, { force: true });
+    for (const file of made) rmSync(file, { force: true });
   }
 })();

@@ -8,7 +8,7 @@ import { guestSymbols } from '../debugger/guest-symbols';
 import { openForReading } from './guest-file';
 import { hypervisorSources } from './hypervisor-sources';
 import { bundleFolder, inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
-import { unpackedOnce, withUnpacked } from './unpacked';
+import { unpackedOnce, withUnpacked } from '../debugger/unpacked';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {

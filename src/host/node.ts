@@ -12,7 +12,7 @@ import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
 import { withForwards } from './forward';
 import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
-import { withUnpacked } from './unpacked';
+import { withUnpacked } from '../debugger/unpacked';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 export const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
