@@ -40,13 +40,14 @@ const NOTHING: ReadonlySet<string> = new Set();
 export function instrument(file: string, text: string, probeModule: string): Instrumented {
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true);
   const sites: ProbeSite[] = [];
+  const recursive = recursiveIn(source);
   const insertions: Insertion[] = [];
 
   const call = (node: ts.Node, scope: Scope): string => {
     const { line, character } = source.getLineAndCharacterOfPosition(node.getStart(source));
     const names = [...scope.outer, ...scope.own];
-    const site =
-      sites.push({ line: line + 1, column: character + 1, function: scope.name, locals: names }) - 1;
+    const place = { line: line + 1, column: character + 1, function: scope.name, locals: names };
+    const site = sites.push(recursive.has(scope.name) ? { ...place, recursive: true } : place) - 1;
     const at = (values: readonly string[]): string => `$at(${[site.toString(), ...values].join(',')})`;
     if (scope.hoisted && scope.outer.size > 0) return `try{${at(names)}}catch{${at([])}}`;
     return at(names);
@@ -235,6 +236,31 @@ function identifiersIn(node: ts.Node): ReadonlySet<string> {
   };
   visit(node);
   return found;
+}
+
+/** Names of functions that call themselves, by way of others of the file perhaps. */
+function recursiveIn(source: ts.SourceFile): ReadonlySet<string> {
+  const calls = new Map<string, ReadonlySet<string>>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body !== undefined) {
+      const name = functionName(node, source);
+      if (name !== undefined) calls.set(name, identifiersIn(node.body));
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  const reaches = (from: string): boolean => {
+    const seen = new Set<string>();
+    const left = [...(calls.get(from) ?? [])];
+    for (let name = left.pop(); name !== undefined; name = left.pop()) {
+      if (name === from) return true;
+      if (seen.has(name)) continue;
+      seen.add(name);
+      left.push(...(calls.get(name) ?? []));
+    }
+    return false;
+  };
+  return new Set([...calls.keys()].filter(reaches));
 }
 
 /** `name` or `mnemonic` of the object literal a function stands in: what a declared operation is called. */

@@ -6,6 +6,8 @@ export interface ProbeSite {
   readonly function: string;
   /** Names of the values that come with it, those of the functions around it first. */
   readonly locals: readonly string[];
+  /** The function may be at work more than once. */
+  readonly recursive?: true;
 }
 
 /** Sites by file, relative to src/; the index of a site is its number. Made by the build: dist/probes.json. */

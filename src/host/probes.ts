@@ -1,7 +1,7 @@
 // The probes of this thread's own bundle: where it stands, in terms of the sources (see scripts/probes).
 import { readFileSync } from 'node:fs';
 import type { ProbeTable } from '../base/probe-table';
-import type { Place, ProbeHost } from '../machine/statements';
+import type { Place, ProbeHost, StackPlace } from '../machine/statements';
 
 /** The beginning of a module with probes, a call of one, or the end of the module. */
 const MARK = /probesOf\)?\("([^"]+)"\)|\w*\$at\w*\((\d+)[,)]|"end of [^"]+"/g;
@@ -38,12 +38,13 @@ export function bundleProbes(bundle: string, table: string): ProbeHost {
     return marks[low - 1]?.place;
   };
 
-  const placesOf = (calls: readonly NodeJS.CallSite[]): Place[] =>
-    calls.flatMap((site) => {
+  const placesOf = (calls: readonly NodeJS.CallSite[]): StackPlace[] =>
+    calls.flatMap((site, index) => {
       const line = site.getLineNumber();
       const column = site.getColumnNumber();
       if (site.getFileName() !== bundle || line === null || column === null) return [];
-      return placeAt(line, column) ?? [];
+      const place = placeAt(line, column);
+      return place === undefined ? [] : [{ ...place, below: calls.length - index - 1 }];
     });
 
   return {

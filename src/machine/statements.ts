@@ -18,6 +18,10 @@ export interface Place {
   readonly file: string;
   readonly site: number;
 }
+/** A place on the stack; `below`: the JavaScript frames under it. */
+export interface StackPlace extends Place {
+  readonly below: number;
+}
 
 /** What the place it runs in knows of its own code: only a bundle with probes in a thread of its own has one. */
 export interface ProbeHost {
@@ -25,9 +29,9 @@ export interface ProbeHost {
   /** JavaScript frames on the stack. */
   depth(): number;
   /** The statements under way in probed code, innermost first. */
-  stack(): readonly Place[];
+  stack(): readonly StackPlace[];
   /** Those under way when an error was made. */
-  stackOf(error: Error): readonly Place[];
+  stackOf(error: Error): readonly StackPlace[];
 }
 
 /** Where there are no probes, the machine is held nowhere; what it does is told all the same. */
@@ -117,9 +121,9 @@ export function createStatements(host: StatementsHost, watched: Watched): Statem
     withoutSayers(places, nameOf).flatMap((place) => frameOf(place) ?? []);
 
   /** @returns how many calls at the top are left out, where a check has failed */
-  function capture(atCheck: boolean): number {
+  function capture(atCheck: boolean, depth: number): number {
     const all = probes?.stack() ?? [];
-    const values = records.along(all);
+    const values = records.along(all, depth);
     const kept = atCheck ? withoutSayers(all, nameOf).length : all.length;
     frames = all
       .map((place, index): Shown | undefined => {
@@ -190,7 +194,10 @@ export function createStatements(host: StatementsHost, watched: Watched): Statem
     // What the debugger itself runs in here while it holds the machine is not the machine's doing.
     if (holding) return;
     const before = records.last();
-    records.add(file, site, locals);
+    // V8 walks the stack for a depth: only for functions that call themselves, and not on the way to a handler.
+    const recursive = probes?.table[file]?.[site]?.recursive === true;
+    const here = recursive ? depthNow() : undefined;
+    records.add(file, site, locals, here);
     // So is what looks at it.
     holding = true;
     let held = false;
@@ -201,12 +208,12 @@ export function createStatements(host: StatementsHost, watched: Watched): Statem
       const ids = wanted(file, site, locals);
       const stops = told !== undefined || ids.length > 0;
       if (!stops && step === undefined) return;
-      // V8 walks the stack for a depth: not for every statement on the way to a handler.
-      const depth = step === 'enter' ? 0 : depthNow();
+      const depth = step === 'enter' ? 0 : (here ?? depthNow());
       if (!stops && (step === undefined || !arrivals[step]({ file, site }, depth))) return;
       held = true;
-      const cut = capture(failed !== undefined && ids.length === 0);
-      from = (step === 'enter' ? depthNow() : depth) - cut;
+      const now = here ?? depthNow();
+      const cut = capture(failed !== undefined && ids.length === 0, now);
+      from = now - cut;
       const until = host.hold([...(change?.ids ?? []), ...(failed?.ids ?? []), ...ids], told?.text);
       step = until?.hypervisor;
       deliveries = false;

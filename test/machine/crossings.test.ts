@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { instrument } from '../../scripts/probes/instrument';
 import type { ProbeTable } from '../../src/base/probe-table';
 import { workerTarget } from '../../src/host/node';
 import { NAMED_FUNCTIONS } from '../../src/machine/crossings';
+import { createRecords } from '../../src/machine/records';
 import type { RunUntil, Stop, StopPoint, Target, VcpuRef } from '../../src/machine/target';
 import { withLine } from '../support/lines';
 import { SAMPLE, domain, watch } from '../support/machines';
@@ -169,5 +171,48 @@ describe('machine: crossings', function () {
     assert.deepEqual(await target.run({ stopWhenIdle: true }), plain);
     assert.equal(await target.stateHash(), await other.target.stateHash());
     await other.target.dispose();
+  });
+});
+
+describe('machine: records of statements', () => {
+  const at = (site: number, below: number): { file: string; site: number; below: number } => ({
+    file: 'a.ts',
+    site,
+    below,
+  });
+
+  it('give each call of a function that calls itself its own values', () => {
+    const records = createRecords();
+    // f: 0 its entry, 1 a loop that calls g; g: 2, which calls f. Depths are those below and two more.
+    const come = (...list: readonly (readonly [site: number, depth: number, value: string])[]): void => {
+      for (const [site, depth, value] of list) records.add('a.ts', site, [value], depth);
+    };
+    come([0, 12, 'f1'], [1, 12, 'f1'], [2, 13, 'g1'], [0, 14, 'f2'], [1, 14, 'f2'], [2, 15, 'g2'], [0, 16, 'f3']); // prettier-ignore
+    const stack = [at(0, 14), at(2, 13), at(1, 12), at(2, 11), at(1, 10)];
+    const values = (): unknown[] => records.along(stack, 16).map((one) => one?.[0]);
+    assert.deepEqual(values(), ['f3', 'g2', 'f2', 'g1', 'f1']);
+    // That call is over, and the next one of the same loop has begun.
+    come([1, 14, 'f2 again'], [2, 15, 'g3'], [0, 16, 'f4']);
+    assert.deepEqual(values(), ['f4', 'g3', 'f2 again', 'g1', 'f1']);
+  });
+  it('keep the last values of a place however long ago, where there is only one', () => {
+    const records = createRecords();
+    records.add('a.ts', 7, ['long ago'], undefined);
+    for (let i = 0; i < 10_000; i++) records.add('a.ts', 3, [i], undefined);
+    assert.deepEqual(records.along([at(3, 5), at(7, 4)], 5), [[9999], ['long ago']]);
+    assert.deepEqual(records.along([at(3, 5), at(7, 4), at(7, 3)], 5), [[9999], undefined, undefined]);
+    records.clear();
+    assert.deepEqual(records.along([at(3, 5)], 5), [undefined]);
+  });
+  it('know which functions call themselves', () => {
+    const { sites } = instrument(
+      'a.ts',
+      'function f() { g(); } const g = () => { h(); f(); }; function h() { return 1; }',
+      './p',
+    );
+    assert.deepEqual(
+      sites.map((one) => [one.function, one.recursive ?? false]),
+      [['f', true], ['g', true], ['g', true], ['h', false]], // prettier-ignore
+    );
   });
 });
