@@ -7,6 +7,7 @@ import { execute } from './operands';
 import { RECORD, RECORD_SIZE } from './record';
 import { offsetOf } from './state';
 import { ModuleBuilder } from './wasm/encoder';
+import { defineBulk } from './wasm/bulk';
 import { defineFloatingPoint } from './wasm/floating-point';
 import { lowerHandler, prologue } from './wasm/lower';
 import { defineRegionAccess, REGION_CALLS } from './wasm/region-access';
@@ -65,6 +66,7 @@ export function generateInterpreter(
   builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
   const t = defineRoutines(builder);
   defineFloatingPoint(t);
+  defineBulk(t);
   defineChain(t);
   defineRegionAccess(t);
   const missing = new Set<string>();

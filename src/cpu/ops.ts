@@ -112,6 +112,13 @@ export interface OpsOf<V, X> {
   loadx(address: V, seg?: Seg): X;
   storex(address: V, v: X, seg?: Seg): void;
 
+  /**
+   * For a repeated MOVS or STOS going up: as many of `n` elements of `w` bits, from `from` or all `value`, as can be
+   * stored from `to` on at once, the same as one by one; perhaps none. Answers how many.
+   */
+  bulkMove(w: Width, to: V, from: V, n: V): V;
+  bulkFill(w: Width, to: V, value: V, n: V): V;
+
   vec(op: VecBinary, a: X, b: X): X;
   /** `bitmask` results come as V. */
   vecNot(a: X): X;

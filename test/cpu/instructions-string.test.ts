@@ -30,6 +30,47 @@ describe('string instructions', () => {
           { rdi: GAP, rcx: 3, mem: { [at(GAP - 8n)]: '11 22 33 44 11 22 33 44' } },
         );
     });
+    // Many elements may be moved at once: the result is as if one by one.
+    it('move into what is still to be read, a little and far ahead', () => {
+      for (const ahead of [1n, 3n, 8n, 0x1000n - 5n]) {
+        const bytes = Array.from({ length: 64 }, (_, i) => (i * 7 + 1) & 255);
+        const end = Number(ahead) + 48;
+        const memory = [...bytes, ...Array<number>(Math.max(0, end - 64)).fill(0)];
+        for (let i = 0; i < 48; i++) memory[Number(ahead) + i] = memory[i] ?? 0;
+        const text = (from: number[]): string => from.map((b) => b.toString(16).padStart(2, '0')).join(' ');
+        cpu('rep movsb [rdi],[rsi]', 'f3 a4')
+          .given({ rsi: DATA, rdi: DATA + ahead, rcx: 48, mem: { [at(DATA)]: text(bytes) } })
+          .expect({
+            rsi: DATA + 48n,
+            rdi: DATA + ahead + 48n,
+            rcx: 0,
+            mem: { [at(DATA + ahead)]: text(memory.slice(Number(ahead), end)) },
+          });
+      }
+    });
+    it('store across pages, what is all one byte and what is not, up to one that is missing', () => {
+      const start = GAP - 0x1000n - 24n;
+      for (const [rax, bytes] of [
+        [0n, '00 00 00 00 00 00 00 00'],
+        [0x7777_7777_7777_7777n, '77 77 77 77 77 77 77 77'],
+        [0x0102_0304_0506_0708n, '08 07 06 05 04 03 02 01'],
+      ] as const) {
+        const mem = Object.fromEntries(
+          [start, start + 8n, start + 0x800n, GAP - 16n, GAP - 8n].map((a) => [at(a), bytes]),
+        );
+        cpu('rep stosq [rdi]', 'f3 48 ab')
+          .given({ rax, rdi: start, rcx: 1000 })
+          .faults({ vector: 14, code: 6, address: GAP }, { rdi: GAP, rcx: 1000 - 515, mem });
+      }
+      // Its elements lie across the pages' ends.
+      cpu('rep stosd [rdi]', 'f3 ab')
+        .given({ rax: 0x1111_1111, rdi: GAP - 0x1006n, rcx: 3 })
+        .expect({
+          rdi: GAP - 0xffan,
+          rcx: 0,
+          mem: { [at(GAP - 0x1006n)]: '11 11 11 11 11 11 11 11 11 11 11 11' },
+        });
+    });
     it('compare until different, or until equal', () => {
       cpu('repe cmpsb [rsi],[rdi]', 'f3 a6')
         .given({

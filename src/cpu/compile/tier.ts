@@ -73,7 +73,7 @@ function supported(form: Form): boolean {
   const plain = (s: Statement): boolean => {
     switch (s.kind) {
       case 'special':
-        return s.act.op !== 'helper' && s.act.op !== 'exit' && s.act.op !== 'call';
+        return s.act.op !== 'helper' && s.act.op !== 'exit' && s.act.op !== 'call' && s.act.op !== 'bulk';
       case 'if':
         return s.then.every(plain) && s.otherwise.every(plain);
       case 'loop':

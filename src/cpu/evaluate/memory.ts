@@ -147,6 +147,6 @@ const never = (): never => {
 /** What `walk` does not use of the vocabulary. */
 const unreachable = {
   set: never, getx: never, setx: never, load: never, store: never, loadForWrite: never, probeWrite: never, loadx: never,
-  storex: never, fp: never, fpSqrt: never, fpCompare: never, fpComi: never, fpToInt: never, intToFp: never, fpConvert: never,
+  storex: never, bulkMove: never, bulkFill: never, fp: never, fpSqrt: never, fpCompare: never, fpComi: never, fpToInt: never, intToFp: never, fpConvert: never,
   fpLanes: never, fpPacked: never, raise: never, exit: never, helper: never,
 } as const; // prettier-ignore

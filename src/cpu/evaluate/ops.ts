@@ -58,6 +58,8 @@ export function evaluateOps(
     probeWrite: (bytes, at, seg) => memory.probeWrite(bytes, at, seg),
     loadx: (at, seg) => memory.load(16, at, seg),
     storex: (at, v, seg) => memory.store(16, at, v, seg),
+    bulkMove: () => 0n,
+    bulkFill: () => 0n,
 
     fp: (op, fmt, a, b) => fp(`${op}${fmt}`, a, b),
     fpSqrt: (fmt, a) => fp(`sqrt${fmt}`, a),

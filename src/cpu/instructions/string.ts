@@ -37,7 +37,7 @@ const all = (o: Ops, bit: Value): Value => o.neg(bit);
  * Runs `element` once, or per repetition. It returns nothing, or for CMPS/SCAS a value that is zero when the
  * elements were equal: REPE goes on while it is, REPNE until it is.
  */
-function repeat(o: Ops, c: Context, element: () => Value | undefined): void {
+function repeat(o: Ops, c: Context, element: () => Value | undefined, many?: (n: Value) => Value): void {
   if (c.rep === 'none') {
     element();
     return;
@@ -48,6 +48,20 @@ function repeat(o: Ops, c: Context, element: () => Value | undefined): void {
   o.while(
     () => o.cmp('ne', o.and(more.get(), budget.get()), o.k(0)),
     () => {
+      if (many !== undefined) {
+        // Several at once, where nothing can come between: all that is left, or one by one from there.
+        const up = o.eqz(o.and(o.get('rflags'), o.k(0x400)));
+        const most = o.select(o.cmp('ltu', left(), budget.get()), left(), budget.get());
+        const done = o.choose(up, () => many(most), () => o.k(0)); // prettier-ignore
+        o.set('rcx', o.sub(o.get('rcx'), done));
+        budget.set(o.sub(budget.get(), done));
+        const rest = o.and(o.cmp('ne', left(), o.k(0)), o.cmp('ne', budget.get(), o.k(0)));
+        o.if(rest, () => void element());
+        o.set('rcx', o.sub(o.get('rcx'), rest));
+        budget.set(o.sub(budget.get(), rest));
+        more.set(all(o, o.cmp('ne', left(), o.k(0))));
+        return;
+      }
       const differ = element();
       const count = cut(o, c, o.sub(left(), o.k(1)));
       o.set('rcx', count);
@@ -68,8 +82,16 @@ function compare(o: Ops, w: Width, a: Value, b: Value): Value {
 }
 
 type Element = (o: Ops, c: Context) => Value | undefined;
+/** As many of `n` elements as go at once, with their registers moved on but for rcx; how many. */
+type Many = (o: Ops, c: Context, n: Value) => Value;
 
-const elements: readonly { name: string; byte: string; run: Element }[] = [
+/** `n` elements further, going up. */
+function advanceUp(o: Ops, c: Context, n: Value, ...registers: readonly Index[]): Value {
+  advance(o, c, o.mul(n, o.k(c.w / 8)), ...registers);
+  return n;
+}
+
+const elements: readonly { name: string; byte: string; run: Element; many?: Many }[] = [
   {
     name: 'movs',
     byte: 'a4',
@@ -78,6 +100,7 @@ const elements: readonly { name: string; byte: string; run: Element }[] = [
       advance(o, c, stride(o, c), 'rsi', 'rdi');
       return undefined;
     },
+    many: (o, c, n) => advanceUp(o, c, o.bulkMove(c.w, destination(o, c), source(o, c), n), 'rsi', 'rdi'),
   },
   {
     name: 'cmps',
@@ -98,6 +121,7 @@ const elements: readonly { name: string; byte: string; run: Element }[] = [
       advance(o, c, stride(o, c), 'rdi');
       return undefined;
     },
+    many: (o, c, n) => advanceUp(o, c, o.bulkFill(c.w, destination(o, c), o.zx(c.w, o.get('rax')), n), 'rdi'),
   },
   {
     name: 'lods',
@@ -127,11 +151,13 @@ const WIDTHS = [
   { w: 64, suffix: 'q' },
 ] as const;
 
-export const string: readonly Instruction[] = elements.flatMap(({ name, byte, run }) =>
+export const string: readonly Instruction[] = elements.flatMap(({ name, byte, run, many }) =>
   each(WIDTHS, ({ w, suffix }) => ({
     mnemonic: name + suffix,
     doc: `SDM 2 ${name.toUpperCase()}`,
     encodings: [`${(parseInt(byte, 16) + (w === 8 ? 0 : 1)).toString(16)} ; rep aw ends w${w}`],
-    semantics: (o, c) => repeat(o, c, () => run(o, c)),
+    // Addresses of 32 bits wrap inside what the TLB serves as 64.
+    semantics: (o, c) =>
+      repeat(o, c, () => run(o, c), many && c.aw === 64 ? (n) => many(o, c, n) : undefined),
   })),
 );

@@ -171,6 +171,11 @@ export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
     loadx: (a, seg) => guestLoad(128, a, seg, false),
     storex: (a, v, seg) => guestStore(128, a, v, seg),
 
+    bulkMove: (w, ...args) =>
+      r.special({ op: 'bulk', name: 'bulk_move', shift: Math.log2(w / 8) }, args, 'i64') as Node,
+    bulkFill: (w, ...args) =>
+      r.special({ op: 'bulk', name: 'bulk_fill', shift: Math.log2(w / 8) }, args, 'i64') as Node,
+
     vec: (op, a, b) => r.n(op, a, b),
     vecNot: (a) => r.n('v128.not', a),
     bitmask: (w, a) => r.bool(r.n(`${LANES[w]}.bitmask`, a)),

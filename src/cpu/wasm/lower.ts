@@ -254,6 +254,12 @@ export function lowerHandler(
       fault(e);
       e.end().end();
     },
+    bulk(e, { name, shift }, args, result) {
+      e.getLocal(CPU);
+      for (const a of args) e.value(a);
+      e.i32(shift).call(f(name));
+      e.bind(result);
+    },
     call() {
       throw new Error('a bare call in an instruction');
     },
