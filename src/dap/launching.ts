@@ -4,6 +4,7 @@ import { createRunControl } from '../debugger/run-control';
 import type { RunControl } from '../debugger/run-control';
 import type { SymbolPlaces } from '../debugger/guest-symbols';
 import type { DomainSymbols, Image, SymbolIndex } from '../debugger/symbols';
+import { withLinux } from '../debugger/linux';
 import { symbolsOfDomains } from '../debugger/symbols';
 import type { DomainConfig, Target } from '../machine/target';
 import { toProtocolBreakpoint } from './breakpoint-view';
@@ -93,7 +94,7 @@ async function loadSymbols(
     loading.set(kernel.bytes, index);
     return index;
   });
-  return symbolsOfDomains(await Promise.all(indices));
+  return symbolsOfDomains(await Promise.all(indices), withLinux);
 }
 
 /** The name of an image, and of the domains that run it where there are others. */

@@ -79,6 +79,10 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
     registers: await readRegisters(target, vcpu),
     call: await callAt(vcpu),
   });
+  /** The names of modules that were loaded since the last stop are those of callers, too. */
+  const refreshed = async (vcpu: VcpuRef): Promise<void> => {
+    await symbols.of(vcpu.domain).linux?.modules(target, vcpu);
+  };
   return {
     ...parts,
     started: false,
@@ -97,7 +101,8 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
       const known = stacks.get(thread);
       if (known !== undefined) return known;
       const hidden = hiddenAt(vcpu);
-      const fresh = contextAt(vcpu)
+      const fresh = refreshed(vcpu)
+        .then(() => contextAt(vcpu))
         .then(async (context) => {
           const crossing = await target.crossing(vcpu);
           const title = crossing && (await crossingTitle(crossing, context, decoder));

@@ -133,6 +133,19 @@ export async function resolveName(name: string, context: EvaluationContext): Pro
     : { kind: 'typed', value: constantOf(constant.type, constant.value) };
 }
 
+/** Whether a name means something right here, without a search through all debugging information. */
+export function isNamedHere(name: string, context: EvaluationContext): boolean {
+  const { symbols } = context;
+  const unit = unitOf(context);
+  return (
+    localsOf(context).some((one) => one.name === name) ||
+    argument(context, name) !== undefined ||
+    register(context, name) !== undefined ||
+    symbols.find(name) !== undefined ||
+    (unit !== undefined && orUndefined(() => symbols.debug?.inUnit(name, unit)) !== undefined)
+  );
+}
+
 function constantOf(type: Parameters<typeof computed>[0], value: bigint): ReturnType<typeof computed> {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), true);

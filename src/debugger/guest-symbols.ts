@@ -1,3 +1,4 @@
+import { readBtf } from '../guest/btf';
 import { debugFileCandidates, hasDebugInfo, openDebugFile } from '../guest/debug-file';
 import type { DebugFile } from '../guest/debug-file';
 import type { DebugInfo } from '../guest/dwarf';
@@ -76,16 +77,22 @@ function tableOf(image: KernelImage, debug: ElfHeaders | undefined): SymbolTable
   return table.count > own.table.count ? table : own.table;
 }
 
-const orcOf = (image: KernelImage, report: (text: string) => void): Pick<SymbolIndex, 'orc'> => {
+/** What the image has of something that may lie; then that is reported, and it has none. */
+function unlessItLies<T>(read: () => T | undefined, report: (text: string) => void): T | undefined {
   try {
-    const orc = orcTable(image.elf);
-    return orc === undefined ? {} : { orc };
+    return read();
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
     report(error.message);
-    return {};
+    return undefined;
   }
-};
+}
+
+function linuxTables({ elf }: KernelImage, report: (text: string) => void): Pick<SymbolIndex, 'orc' | 'btf'> {
+  const orc = unlessItLies(() => orcTable(elf), report);
+  const btf = unlessItLies(() => readBtf(elf), report);
+  return { ...(orc === undefined ? {} : { orc }), ...(btf === undefined ? {} : { btf }) };
+}
 
 /**
  * What an image says about its code, and the file that goes with it. An image that says nothing, or lies about it,
@@ -114,7 +121,7 @@ export async function guestSymbols(
     const { lines } = debug;
     return {
       ...namesOf(table),
-      ...orcOf(image, tell),
+      ...linuxTables(image, tell),
       line: (address) => lines.at(address),
       code: (file, line) => lines.code(file, line),
       rows: (low, high) => lines.rows(low, high),

@@ -1,5 +1,7 @@
 import type { DebugInfo } from '../guest/dwarf';
+import type { Btf } from '../guest/btf';
 import type { OrcTable } from '../guest/orc';
+import type { Linux } from './linux';
 import { hex } from './locations';
 
 // What the debugger asks of a guest's symbols, whatever they were read from.
@@ -42,6 +44,10 @@ export interface SymbolIndex {
   readonly hasLines: boolean;
   /** Variables, types, inlined functions and unwind tables, where the guest has debugging information. */
   readonly debug?: DebugInfo;
+  /** Linux's own description of its types. */
+  readonly btf?: Btf;
+  /** What is known of a domain that runs Linux. */
+  readonly linux?: Linux;
   /** Linux's own unwind tables. */
   readonly orc?: OrcTable;
   /** Files the symbols are from, and what is wrong with them, for the report after loading. */
@@ -79,13 +85,21 @@ export interface DomainSymbols {
   readonly images: readonly Image[];
 }
 
-/** @param indices in the order of the domains, the first of which is number 1 */
-export function symbolsOfDomains(indices: readonly SymbolIndex[]): DomainSymbols {
-  const images = [...new Set(indices)].map((symbols) => ({
-    symbols,
-    domains: indices.flatMap((one, i) => (one === symbols ? [i + 1] : [])),
-  }));
-  return { images, of: (domain) => indices[domain - 1] ?? noSymbols };
+/**
+ * @param indices in the order of the domains, the first of which is number 1
+ * @param own makes of an image's symbols what a domain adds to them while it runs
+ */
+export function symbolsOfDomains(
+  indices: readonly SymbolIndex[],
+  own: (symbols: SymbolIndex) => SymbolIndex = (symbols) => symbols,
+): DomainSymbols {
+  const each = indices.map(own);
+  const images = [...new Set(indices)].map((symbols) => {
+    const domains = indices.flatMap((one, i) => (one === symbols ? [i + 1] : []));
+    const [only = 0, ...others] = domains;
+    return { domains, symbols: others.length === 0 ? (each[only - 1] ?? symbols) : symbols };
+  });
+  return { images, of: (domain) => each[domain - 1] ?? noSymbols };
 }
 
 /** `name+0x10`, or undefined for an address that no symbol covers. */

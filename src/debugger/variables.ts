@@ -145,7 +145,9 @@ function callerRows(frame: Frame, { vcpu, symbols }: EvaluationContext): Variabl
 function savedRows(frame: Frame, row: (name: string, value: bigint) => Variable): Variable[] {
   const shown = new Set(['rip', 'rsp']);
   const rows: Variable[] = [];
-  for (const [number, { value, assumed }] of [...(frame.activation?.registers ?? [])].sort(([a], [b]) => a - b)) {
+  for (const [number, { value, assumed }] of [...(frame.activation?.registers ?? [])].sort(
+    ([a], [b]) => a - b,
+  )) {
     const name = registerName(number);
     if (name?.startsWith('r') !== true || shown.has(name) || assumed === true) continue;
     rows.push(row(name, value));

@@ -1,4 +1,6 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import type { Task } from '../../debugger/linux';
+import { taskName } from '../../debugger/linux/rows';
 import { formatLocation, virtual } from '../../debugger/locations';
 import type { Frame } from '../../debugger/unwind';
 import { frameName } from '../../debugger/unwind';
@@ -11,6 +13,12 @@ import type { HypervisorFrame, VcpuRef } from '../../machine/target';
 import { count, integer, maybe, object, optional } from '../shape';
 import { exceptionInfo } from './exception';
 
+/** What a Linux domain's vCPU runs. */
+const taskOf = async ({ symbols, target }: Machine, vcpu: VcpuRef): Promise<Task | undefined> =>
+  symbols.of(vcpu.domain).linux?.current(target, vcpu);
+
+const isUser = (address: bigint): boolean => address >> 47n === 0n;
+
 const threads = handler('threads', maybe({}), async (context) => {
   const { machine } = context;
   if (machine === undefined) return { threads: [] };
@@ -18,10 +26,20 @@ const threads = handler('threads', maybe({}), async (context) => {
   const list = domains.flatMap((domain) =>
     domain.vcpus.map(({ ref, state }) => {
       const note = state === 'running' || state === 'runnable' ? '' : ` (${state})`;
-      return { id: machine.threadOf(ref), name: `d${domain.id} ${domain.name} v${ref.vcpu}${note}` };
+      return { id: machine.threadOf(ref), name: `d${domain.id} ${domain.name} v${ref.vcpu}${note}`, ref };
     }),
   );
-  return { threads: list };
+  // What a vCPU runs changes all the time; it is told where things stand still.
+  const tasks =
+    machine.control.state === 'running'
+      ? []
+      : await machine.control.still(() => Promise.all(list.map(({ ref }) => taskOf(machine, ref))));
+  return {
+    threads: list.map(({ id, name }, i) => {
+      const task = tasks[i];
+      return { id, name: task === undefined ? name : `${name}: ${taskName(task)}` };
+    }),
+  };
 });
 
 function toProtocolFrame(
@@ -30,13 +48,16 @@ function toProtocolFrame(
   vcpu: VcpuRef,
   frame: Frame,
   innermost: boolean,
+  task: Task | undefined,
 ): DebugProtocol.StackFrame {
   const { line, kind, found, address } = frame;
   const hint =
     kind === 'boundary' ? ('label' as const) : found === 'search' ? ('subtle' as const) : undefined;
   return {
     id: context.frames.create({ vcpu, frame, innermost }),
-    name: frameName(frame),
+    // Programs have no symbols here; whose code it is the kernel knows.
+    name:
+      task !== undefined && isUser(address) ? `${frameName(frame)} in ${taskName(task)}` : frameName(frame),
     instructionPointerReference: formatLocation(virtual(vcpu, address)),
     ...(line === undefined
       ? { line: 0, column: 0 }
@@ -75,8 +96,9 @@ const stackTrace = handler(
   async (context, { threadId, startFrame = 0, levels = 0 }) => {
     const machine = needStopped(context);
     const vcpu = needThread(machine, threadId);
-    const { frames, inner } = await machine.control.still(async () => ({
+    const { frames, inner, task } = await machine.control.still(async () => ({
       frames: await machine.stack(vcpu),
+      task: await taskOf(machine, vcpu),
       inner: machine.isInHypervisor(vcpu) ? await machine.target.hypervisorStack() : [],
     }));
     const [below] = frames;
@@ -96,7 +118,7 @@ const stackTrace = handler(
         ...frames
           .map((frame, index) => ({ frame, index }))
           .slice(Math.max(0, startFrame - inner.length), Math.max(0, end - inner.length))
-          .map(({ frame, index }) => toProtocolFrame(context, machine, vcpu, frame, index <= top)),
+          .map(({ frame, index }) => toProtocolFrame(context, machine, vcpu, frame, index <= top, task)),
       ],
     };
   },

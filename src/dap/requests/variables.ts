@@ -3,6 +3,7 @@ import { formatLocation } from '../../debugger/locations';
 import { inFrame } from '../../debugger/evaluate';
 import type { Variable } from '../../debugger/variables';
 import { hypervisorScope } from '../../debugger/hypervisor-values';
+import { linuxScope } from '../../debugger/linux/rows';
 import { scopesOf } from '../../debugger/variables';
 import type { Container, Context, FrameHandle } from '../context';
 import { event, needStopped } from '../context';
@@ -19,7 +20,11 @@ const freshScopes = async (
   const context = await machine.contextAt(vcpu);
   // Of a caller, only what has names in the source needs its registers; the rows that show them have their own.
   const inIt = inFrame(context, frame, innermost);
-  const guest = scopesOf(frame, innermost, { ...inIt, call: context.call });
+  const { linux } = context.symbols;
+  const guest = [
+    ...scopesOf(frame, innermost, { ...inIt, call: context.call }),
+    ...(linux === undefined ? [] : [linuxScope(linux, context)]),
+  ];
   return hypervisor === undefined ? guest : [hypervisorScope(machine.target, hypervisor.index), ...guest];
 };
 

@@ -1,9 +1,10 @@
 import { parseExpression, ExpressionError } from '../../machine/expressions';
 import type { EvaluationContext } from '../expressions';
-import { resolveName } from '../expressions';
+import { isNamedHere } from '../expressions';
 import type { Command, CommandContext, CommandResult } from './command';
 import { columns, fail } from './command';
 import { examine } from './examine';
+import { linuxCommands } from './linux';
 import { machineCommands } from './machine';
 import { processorCommands } from './processor';
 import { xs } from './store';
@@ -81,6 +82,7 @@ export const commands: readonly Command[] = [
   examine,
   ...processorCommands,
   ...machineCommands,
+  ...linuxCommands,
   xs,
   info,
 ];
@@ -116,16 +118,15 @@ function isExpression(text: string): boolean {
  * Whether a line is a command: it begins with the name of one, and is no expression about something of the guest's
  * that has that name.
  */
-async function isCommand(text: string, line: Line, context: EvaluationContext): Promise<boolean> {
+function isCommand(text: string, line: Line, context: EvaluationContext): boolean {
   if (line.forced || !isExpression(text)) return true;
-  const word = /^\s*(\w+)/.exec(text)?.[1] ?? '';
-  return (await resolveName(word, context).catch(() => undefined)) === undefined;
+  return !isNamedHere(/^\s*(\w+)/.exec(text)?.[1] ?? '', context);
 }
 
 /** Undefined for a line that is no command. What was wrong with one is an ExpressionError. */
 export async function runCommand(text: string, context: CommandContext): Promise<CommandResult | undefined> {
   const line = parseLine(text);
-  if (line === undefined || !(await isCommand(text, line, context))) {
+  if (line === undefined || !isCommand(text, line, context)) {
     if (text.trim().startsWith(':')) fail(`there is no command '${text.trim()}'${suggestion(text)}`);
     return undefined;
   }

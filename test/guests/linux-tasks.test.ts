@@ -1,0 +1,90 @@
+/** What Debian's kernel as shipped runs and has loaded, read from its memory by its own description of its types. */
+import assert from 'node:assert/strict';
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { adapterHost } from '../../src/host/adapter';
+import { connect, type Client } from '../support/dap-client';
+import { guestPath } from '../support/guests';
+import { linuxShellFile } from '../support/linux-shell';
+
+describe('Linux, looked at', function () {
+  this.timeout(600_000);
+  let client: Client;
+  let frameId = 0;
+
+  before(async function () {
+    const kernel = guestPath('linux', this);
+    const restore = await linuxShellFile(this);
+    client = await connect(adapterHost({ inProcess: true }));
+    client.dc.defaultTimeout = 120_000;
+    await client.launch({ stopOnEntry: true, restore, kernel });
+    await client.stopped();
+    frameId = (await frames())[0]?.id ?? 0;
+  });
+  after(() => client.close());
+
+  const frames = async (): Promise<DebugProtocol.StackFrame[]> =>
+    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+  const typed = async (expression: string): Promise<string> => {
+    try {
+      return (await client.dc.evaluateRequest({ expression, frameId, context: 'repl' })).body.result;
+    } catch (error) {
+      return `! ${(error as Error).message}`;
+    }
+  };
+  const stopAt = async (name: string, keys: string): Promise<void> => {
+    await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name }] });
+    if (keys !== '') await client.custom('hyperstep/consoleInput', { domain: 1, data: keys });
+    await client.dc.continueRequest({ threadId: 1 });
+    await client.stopped();
+    frameId = (await frames())[0]?.id ?? 0;
+  };
+
+  it('lists tasks and modules without any debugging information', async () => {
+    const tasks = await typed('tasks');
+    assert.match(tasks, /^ *0 +R +\[swapper\/0\] +0xffffffff[0-9a-f]{8}/m);
+    assert.match(tasks, /^ *1 +S +init +0xffff8880[0-9a-f]{8}/m);
+    assert.match(tasks, /^ *2 +S +\[kthreadd\]/m);
+    assert.match(tasks, /^ *\d+ +[RS] +sh +0xffff8880/m);
+    assert.match(tasks, /^ *\d+ +I +\[kworker\/0:/m);
+    assert.match(await typed('tasks kthreadd'), /^ *2 .*\n1 task$/);
+    const modules = await typed('lsmod');
+    assert.match(modules, /^xen_blkfront +0xffffffffc0[0-9a-f]{6} +\d+ bytes +live +\d+ symbols$/m);
+    const { body } = await client.dc.scopesRequest({ frameId });
+    const scope = body.scopes.find(({ name }) => name === 'Linux');
+    const { variables } = (
+      await client.dc.variablesRequest({ variablesReference: scope?.variablesReference ?? 0 })
+    ).body;
+    assert.deepEqual(variables.map(({ name }) => name), ['current', 'tasks', 'modules']); // prettier-ignore
+    const count = /(\d+) tasks$/.exec(tasks)?.[1] ?? '';
+    assert.equal(variables[1]?.value, `[${count}]`);
+  });
+
+  it('names of modules are symbols, breakpoints and callers', async () => {
+    const probe = await typed('sym blkfront_probe');
+    assert.match(probe, /^0xffffffffc0[0-9a-f]{6} {2}blkfront_probe \[xen_blkfront\]$/);
+    const { breakpoints } = (
+      await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'blkfront_probe' }] })
+    ).body;
+    assert.equal(breakpoints[0]?.verified, true);
+    assert.equal(/0x[0-9a-f]+$/.exec(breakpoints[0].instructionReference ?? '')?.[0], probe.split(' ')[0]);
+  });
+
+  it('a thread is named for what it runs, the stack for the program below the system call', async () => {
+    await stopAt('ksys_write', 'echo one\n');
+    const { threads } = (await client.dc.threadsRequest()).body;
+    const pid = /^d1 linux v0: sh \((\d+)\)$/.exec(threads[0]?.name ?? '')?.[1];
+    assert.ok(pid !== undefined, threads[0]?.name);
+    const names = (await frames()).map(({ name }) => name);
+    assert.deepEqual(names.map((name) => name.replace(/\+0x.*/, '')).slice(0, 2), [
+      'ksys_write',
+      'do_syscall_64',
+    ]);
+    assert.match(names.at(-1) ?? '', new RegExp(`^0x[0-9a-f]+ in sh \\(${pid}\\)$`));
+    assert.match(await typed('tasks sh'), new RegExp(`^ *${pid} +R +sh +0x[0-9a-f]+ +on d1v0$`, 'm'));
+
+    // A program that is started has its name when it runs.
+    await stopAt('do_exit', '/bin/busybox id\n');
+    const [thread] = (await client.dc.threadsRequest()).body.threads;
+    assert.match(thread?.name ?? '', /^d1 linux v0: busybox \(\d+\)$/);
+  });
+});
