@@ -220,6 +220,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       if (snapshot === undefined) throw new RangeError(`there is no mark ${mark.toString()}`);
       saving.keepStill();
       machine.restore(snapshot);
+      statements.forget();
       records.follow();
       return Promise.resolve(momentOf(machine));
     },
@@ -240,6 +241,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       marks.clear();
       const old = machine;
       machine = await start();
+      statements.forget();
       records.follow();
       for (const { connections } of old.devices.inspect().net.bridges)
         for (const { connection } of connections)

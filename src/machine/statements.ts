@@ -48,6 +48,8 @@ export interface Statements {
   /** Throws ExpressionError. */
   evaluate(frame: number, expression: string): HypervisorValue;
   watch(what: string | { readonly frame: number; readonly path: readonly string[] }): HypervisorWatch;
+  /** The machine is another one now. */
+  forget(): void;
   /** Held in it: what it is at. */
   crossing(): CrossingView | undefined;
   /** Where an error was made. */
@@ -350,6 +352,10 @@ export function createStatements(host: StatementsHost, watched: Watched): Statem
       quietly(() =>
         typeof what === 'string' ? watched.look(what) : watched.keep(frameAt(what.frame), what.path),
       ),
+    forget: () => {
+      watched.forget();
+      arm();
+    },
     crossing: () =>
       frames.length === 0
         ? undefined

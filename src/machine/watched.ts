@@ -27,6 +27,8 @@ export interface Watched {
   begin(): void;
   /** What has changed since it was last asked. */
   changed(): Change | undefined;
+  /** The machine is another one now: what was reached from local variables of the hypervisor's is gone. */
+  forget(): void;
   /** Throws an ExpressionError for what is not there. */
   look(expression: string): HypervisorWatch;
   /** Keeps what is reached by a path from the locals of a frame. Throws an ExpressionError where that is nowhere. */
@@ -195,6 +197,13 @@ export function createWatched(hypervisor: () => Hypervisor, warn: (text: string)
         one.last = now;
       }
       return found === undefined ? undefined : { ids: found.ids, text: found.texts.join('; ') };
+    },
+    forget: () => {
+      kept.clear();
+      const gone = entries.filter(({ point }) => HANDLE.test(point.expression));
+      entries = entries.filter((one) => !gone.includes(one));
+      for (const { point, name } of gone)
+        warn(`breakpoint ${point.id.toString()} on ${name}: that was the machine's before it went elsewhere`);
     },
     look: (expression) => {
       const { name, read } = find(expression);

@@ -83,6 +83,10 @@ describe('machine: watched state', function () {
       /^context\.domain\.state\.shutdown: not there → poweroff, by domain\.ts:\d+ \(shutdown\)$/,
     );
     await assert.rejects(target.hypervisorWatch({ frame: 0, path: ['nothing'] }), /no 'nothing' any more/);
+    // Another machine has another domain: nothing is left of that one.
+    await target.restart();
+    await assert.rejects(target.hypervisorWatch(expression), /is not known any more/);
+    assert.equal((await target.run({})).reason.kind, 'shutdown');
   });
 
   it('finds changes after the exit where there are no probes, and changes nothing itself', async () => {
