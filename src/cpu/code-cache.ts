@@ -151,6 +151,8 @@ export function codeCache(
   const decoded: Decoded = newDecoded();
   const crossing = new Uint8Array(32);
   const breakpoints = new Set<bigint>();
+  /** The list they were given by. */
+  let given: readonly bigint[] | undefined;
   /** Their low words: decides nearly always. */
   const breakLow = new Set<number>();
   const statistics = { decoded: 0, flushes: 0 };
@@ -446,6 +448,8 @@ export function codeCache(
       onChange();
     },
     setBreakpoints(addresses) {
+      if (addresses === given) return;
+      given = addresses;
       const wanted = new Set(addresses);
       const changed = [...new Set([...breakpoints, ...wanted])].filter(
         (a) => breakpoints.has(a) !== wanted.has(a),
@@ -458,13 +462,25 @@ export function codeCache(
         breakLow.add(Number(a & 0xffff_ffffn));
       }
       // Their bytes are as they were: killed, but not forgotten.
-      const low = Uint32Array.from(changed, (a) => Number(a & 0xffff_ffffn));
+      const low = Uint32Array.from(changed, (a) => Number(a & 0xffff_ffffn)).sort();
       for (let e = 0; e < entries; e++) {
-        for (const a of low) {
-          if ((a - (entryRip[e] ?? 0)) >>> 0 < (entryBytes[e] ?? 0)) kill(e);
-        }
+        const rip = entryRip[e] ?? 0;
+        // The next one from there on, around the end.
+        const at = low[lowerBound(low, rip) % low.length] ?? 0;
+        if ((at - rip) >>> 0 < (entryBytes[e] ?? 0)) kill(e);
       }
       onChange();
     },
   };
+}
+
+/** Index of the first of ascending numbers that is no less than `n`; their length when there is none. */
+function lowerBound(of: Uint32Array, n: number): number {
+  let [low, high] = [0, of.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((of[middle] ?? 0) < n) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

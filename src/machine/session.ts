@@ -59,17 +59,20 @@ export function createRunSession(
   let skipCurrent = until.skipCurrent ?? true;
   const stepping = remaining !== undefined || until.outside !== undefined;
 
-  const addresses = new Set(stops.addresses());
-  if (until.address !== undefined) addresses.add(until.address.at);
+  const always = stops.addresses();
+  const more = new Set<bigint>();
+  if (until.address !== undefined) more.add(until.address.at);
   const { exits } = until;
   const exitAddresses = new Set(exits?.at);
-  for (const at of exitAddresses) addresses.add(at);
+  for (const at of exitAddresses) more.add(at);
   /** A fault of the vCPU that steps has been bounced to the guest's handler. */
   let bounced = false;
   /** A change of the hypervisor's state that is to be told. */
   let changed: StopReason | undefined;
   const applyBreakpoints = (): void => {
-    cpu.setBreakpoints(detour === undefined ? [...addresses] : [...addresses, detour.rip]);
+    const now = detour === undefined ? [...more] : [...more, detour.rip];
+    // The very list when there is nothing else: the CPU knows it by that, however long it is.
+    cpu.setBreakpoints(now.length === 0 ? always : [...always, ...now]);
   };
   applyBreakpoints();
 
@@ -234,7 +237,8 @@ export function createRunSession(
 
     if (skipCurrent) {
       // Only where there is one: the CPU remembers to skip until it meets a breakpoint, wherever that is.
-      if (addresses.has(v.cpu.get('rip'))) cpu.skipBreakpoint(v.cpu);
+      const rip = v.cpu.get('rip');
+      if (more.has(rip) || stops.hasAddress(rip)) cpu.skipBreakpoint(v.cpu);
       skipCurrent = false;
     }
     const from = v.cpu.icount();

@@ -16,8 +16,9 @@ type InstructionStop = Extract<StopPoint, { kind: 'instruction' }>;
 /** Stop points as the machine wants them: looked up by what happens. Data and statements have their own. */
 export interface Stops {
   set(points: readonly StopPoint[]): void;
-  /** Distinct addresses of instruction stop points. */
+  /** Distinct addresses of instruction stop points: the same list as long as they are the same. */
   addresses(): readonly bigint[];
+  hasAddress(address: bigint): boolean;
   /** Ids of the instruction stop points at the vCPU's instruction that want it to stop; counts them. */
   at(vcpu: GuestVcpu): readonly number[];
   /** Observes the back ends. */
@@ -67,6 +68,7 @@ const matches = (only: Extra, extra: Extra): boolean =>
 
 export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
   let instructions: ReadonlyMap<bigint, readonly InstructionStop[]> = new Map();
+  let addresses: readonly bigint[] | undefined;
   let entries: readonly HypercallStop[] = [];
   let returns: readonly HypercallStop[] = [];
   let events: ReadonlyMap<EventFilter, readonly EventStop[]> = new Map();
@@ -196,6 +198,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
 
   return {
     set(points) {
+      addresses = undefined;
       instructions = byKey(
         points.filter((p) => p.kind === 'instruction'),
         (p) => p.address,
@@ -207,7 +210,8 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
         (p) => p.filter,
       );
     },
-    addresses: () => [...instructions.keys()],
+    addresses: () => (addresses ??= [...instructions.keys()]),
+    hasAddress: (address) => instructions.has(address),
     at(vcpu) {
       const here = instructions.get(vcpu.cpu.get('rip'));
       if (here === undefined) return [];

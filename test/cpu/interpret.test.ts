@@ -181,6 +181,22 @@ describe('interpreter: counting and blocks', () => {
     assert.equal(m.v.get('icount'), 1000n);
   });
 
+  it('a breakpoint stops among many others, on all sides of it and in the other half of the address space', () => {
+    const around = [-0x3000n, -1n, 0x40n, 0x5000n].flatMap((from) =>
+      Array.from({ length: 500 }, (_, i) => CODE + from + (from < 0n ? BigInt(-i) : BigInt(i))),
+    );
+    const far = Array.from({ length: 500 }, (_, i) => BigInt.asUintN(64, -1n - BigInt(i)));
+    const m = flatMachine();
+    m.put(code, LOOP);
+    assert.equal(m.step(CODE, 9n), EXIT.LIMIT);
+    m.cpu.setBreakpoints([...far, ...around, CODE + 6n, 0n]);
+    m.v.set('rip', CODE);
+    assert.equal(m.v.run(1000n), EXIT.BREAK);
+    assert.equal(m.v.get('rip'), CODE + 6n);
+    m.cpu.setBreakpoints([...far, ...around]);
+    assert.equal(m.v.run(1000n), EXIT.LIMIT);
+  });
+
   it('a kick leaves at a block boundary', () => {
     const m = flatMachine();
     m.put(code, LOOP);
