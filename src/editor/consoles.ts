@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { setting } from './settings';
 import { scrollback } from './scrollback';
 import type { Scrollback } from './scrollback';
 import type { ConsoleOutput, Owned, Sessions } from './sessions';
@@ -30,7 +31,7 @@ const dim = (text: string): string => `\r\n\x1b[2m${text}\x1b[0m\r\n`;
 export function guestConsoles(sessions: Sessions): GuestConsoles {
   const consoles = new Map<string, Console>();
 
-  const open = (console: Console): void => {
+  const open = (console: Console, asked: boolean): void => {
     const output = new vscode.EventEmitter<string>();
     const pty: vscode.Pseudoterminal = {
       onDidWrite: output.event,
@@ -64,7 +65,7 @@ export function guestConsoles(sessions: Sessions): GuestConsoles {
       iconPath: new vscode.ThemeIcon('vm'),
       isTransient: true,
     });
-    console.terminal.show(true);
+    if (asked || setting('consoles.show')) console.terminal.show(true);
   };
 
   const print = (console: Console, text: string): void => {
@@ -93,8 +94,8 @@ export function guestConsoles(sessions: Sessions): GuestConsoles {
     found.session = session;
     if (found.terminal === undefined) {
       found.text.clear();
-      open(found);
-    } else found.terminal.show(true);
+      open(found, false);
+    } else if (setting('consoles.show')) found.terminal.show(true);
     return found;
   };
 
@@ -116,7 +117,7 @@ export function guestConsoles(sessions: Sessions): GuestConsoles {
         ({ session, terminal }) => session === sessions.active || terminal !== undefined,
       );
       for (const console of shown) {
-        if (console.terminal === undefined) open(console);
+        if (console.terminal === undefined) open(console, true);
         else console.terminal.show();
       }
       if (shown.length === 0)

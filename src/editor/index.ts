@@ -2,6 +2,8 @@ import * as vscode from 'vscode';
 import { registerCommands } from './commands';
 import { configurationProvider } from './configurations';
 import { guestConsoles } from './consoles';
+import { launchHelp } from './help';
+import { withFix } from './launch-fixes';
 import { createLog } from './log';
 import type { Requester } from './rows/row';
 import type { Owned } from './sessions';
@@ -22,7 +24,7 @@ const toDebugAdapter = (adapter: InlineAdapter): vscode.DebugAdapter =>
       adapter.handleMessage(message);
     },
     onDidSendMessage: (listener: (message: vscode.DebugProtocolMessage) => unknown, that?: unknown) =>
-      vscode.Disposable.from(adapter.onDidSendMessage((message) => listener.call(that, message))),
+      vscode.Disposable.from(adapter.onDidSendMessage((message) => listener.call(that, withFix(message)))),
   });
 
 /** Registers everything; each piece is disposed with the extension. */
@@ -44,6 +46,7 @@ export function activateEditor(adapter: () => InlineAdapter): Owned[] {
     consoles,
     log,
     createStatusBar(sessions, requester),
+    launchHelp(sessions),
     ...registerCommands(requester, sessions, views, consoles, log),
     vscode.debug.registerDebugAdapterDescriptorFactory(DEBUG_TYPE, {
       createDebugAdapterDescriptor: () =>

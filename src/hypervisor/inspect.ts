@@ -9,6 +9,7 @@ import type { Core } from './core';
 import { describeChannel, isMasked, isPending } from './events';
 import { readGrant, readMarks } from './grantentries';
 import { runstateOf } from './runstate';
+import type { Held } from './state';
 import { vcpu_runstate_info } from '../abi/vcpu';
 import { VECTOR, vectorName } from './traps';
 import type { Channel } from './state';
@@ -60,6 +61,7 @@ export function inspectVcpu(core: Core, v: GuestVcpu): DecodedValue[] {
   return [
     leaf('mode', 'mode', state.kernelMode ? 'guest kernel' : 'guest user'),
     leaf('state', 'runstate', state.online ? state.run : 'offline'),
+    ...faultOf(state.held),
     group('base tables', '', [
       frame(core, 'kernel', state.kernelTable),
       frame(core, 'user', state.userTable),
@@ -159,6 +161,34 @@ export function grantAt(core: Core, domain: Domain, ref: number): GrantState | u
     reading: (marks & GTF.reading) !== 0,
     writing: (marks & GTF.writing) !== 0,
   };
+}
+
+/** The exception that a vCPU is held at, its error code in words (SDM Vol. 3A §4.7 for #PF, §6.13). */
+function faultOf(held: Held | undefined): DecodedValue[] {
+  if (held?.kind !== 'fault') return [];
+  const { vector, error, address: at } = held.fault;
+  const code =
+    error === undefined ? [] : [leaf('error code', 'flags', errorText(vector, error), BigInt(error))];
+  return [
+    group('fault', vectorName(vector), [...code, ...(at === undefined ? [] : [address('address', at)])]),
+  ];
+}
+
+export function errorText(vector: number, error: number): string {
+  const has = (bit: number): boolean => (error & (1 << bit)) !== 0;
+  if (vector === VECTOR.PF) {
+    const words = [
+      has(0) ? 'the page forbids it' : 'no page is there',
+      has(4) ? 'fetching an instruction' : has(1) ? 'writing' : 'reading',
+      has(2) ? 'in ring 3' : 'in the supervisor',
+      ...(has(3) ? ['a reserved bit is set'] : []),
+      ...(has(5) ? ['protection key'] : []),
+    ];
+    return `${hex(error)}: ${words.join(', ')}`;
+  }
+  if (error === 0) return '0x0';
+  const table = has(1) ? 'IDT' : has(2) ? 'LDT' : 'GDT';
+  return `${hex(error)}: ${table} entry ${error >> 3}${has(0) ? ', from outside' : ''}`;
 }
 
 function virqs(v: GuestVcpu): DecodedValue[] {

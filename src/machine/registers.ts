@@ -58,14 +58,47 @@ function read(vcpu: Vcpu, spec: RegisterSpec): Uint8Array {
   return littleEndian(vcpu.get(spec.field), spec.bits);
 }
 
+/** Bits of registers by their names in the manuals, from bit 0; an empty name has no meaning or none here. */
+const BITS: Readonly<Record<string, readonly string[]>> = {
+  // SDM Vol. 1 §3.4.3; IOPL is two bits and stands by itself.
+  rflags: ['CF', '', 'PF', '', 'AF', '', 'ZF', 'SF', 'TF', 'IF', 'DF', 'OF', '', '', 'NT', '', 'RF', 'VM', 'AC', 'VIF', 'VIP', 'ID'],
+  // SDM Vol. 3A §2.5
+  cr0: ['PE', 'MP', 'EM', 'TS', 'ET', 'NE', ...Array<string>(10).fill(''), 'WP', '', 'AM', ...Array<string>(10).fill(''), 'NW', 'CD', 'PG'],
+  cr4: ['VME', 'PVI', 'TSD', 'DE', 'PSE', 'PAE', 'MCE', 'PGE', 'PCE', 'OSFXSR', 'OSXMMEXCPT', 'UMIP', 'LA57', 'VMXE', 'SMXE', '', 'FSGSBASE', 'PCIDE', 'OSXSAVE', '', 'SMEP', 'SMAP', 'PKE'],
+  // SDM Vol. 3A §2.2.1
+  efer: ['SCE', ...Array<string>(7).fill(''), 'LME', '', 'LMA', 'NXE'],
+  // SDM Vol. 1 §13.3
+  xcr0: ['x87', 'SSE', 'AVX'],
+  // SDM Vol. 1 §10.2.3: flags and masks; rounding is two bits.
+  mxcsr: ['IE', 'DE', 'ZE', 'OE', 'UE', 'PE', 'DAZ', 'IM', 'DM', 'ZM', 'OM', 'UM', 'PM', '', '', 'FTZ'],
+}; // prettier-ignore
+
+const bitNames = (names: readonly string[], value: bigint): string[] =>
+  names.filter((name, bit) => name !== '' && ((value >> BigInt(bit)) & 1n) !== 0n);
+
+/** What a register's bits mean, where they mean something one by one. */
+function noteOf(name: string, value: bigint): string | undefined {
+  if (name === 'cr3') return `L4 in mfn 0x${((value >> 12n) & 0xff_ffff_ffffn).toString(16)}`;
+  const names = BITS[name];
+  if (names === undefined) return undefined;
+  const iopl = name === 'rflags' ? Number((value >> 12n) & 3n) : 0;
+  return [...bitNames(names, value), ...(iopl > 0 ? [`IOPL=${iopl.toString()}`] : [])].join(' ');
+}
+
+const numberOf = (bytes: Uint8Array): bigint =>
+  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+
+const noted = (name: string, bytes: Uint8Array): { readonly note?: string } => {
+  const note = noteOf(name, numberOf(bytes));
+  return note === undefined ? {} : { note };
+};
+
 export const readRegisters = (vcpu: Vcpu): Register[] =>
-  TABLE.map((spec) => ({
-    name: spec.name,
-    group: spec.group,
-    bits: spec.bits,
-    writable: spec.writable,
-    bytes: read(vcpu, spec),
-  }));
+  TABLE.map((spec) => {
+    const { name, group, bits, writable } = spec;
+    const bytes = read(vcpu, spec);
+    return { name, group, bits, writable, bytes, ...noted(name, bytes) };
+  });
 
 const number = (bytes: Uint8Array): bigint =>
   bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);

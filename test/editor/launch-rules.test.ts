@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { launchProblem, withFolder } from '../../src/editor/launch-rules';
+import { fileConfiguration, launchProblem, withFolder } from '../../src/editor/launch-rules';
 
 describe('launch rules', () => {
   it('an untrusted workspace boots the bundled sample and nothing it names itself', () => {
@@ -54,5 +54,17 @@ describe('launch rules', () => {
     });
     assert.match(launchProblem({ domains: [{}, { kernel: 'k' }] }, false) ?? '', /domains\[1\]\.kernel/);
     assert.match(launchProblem({ domains: [{ kernel: '' }] }, true) ?? '', /“domains\[0\]\.kernel” is empty/);
+  });
+
+  it('a file of the explorer is a domain or a kernel; Linux is told where to speak', () => {
+    assert.deepEqual(fileConfiguration('config', '/ws/guest.cfg', 'guest.cfg'), {
+      type: 'hyperstep',
+      request: 'launch',
+      name: 'guest.cfg',
+      config: '/ws/guest.cfg',
+    });
+    const linux = fileConfiguration('kernel', '/boot/vmlinuz-6.1', 'vmlinuz-6.1');
+    assert.match(linux.cmdline ?? '', /console=hvc0/);
+    assert.equal(fileConfiguration('kernel', '/ws/mini-os.elf', 'mini-os.elf').cmdline, undefined);
   });
 });

@@ -6,6 +6,10 @@ import type { LaunchArguments } from '../../src/dap/protocol';
 interface Manifest {
   readonly icon: string;
   readonly main: string;
+  readonly license: string;
+  readonly categories: readonly string[];
+  readonly keywords: readonly string[];
+  readonly galleryBanner: { readonly color: string };
   readonly contributes: {
     readonly debuggers: readonly {
       readonly configurationAttributes: { readonly launch: { readonly properties: object } };
@@ -22,12 +26,27 @@ interface Manifest {
       }[];
     }[];
     readonly viewsWelcome: readonly { readonly view: string; readonly contents: string }[];
+    readonly keybindings: readonly { readonly command: string; readonly when: string }[];
+    readonly configuration: {
+      readonly properties: Readonly<
+        Record<
+          string,
+          {
+            readonly type: string;
+            readonly default: unknown;
+            readonly description?: string;
+            readonly markdownDescription?: string;
+          }
+        >
+      >;
+    };
     readonly menus: Readonly<Record<string, readonly { readonly command: string; readonly when: string }[]>>;
   };
 }
 
 const root = path.join(__dirname, '..', '..');
-const { icon, contributes } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as Manifest;
+const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as Manifest;
+const { icon, contributes } = manifest;
 const [debuggerType] = contributes.debuggers;
 const commands = contributes.commands.map(({ command }) => command);
 const views = Object.values(contributes.views).flatMap((list) => list.map(({ id }) => id));
@@ -117,6 +136,51 @@ describe('the manifest', () => {
         [],
       );
     }
+  });
+
+  it('binds keys to commands that it declares, in its own views only', () => {
+    const keys = contributes.keybindings;
+    assert.deepEqual(
+      keys.map(({ command }) => command).filter((command) => !commands.includes(command)),
+      [],
+    );
+    for (const { command, when } of keys) assert.match(when, /focusedView (==|=~)/, command);
+  });
+
+  it('leaves nothing to the mouse: what the menu of a row has, a key or the palette has, too', () => {
+    const bound = contributes.keybindings.map(({ command }) => command);
+    const hidden = (contributes.menus['commandPalette'] ?? [])
+      .filter(({ when }) => when === 'false')
+      .map(({ command }) => command);
+    const inRows = (contributes.menus['view/item/context'] ?? []).map(({ command }) => command);
+    assert.ok(inRows.length > 0);
+    assert.deepEqual(
+      inRows.filter((command) => hidden.includes(command) && !bound.includes(command)),
+      [],
+    );
+  });
+
+  it('describes every setting, and the extension reads those and no others', () => {
+    const { properties } = contributes.configuration;
+    for (const [name, { description, markdownDescription, type }] of Object.entries(properties)) {
+      assert.ok((description ?? markdownDescription ?? '').length > 20, name);
+      assert.ok(type === 'boolean' || type === 'integer', name);
+    }
+    const source = readFileSync(path.join(root, 'src', 'editor', 'settings.ts'), 'utf8');
+    const read = [...source.matchAll(/^ {2}'([\w.]+)': (\w+),$/gm)];
+    assert.deepEqual(
+      Object.fromEntries(read.map(([, name = '', value = '']) => [`hyperstep.${name}`, value])),
+      Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, String(one.default)])),
+    );
+  });
+
+  it('says to the Marketplace what it is', () => {
+    assert.deepEqual(manifest.categories, ['Debuggers', 'Education']);
+    assert.ok(manifest.keywords.length >= 5 && manifest.keywords.length <= 30);
+    assert.match(manifest.galleryBanner.color, /^#[0-9a-f]{6}$/);
+    assert.equal(manifest.license, 'MIT');
+    for (const file of ['README.md', 'CHANGELOG.md', 'LICENSE'])
+      assert.ok(existsSync(path.join(root, file)), file);
   });
 
   it('names an icon that is a PNG of 128 by 128', () => {

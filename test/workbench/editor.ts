@@ -39,7 +39,12 @@ export async function eventually<T>(
 /** A window of the editor, spoken of as a person sees it. */
 export interface Editor {
   readonly page: Page;
+  readonly folder: string | undefined;
   readonly shot: (name: string) => Promise<void>;
+  /** Of the side bar, without the rest of the window. */
+  readonly sideBarShot: (name: string) => Promise<void>;
+  /** Pulls the edge of the side bar to so many pixels from the window's. */
+  readonly widen: (to: number) => Promise<void>;
   /** Runs a command of the palette by the whole of its title. */
   readonly command: (title: string) => Promise<void>;
   readonly quickPick: () => Locator;
@@ -87,11 +92,26 @@ export async function openEditor(page: Page, url: string, folder: string | undef
 
   const editor: Editor = {
     page,
+    folder,
     quickPick,
     frames,
     shot: async (name) => {
       mkdirSync(screenshots, { recursive: true });
       await page.screenshot({ path: path.join(screenshots, `${name}.png`) });
+    },
+    sideBarShot: async (name) => {
+      const box = await page.locator('.part.sidebar').boundingBox();
+      assert.ok(box);
+      mkdirSync(screenshots, { recursive: true });
+      await page.screenshot({ path: path.join(screenshots, `${name}.png`), clip: box });
+    },
+    widen: async (to) => {
+      const box = await page.locator('.part.sidebar').boundingBox();
+      assert.ok(box);
+      await page.mouse.move(box.x + box.width, 700);
+      await page.mouse.down();
+      await page.mouse.move(to, 700, { steps: 5 });
+      await page.mouse.up();
     },
     command: async (title) => {
       // What extensions contribute comes a while after the window.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { findWorkbench } from '../../scripts/workbench-install';
@@ -17,6 +17,14 @@ import { startServer } from './server';
 
 const root = path.join(__dirname, '..', '..');
 const MINUTE = 60_000;
+const SAMPLE = path.join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf');
+
+/** A name for the picture, the theme, and the class that the window has then. */
+const THEMES = [
+  ['dark', 'Default Dark Modern', 'vs-dark'],
+  ['light', 'Default Light Modern', 'vs'],
+  ['high-contrast', 'Default High Contrast', 'hc-black'],
+] as const;
 
 /** Of what the sample prints: when its console is open, and at its end; see media/samples/first-hypercall. */
 const GREETING = 'console: PV console ring open';
@@ -36,6 +44,7 @@ describe('in the workbench', function () {
   let server: EditorServer | undefined;
   let browser: Browser | undefined;
   let editor: Editor | undefined;
+  let initialSettings: string | undefined;
 
   before(function () {
     this.timeout(5 * MINUTE);
@@ -72,6 +81,14 @@ describe('in the workbench', function () {
       folder,
     );
     return editor;
+  }
+
+  /** Changes the settings of every window; what is not named is as it was at first. */
+  function settings(changed: Readonly<Record<string, unknown>>): void {
+    assert.ok(home !== undefined);
+    const file = path.join(home, 'user', 'User', 'settings.json');
+    initialSettings ??= readFileSync(file, 'utf8');
+    writeFileSync(file, JSON.stringify({ ...(JSON.parse(initialSettings) as object), ...changed }));
   }
 
   afterEach(async function () {
@@ -241,6 +258,17 @@ describe('in the workbench', function () {
       .first()
       .waitFor();
     await at.shot('11-other-views');
+
+    // As they look in the three kinds of theme; the pictures in docs/images are these.
+    await at.widen(640);
+    for (const title of ['Page Tables', 'Domains']) await section(title);
+    await store.locator('.monaco-list').first().click();
+    for (const [name, theme, kind] of THEMES) {
+      settings({ 'workbench.colorTheme': theme });
+      await at.page.locator(`.monaco-workbench.${kind}`).waitFor();
+      await at.sideBarShot(`side-bar-${name}`);
+    }
+    settings({});
     await at.command('Hyperstep: Undo the Last Write to XenStore');
     await rows(store, /^name\s*renamed by hand/)
       .first()
@@ -288,14 +316,32 @@ describe('in the workbench', function () {
     await at.ended();
   });
 
-  it('a kernel that is not there is named', async () => {
-    const at = await open({ name: 'mine', kernel: 'build/kernel.elf' });
+  it('a kernel that is not there is named, and another can be chosen', async () => {
+    const at = await open({ name: 'mine', kernel: 'build/kernel.elf', stopOnEntry: true });
     await at.start();
     const dialog = at.page.locator('.monaco-dialog-box');
     await dialog.waitFor();
     await at.shot('8-no-such-kernel');
     assert.match(await dialog.innerText(), /kernel: cannot read '.*build\/kernel\.elf'.*no such file/s);
-    assert.match(await dialog.innerText(), /launch\.json/);
+    await dialog.locator('.monaco-button').filter({ hasText: 'Choose a Kernel' }).first().click();
+    await at.answer(SAMPLE, 'Which kernel?');
+    assert.match((await at.stopped()).join('\n'), /_start/);
+    await at.debug('stop');
+    await at.ended();
+  });
+
+  it('a kernel in the explorer is debugged from its menu', async () => {
+    const at = await open({ name: 'unused' });
+    copyFileSync(SAMPLE, path.join(at.folder ?? '', 'mine.elf'));
+    await at.command('View: Show Explorer');
+    const file = at.page
+      .locator('.explorer-folders-view .monaco-list-row')
+      .filter({ hasText: 'mine.elf' })
+      .first();
+    await file.waitFor();
+    await at.menu(file, 'Debug This Kernel');
+    await eventually('its console', at.terminal, (text) => text.includes(FAREWELL));
+    await at.ended();
   });
 
   it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
