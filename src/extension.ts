@@ -1,9 +1,16 @@
 // The VS Code extension: the adapter runs inline, its machine in a worker thread. Wiring only.
 import type * as vscode from 'vscode';
-import { Session } from './dap/session';
-import { activateEditor } from './editor/index';
-import { adapterHost } from './host/adapter';
+import { activateEditor, type InlineAdapter } from './editor/index';
+
+/** Loaded when the first session begins: the editor waits for activation, and this is most of the code. */
+async function adapter(): Promise<InlineAdapter> {
+  const [{ Session }, { adapterHost }] = await Promise.all([
+    import('./dap/session'),
+    import('./host/adapter'),
+  ]);
+  return new Session(adapterHost(), () => undefined);
+}
 
 export function activate(context: vscode.ExtensionContext): void {
-  context.subscriptions.push(...activateEditor(() => new Session(adapterHost(), () => undefined)));
+  context.subscriptions.push(...activateEditor(adapter));
 }

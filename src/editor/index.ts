@@ -28,7 +28,7 @@ const toDebugAdapter = (adapter: InlineAdapter): vscode.DebugAdapter =>
   });
 
 /** Registers everything; each piece is disposed with the extension. */
-export function activateEditor(adapter: () => InlineAdapter): Owned[] {
+export function activateEditor(adapter: () => Promise<InlineAdapter>): Owned[] {
   const sessions = trackSessions();
   const requester: Requester = {
     request: async <T>(command: string, args: object): Promise<T> => {
@@ -49,8 +49,8 @@ export function activateEditor(adapter: () => InlineAdapter): Owned[] {
     launchHelp(sessions),
     ...registerCommands(requester, sessions, views, consoles, log),
     vscode.debug.registerDebugAdapterDescriptorFactory(DEBUG_TYPE, {
-      createDebugAdapterDescriptor: () =>
-        new vscode.DebugAdapterInlineImplementation(toDebugAdapter(adapter())),
+      createDebugAdapterDescriptor: async () =>
+        new vscode.DebugAdapterInlineImplementation(toDebugAdapter(await adapter())),
     }),
     vscode.debug.registerDebugConfigurationProvider(DEBUG_TYPE, configurationProvider),
     vscode.debug.registerDebugConfigurationProvider(

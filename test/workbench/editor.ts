@@ -56,6 +56,8 @@ export interface Editor {
   readonly sideBar: (title: 'Hyperstep' | 'Run and Debug') => Promise<void>;
   /** A section of the side bars; opened if it is closed. */
   readonly section: (title: string) => Promise<Locator>;
+  /** The same, as it is. */
+  readonly pane: (title: string) => Locator;
   readonly collapse: (title: string) => Promise<void>;
   readonly rows: (section: Locator, text?: string | RegExp) => Locator;
   /** Chooses from the menu of a row. */
@@ -177,13 +179,15 @@ export async function openEditor(page: Page, url: string, folder: string | undef
         (shown) => shown,
       );
     },
+    pane: (title) =>
+      page.locator('.pane').filter({ has: page.locator(`.pane-header[aria-label^="${title}"]`) }),
     section: async (title) => {
       await editor.sideBar(OURS.includes(title) ? 'Hyperstep' : 'Run and Debug');
       const header = headerOf(title);
       await header.waitFor();
       if ((await header.getAttribute('aria-expanded')) !== 'true')
         await header.locator('.title').first().click();
-      return page.locator('.pane').filter({ has: page.locator(`.pane-header[aria-label^="${title}"]`) });
+      return editor.pane(title);
     },
     rows: (section, text) => {
       const all = section.locator('.monaco-list-row');
