@@ -43,17 +43,14 @@ export interface Page {
   locator(selector: string): Locator;
   screenshot(options: {
     readonly path: string;
-<<<<<<< HEAD
     readonly type?: 'jpeg' | 'png';
     readonly quality?: number;
-=======
     readonly clip?: {
       readonly x: number;
       readonly y: number;
       readonly width: number;
       readonly height: number;
     };
->>>>>>> ee188bf (Views: rows tested one by one, activation measured, failed launches offer another file, registers with their bits by name)
   }): Promise<unknown>;
   on(event: 'pageerror', listener: (error: Error) => void): void;
   on(event: 'console', listener: (message: { type(): string; text(): string }) => void): void;
