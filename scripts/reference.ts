@@ -8,6 +8,9 @@ import prettier from 'prettier';
 import { OPTIONS, usage, type OptionName } from '../src/cli/arguments';
 import { PV_DEVICES } from '../src/abi/pv-devices';
 import { INSTRUCTIONS } from '../src/cpu/instructions/index';
+import { capabilityTable } from '../src/dap/capabilities';
+import { exceptionFilters } from '../src/debugger/breakpoints/exception';
+import { nameKinds } from '../src/debugger/breakpoints/function';
 import { commands as consoleCommands } from '../src/debugger/commands';
 import { HYPERCALLS } from '../src/hypervisor/hypercalls/table';
 import type { Status } from '../src/hypervisor/hypercall';
@@ -355,6 +358,47 @@ function commandsPage(): string {
   );
 }
 
+function capabilitiesPage(): string {
+  const shown = (value: unknown): string =>
+    value === true
+      ? 'on'
+      : Array.isArray(value) && value.every((one) => typeof one === 'string')
+        ? `on: \`${value.join('` `')}\``
+        : 'on';
+  const rows = Object.entries(capabilityTable).map(([name, row]) =>
+    'on' in row ? [`\`${name}\``, shown(row.on), row.by] : [`\`${name}\``, 'off', row.off],
+  );
+  const filters = exceptionFilters.map(({ filter, label, description, conditionDescription, ...one }) => [
+    label,
+    `\`${filter}\``,
+    one.default ? 'on' : 'off',
+    `${description} ${conditionDescription}`,
+  ]);
+  return (
+    generated('`src/dap/capabilities.ts`') +
+    '# Capabilities of the debug adapter\n\n' +
+    'Every capability of the Debug Adapter Protocol, with the requests that serve it or the reason why it is off. A request that belongs to one that is off is refused with that reason.\n\n' +
+    `${table(['capability', '', 'served by, or why not'], rows)}\n\n## Exception filters\n\n` +
+    `${table(['filter', 'id', 'at first', ''], filters)}\n`
+  );
+}
+
+function breakpointPage(): string {
+  const rows = Object.values(nameKinds).flatMap(({ examples }) =>
+    examples.map(([name, stops]) => [`\`${name}\``, stops]),
+  );
+  const conditions = Object.entries(nameKinds).map(([name, kind]) => [`\`${name}:\``, kind.conditions]);
+  return (
+    generated('`src/debugger/breakpoints/function.ts`') +
+    '# Names of breakpoints\n\n' +
+    'Function breakpoints take a symbol of the guest (`guest_main`), an address (`*0xffffffff80101000`), or one of these. `:d2` after any of them: in domain 2 only. `, log: TEXT` after that makes it a log point.\n\n' +
+    `${table(['name', 'stops'], rows)}\n\n` +
+    'Conditions may ask for registers, memory, symbols, `dom` and `vcpu`, and besides for\n\n' +
+    `${table(['name', 'in its condition'], conditions)}\n\n` +
+    'Conditions and hit counts of these, of code and of data are evaluated where the machine is: one that does not hold costs no message. Those that need C types or local variables are the debugger’s.\n'
+  );
+}
+
 /** The places of VS Code's menus, as people call them. */
 const MENUS: Readonly<Record<string, string>> = {
   'view/title': 'title of a view',
@@ -375,6 +419,8 @@ export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/reference/console-commands.md': consolePage,
   'docs/reference/commands.md': commandsPage,
   'docs/reference/saved-machine.md': savedMachinePage,
+  'docs/reference/capabilities.md': capabilitiesPage,
+  'docs/reference/breakpoints.md': breakpointPage,
 };
 
 export const root = resolve(__dirname, '..');

@@ -6,7 +6,7 @@ import { createBreakpoints } from '../debugger/breakpoints';
 import type { SymbolIndex } from '../debugger/symbols';
 import type { Frame } from '../debugger/unwind';
 import type { Variable } from '../debugger/variables';
-import type { HypervisorFrame, VcpuRef } from '../machine/target';
+import type { HypervisorFrame, RunUntil, VcpuRef } from '../machine/target';
 import { RequestError } from './errors';
 import type { Handles } from './handles';
 import { createHandles } from './handles';
@@ -34,6 +34,8 @@ export interface FrameHandle {
 export interface Container {
   /** All; or, where the rows are elements of something long, those asked for. */
   list(start?: number, count?: number): Promise<readonly Variable[]>;
+  /** The frame that its expressions are about. */
+  readonly frameId?: number | undefined;
 }
 
 /** One connection's state, which handlers share. */
@@ -45,6 +47,12 @@ export interface Context {
   /** Valid until the machine runs again (DAP, "Lifetime of Objects References"). */
   readonly frames: Handles<FrameHandle>;
   readonly containers: Handles<Container>;
+  /** What data was asked for as, by the identifier that the client was given. */
+  readonly dataNames: Map<string, string>;
+  /** What gotoTargets and stepInTargets have offered, and what `locationReference`s of values stand for. */
+  readonly gotos: Handles<{ readonly vcpu: VcpuRef; readonly address: bigint }>;
+  readonly stepTargets: Handles<{ readonly vcpu: VcpuRef; readonly until: RunUntil }>;
+  readonly locations: Handles<{ readonly vcpu: VcpuRef; readonly address: bigint }>;
   /** configurationDone has come; the machine may run. */
   configured: boolean;
   /** disconnect or terminate has come; what is still being made is thrown away. */
@@ -69,6 +77,10 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
     machine: undefined,
     frames: createHandles<FrameHandle>(),
     containers: createHandles<Container>(),
+    dataNames: new Map(),
+    gotos: createHandles(),
+    stepTargets: createHandles(),
+    locations: createHandles(),
     configured: false,
     closing: false,
     send,
@@ -133,4 +145,7 @@ export function sourceOf(context: Context, symbols: SymbolIndex, file: string): 
 export function resetHandles(context: Context): void {
   context.frames.clear();
   context.containers.clear();
+  context.gotos.clear();
+  context.stepTargets.clear();
+  context.locations.clear();
 }

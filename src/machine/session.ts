@@ -51,6 +51,7 @@ export function createRunSession(
 ): RunSession {
   // A pause that came too late for the last run is not meant for this one.
   pause.asked = false;
+  stops.before(until.entry);
   const watched = until.vcpu;
   const counts = (v: GuestVcpu): boolean =>
     watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);

@@ -7,7 +7,7 @@ import type { Gates } from './gates';
 import { VECTOR_NAMES, callName } from './format';
 import { ownerName, readMemory } from './inspect';
 import { registerValue } from './registers';
-import type { EventFilter, HypercallView, StopPoint, StopReason } from './target';
+import type { EventFilter, HypercallView, RunUntil, StopPoint, StopReason } from './target';
 
 type HypercallStop = Extract<StopPoint, { kind: 'hypercall' }>;
 type EventStop = Extract<StopPoint, { kind: 'event' }>;
@@ -21,6 +21,8 @@ export interface Stops {
   hasAddress(address: bigint): boolean;
   /** Ids of the instruction stop points at the vCPU's instruction that want it to stop; counts them. */
   at(vcpu: GuestVcpu): readonly number[];
+  /** An entry of a multicall that the run is to end before (RunUntil). */
+  before(entry: RunUntil['entry']): void;
   /** Observes the back ends. */
   readonly backends: BackendObserver;
   /** Observes the hypervisor; what it matched is left in `taken`. */
@@ -125,10 +127,23 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
     if (vcpu !== undefined) event(filter, vcpu, text, { ...extra, dom: BigInt(id) });
   };
 
+  let wanted: RunUntil['entry'];
+  const isWanted = ({ id, domain, state }: GuestVcpu, { depth }: Call): boolean =>
+    wanted !== undefined &&
+    depth > 0 &&
+    wanted.vcpu.domain === domain.id &&
+    wanted.vcpu.vcpu === id &&
+    state.multicall?.index === wanted.index;
+
   const observer: Observer = {
     hypercallEntry(vcpu, call) {
+      const reached = isWanted(vcpu, call);
+      if (reached) wanted = undefined;
       const found = matching(entries, vcpu, call);
-      if (found.length === 0) return false;
+      if (found.length === 0) {
+        if (reached) push({ kind: 'step' });
+        return reached;
+      }
       push({
         kind: 'hypercall',
         ids: found.map((s) => s.id),
@@ -209,6 +224,9 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
         points.filter((p) => p.kind === 'event'),
         (p) => p.filter,
       );
+    },
+    before(entry) {
+      wanted = entry;
     },
     addresses: () => (addresses ??= [...instructions.keys()]),
     hasAddress: (address) => instructions.has(address),

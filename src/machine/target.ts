@@ -136,6 +136,8 @@ export interface RunUntil {
   /** Additional one-shot instruction breakpoint, with an optional stack guard: stop only when rsp ≥ minRsp
    *  (step over / out of recursive calls). */
   readonly address?: { readonly at: bigint; readonly minRsp?: bigint; readonly vcpu?: VcpuRef };
+  /** Stop before that entry of the multicall that the vCPU is about to make or is in, with reason `step`. */
+  readonly entry?: { readonly index: number; readonly vcpu: VcpuRef };
   /** For line stepping: run while rip stays inside [low, high) on `vcpu`, stop when outside. */
   readonly outside?: { readonly low: bigint; readonly high: bigint; readonly vcpu: VcpuRef };
   /**

@@ -18,6 +18,8 @@ function transcript(log: readonly unknown[]): string {
   return `${lines.join('\n')}\n`;
 }
 
+const toLine = (frame: DebugProtocol.StackFrame | undefined): number => frame?.line ?? 0;
+
 async function launched(client: InlineClient): Promise<void> {
   await client.request('initialize', {
     adapterID: 'hyperstep',
@@ -102,6 +104,66 @@ const scripts: Readonly<Record<string, (client: InlineClient) => Promise<void>>>
     await client.request('setInstructionBreakpoints', {
       breakpoints: [{ instructionReference: `virtual:d1v0:${hex('work')}`, offset: 1 }],
     });
+  },
+  data: async (client) => {
+    const info = (await client.request('dataBreakpointInfo', {
+      name: `virtual:d1v0:${hex('work')}`,
+      asAddress: true,
+      bytes: 16,
+    })) as DebugProtocol.DataBreakpointInfoResponse;
+    await client.request('dataBreakpointInfo', { name: 'l1e(start)' });
+    await client.request('dataBreakpointInfo', { name: '$rcx' });
+    await client.request('dataBreakpointInfo', { name: '6 * 7' });
+    await client.request('setDataBreakpoints', {
+      breakpoints: [
+        { dataId: info.body.dataId, accessType: 'readWrite', condition: 'new > old' },
+        { dataId: 'register d1v0 rcx', accessType: 'read' },
+        { dataId: 'register d1v0 rcx', hitCondition: '2' },
+        { dataId: 'nonsense' },
+      ],
+    });
+  },
+  targets: async (client) => {
+    await client.request('setFunctionBreakpoints', { breakpoints: [{ name: 'work' }] });
+    await client.request('continue', { threadId: 1 });
+    await client.event('stopped');
+    const { body } = (await client.request('stackTrace', {
+      threadId: 1,
+      levels: 1,
+    })) as DebugProtocol.StackTraceResponse;
+    await client.request('stepInTargets', { frameId: body.stackFrames[0]?.id });
+    const gotos = (await client.request('gotoTargets', {
+      source: { path: '/src/fake.c' },
+      line: toLine(body.stackFrames[0]),
+    })) as DebugProtocol.GotoTargetsResponse;
+    await client.request('goto', { threadId: 1, targetId: gotos.body.targets[0]?.id });
+    await client.event('stopped');
+    await client.request('goto', { threadId: 1, targetId: gotos.body.targets[0]?.id });
+    await client.request('stepBack', { threadId: 1 });
+    await client.request('restartFrame', { frameId: 1 });
+    await client.request('locations', { locationReference: 99 });
+  },
+  formats: async (client) => {
+    await client.request('evaluate', { expression: '40 + 2', context: 'watch', format: { hex: true } });
+    await client.request('evaluate', { expression: '40 + 2', context: 'clipboard' });
+    await client.request('setExpression', { expression: 'rcx', value: '255', format: { hex: true } });
+    await client.request('setFunctionBreakpoints', {
+      breakpoints: [
+        { name: 'trap:#PF' },
+        { name: 'trap:#PG' },
+        { name: 'privileged:rdmsr' },
+        { name: 'privileged:rdmrs' },
+        { name: 'event:3' },
+        { name: 'event:three' },
+        { name: 'xenstore:/local/domain/1:write' },
+        { name: 'xenstore:device' },
+        { name: 'ring:vbd/51712:read' },
+        { name: 'ring:vdb/51712' },
+        { name: 'hypercal:mmu_update' },
+      ],
+    });
+    await client.request('completions', { text: 'hypercall:mmu', column: 14 });
+    await client.request('completions', { text: 'xenstore:/:w', column: 13 });
   },
   hyperstep: async (client) => {
     await client.request('hyperstep/domains');

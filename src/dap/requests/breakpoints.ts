@@ -11,7 +11,7 @@ import { integer, listOf, object, optional, text } from '../shape';
 import { localPath } from '../sources';
 import { locate } from './memory';
 
-const optionFields = {
+export const optionFields = {
   condition: optional(text),
   hitCondition: optional(text),
   // The protocol has log messages for source breakpoints only; nothing keeps the other kinds from having them.
@@ -19,14 +19,14 @@ const optionFields = {
 };
 
 /** Only what was given. */
-const optionsOf = ({ condition, hitCondition, logMessage }: BreakpointOptions): BreakpointOptions => ({
+export const optionsOf = ({ condition, hitCondition, logMessage }: BreakpointOptions): BreakpointOptions => ({
   ...(condition === undefined ? {} : { condition }),
   ...(hitCondition === undefined ? {} : { hitCondition }),
   ...(logMessage === undefined ? {} : { logMessage }),
 });
 
 /** Replaces the breakpoints under a key, here and in the machine, which is interrupted for it when it runs. */
-async function replace<K extends BreakpointKind>(
+export async function replace<K extends BreakpointKind>(
   context: Context,
   kind: K,
   key: string,

@@ -21,9 +21,9 @@ import { handler } from '../handler';
 import type { Machine } from '../machine';
 import { integer, object, optional, text } from '../shape';
 import { needFrame } from './stack';
-import { registersChanged, toProtocolVariable } from './variables';
+import { formatShape, registersChanged, toProtocolVariable } from './variables';
 
-async function contextFor(
+export async function contextFor(
   context: Context,
   machine: Machine,
   frameId: number | undefined,
@@ -60,27 +60,35 @@ async function inWords<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function answer(context: Context, result: Evaluation): object {
+function answer(context: Context, result: Evaluation, format?: { readonly hex?: boolean }): object {
   const children = result.children;
   // A structure of a hypercall's arguments does not change while the machine stands still.
   const container: Container = {
     list: async (start, count) => (await children?.list(start, count)) ?? [],
   };
   const root: Variable = result;
-  const shown = toProtocolVariable(context, root, { list: () => Promise.resolve([root]) });
+  const shown = toProtocolVariable(context, root, { list: () => Promise.resolve([root]) }, format);
   return {
     result: shown.value,
     variablesReference: children === undefined ? 0 : context.containers.create(container),
     ...(shown.type === undefined ? {} : { type: shown.type }),
     ...(children === undefined ? {} : { namedVariables: children.named, indexedVariables: children.indexed }),
     ...(result.memory === undefined ? {} : { memoryReference: formatLocation(result.memory) }),
+    ...(shown.valueLocationReference === undefined
+      ? {}
+      : { valueLocationReference: shown.valueLocationReference }),
   };
 }
 
 const evaluate = handler(
   'evaluate',
-  object({ expression: text, frameId: optional(integer), context: optional(text) }),
-  async (context, { expression, frameId, context: purpose }, reply) => {
+  object({
+    expression: text,
+    frameId: optional(integer),
+    context: optional(text),
+    format: formatShape,
+  }),
+  async (context, { expression, frameId, context: purpose, format }, reply) => {
     const machine = needMachine(context);
     if (machine.control.state === 'running' && purpose !== 'repl') {
       throw new RequestError('the machine is running', { code: 'notStopped', show: false });
@@ -116,14 +124,14 @@ const evaluate = handler(
       machine.forget();
       reply.after(() => registersChanged(context));
     }
-    return answer(context, result);
+    return answer(context, result, format);
   },
 );
 
 const setExpression = handler(
   'setExpression',
-  object({ expression: text, value: text, frameId: optional(integer) }),
-  async (context, { expression, value, frameId }, reply) => {
+  object({ expression: text, value: text, frameId: optional(integer), format: formatShape }),
+  async (context, { expression, value, frameId, format }, reply) => {
     const machine = needMachine(context);
     const result = await inWords(() =>
       machine.control.still(async () =>
@@ -132,7 +140,7 @@ const setExpression = handler(
     );
     machine.forget();
     reply.after(() => registersChanged(context));
-    const { result: shown, ...rest } = answer(context, result) as { result: string };
+    const { result: shown, ...rest } = answer(context, result, format) as { result: string };
     return { value: shown, ...rest };
   },
 );

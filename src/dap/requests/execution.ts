@@ -14,6 +14,7 @@ const threadShape = { threadId: optional(integer), singleThread: optional(boolea
 const stepShape = maybe({
   ...threadShape,
   granularity: optional(oneOf('statement', 'line', 'instruction')),
+  targetId: optional(integer),
 });
 
 /** What clients hold of the last stop is void from here on. */
@@ -34,10 +35,30 @@ const continue_ = handler('continue', maybe(threadShape), (context, _args, reply
   return { allThreadsContinued: true };
 });
 
+/** To what stepInTargets has offered, or past it, where the guest goes another way. */
+function planTo(context: Context, targetId: number): RunPlan {
+  const target = context.stepTargets.get(targetId);
+  if (target === undefined)
+    throw new RequestError(`there is no target ${targetId}; the machine has run since`, { show: false });
+  let begun = false;
+  return {
+    vcpu: target.vcpu,
+    next: () => {
+      if (begun) return Promise.resolve(undefined);
+      begun = true;
+      return Promise.resolve(target.until);
+    },
+  };
+}
+
 const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
-  handler(command, stepShape, async (context, { threadId, granularity }, reply) => {
+  handler(command, stepShape, async (context, { threadId, granularity, targetId }, reply) => {
     const machine = needStopped(context);
     const vcpu = needThread(machine, threadId);
+    if (targetId !== undefined && kind === 'in') {
+      go(context, machine, planTo(context, targetId), reply);
+      return;
+    }
     const { target, decoder, symbols, control } = machine;
     const stepping = {
       target,

@@ -1,6 +1,5 @@
-import type { DebugProtocol } from '@vscode/debugprotocol';
-import { exceptionFilters } from '../../debugger/breakpoints/exception';
 import { continuePlan } from '../../debugger/run-control';
+import { capabilities } from '../capabilities';
 import type { Context } from '../context';
 import { event, needMachine, output, resetHandles } from '../context';
 import { RequestError, messageOf } from '../errors';
@@ -21,44 +20,6 @@ import {
   textOrNumber,
   textOrTexts,
 } from '../shape';
-
-const capabilities: DebugProtocol.Capabilities = {
-  supportsConfigurationDoneRequest: true,
-  supportsFunctionBreakpoints: true,
-  supportsConditionalBreakpoints: true,
-  supportsHitConditionalBreakpoints: true,
-  supportsLogPoints: true,
-  supportsInstructionBreakpoints: true,
-  supportsBreakpointLocationsRequest: true,
-  supportsEvaluateForHovers: true,
-  supportsSetVariable: true,
-  supportsSetExpression: true,
-  supportsSteppingGranularity: true,
-  supportsDisassembleRequest: true,
-  supportsReadMemoryRequest: true,
-  supportsWriteMemoryRequest: true,
-  supportsExceptionInfoRequest: true,
-  supportsExceptionFilterOptions: true,
-  supportsRestartRequest: true,
-  supportsTerminateRequest: true,
-  supportsCancelRequest: true,
-  supportsCompletionsRequest: true,
-  completionTriggerCharacters: ['$', '.', ':'],
-  supportsLoadedSourcesRequest: true,
-  supportsModulesRequest: true,
-  supportsDelayedStackTraceLoading: true,
-  supportsClipboardContext: true,
-  exceptionBreakpointFilters: exceptionFilters.map(
-    ({ filter, label, description, conditionDescription, ...one }) => ({
-      filter,
-      label,
-      description,
-      default: one.default,
-      supportsCondition: true,
-      conditionDescription,
-    }),
-  ),
-};
 
 const initialize = handler(
   'initialize',

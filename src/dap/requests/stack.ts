@@ -102,25 +102,19 @@ const stackTrace = handler(
       inner: machine.isInHypervisor(vcpu) ? await machine.target.hypervisorStack() : [],
     }));
     const [below] = frames;
-    const total = inner.length + frames.length;
-    const end = levels === 0 ? total : startFrame + levels;
     // Both the boundary and the code that made the call show the registers of the vCPU.
-    const top = frames[0]?.kind === 'boundary' ? 1 : 0;
-    return {
-      totalFrames: total,
-      stackFrames: [
-        ...(below === undefined
-          ? []
-          : inner
-              .map((at, index) => ({ at, index }))
-              .slice(startFrame, end)
-              .map(({ at, index }) => toHypervisorFrame(context, vcpu, below, at, index))),
-        ...frames
-          .map((frame, index) => ({ frame, index }))
-          .slice(Math.max(0, startFrame - inner.length), Math.max(0, end - inner.length))
-          .map(({ frame, index }) => toProtocolFrame(context, machine, vcpu, frame, index <= top, task)),
-      ],
-    };
+    const top = below?.kind === 'boundary' ? 1 : 0;
+    // Made only when it is asked for: a client takes the first few of a deep stack.
+    const rows: readonly (() => DebugProtocol.StackFrame)[] = [
+      ...(below === undefined
+        ? []
+        : inner.map((at, index) => () => toHypervisorFrame(context, vcpu, below, at, index))),
+      ...frames.map(
+        (frame, index) => () => toProtocolFrame(context, machine, vcpu, frame, index <= top, task),
+      ),
+    ];
+    const end = levels === 0 ? rows.length : startFrame + levels;
+    return { totalFrames: rows.length, stackFrames: rows.slice(startFrame, end).map((row) => row()) };
   },
 );
 

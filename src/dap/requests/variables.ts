@@ -1,4 +1,5 @@
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import type { Location } from '../../debugger/locations';
 import { formatLocation } from '../../debugger/locations';
 import { inFrame } from '../../debugger/evaluate';
 import type { Variable } from '../../debugger/variables';
@@ -8,9 +9,10 @@ import { scopesOf } from '../../debugger/variables';
 import type { Container, Context, FrameHandle } from '../context';
 import { event, needStopped } from '../context';
 import { RequestError } from '../errors';
+import { formatted } from '../format';
 import { handler } from '../handler';
 import type { Machine } from '../machine';
-import { count, integer, object, oneOf, optional, text } from '../shape';
+import { boolean, count, integer, object, oneOf, optional, text } from '../shape';
 import { needFrame } from './stack';
 
 const freshScopes = async (
@@ -45,16 +47,30 @@ const scopes = handler('scopes', object({ frameId: integer }), async (context, {
           const again = (await freshScopes(machine, handle)).find((one) => one.name === name);
           return (await again?.children.list(start, count)) ?? [];
         },
+        frameId,
       }),
     })),
   };
 });
+
+export const formatShape = optional(object({ hex: optional(boolean) }));
+
+/** For a value that points at code of which a line is known. */
+function sourceBehind(context: Context, memory: Location | undefined): { valueLocationReference?: number } {
+  if (memory?.space.kind !== 'virtual') return {};
+  const { vcpu } = memory.space;
+  const symbols = context.machine?.symbols.of(vcpu.domain);
+  // Few addresses are a symbol's; only for those the line table is worth a look.
+  if (symbols?.at(memory.address) === undefined || symbols.line(memory.address) === undefined) return {};
+  return { valueLocationReference: context.locations.create({ vcpu, address: memory.address }) };
+}
 
 /** A row, with a reference for what is below it. */
 export function toProtocolVariable(
   context: Context,
   variable: Variable,
   parent: Container,
+  format?: { readonly hex?: boolean },
 ): DebugProtocol.Variable {
   const { name, value, type, expression, memory, children } = variable;
   const below: Container = {
@@ -64,10 +80,12 @@ export function toProtocolVariable(
       const again = siblings.find((one) => one.name === name);
       return (await again?.children?.list(start, count)) ?? [];
     },
+    frameId: parent.frameId,
   };
   return {
     name,
-    value,
+    value: formatted(value, format),
+    ...sourceBehind(context, memory),
     variablesReference: children === undefined ? 0 : context.containers.create(below),
     ...(children === undefined ? {} : { namedVariables: children.named, indexedVariables: children.indexed }),
     ...(type === undefined ? {} : { type }),
@@ -77,7 +95,7 @@ export function toProtocolVariable(
   };
 }
 
-function needContainer(context: Context, reference: number): Container {
+export function needContainer(context: Context, reference: number): Container {
   const found = context.containers.get(reference);
   if (found === undefined) {
     throw new RequestError(`there are no variables ${reference}; the machine has run since`, { show: false });
@@ -94,8 +112,9 @@ const variables = handler(
     filter: optional(oneOf('indexed', 'named')),
     start: optional(count),
     count: optional(count),
+    format: formatShape,
   }),
-  async (context, { variablesReference, filter, start = 0, count: wanted = 0 }) => {
+  async (context, { variablesReference, filter, start = 0, count: wanted = 0, format }) => {
     const machine = needStopped(context);
     const container = needContainer(context, variablesReference);
     const rows = await machine.control.still(() =>
@@ -107,14 +126,14 @@ const variables = handler(
     const isPart = wanted > 0 && chosen.length <= wanted && chosen[0]?.name === `[${start}]`;
     const end = wanted === 0 ? undefined : start + wanted;
     const page = isPart ? chosen : chosen.slice(start, end);
-    return { variables: page.map((one) => toProtocolVariable(context, one, container)) };
+    return { variables: page.map((one) => toProtocolVariable(context, one, container, format)) };
   },
 );
 
 const setVariable = handler(
   'setVariable',
-  object({ variablesReference: integer, name: text, value: text }),
-  async (context, { variablesReference, name, value }, reply) => {
+  object({ variablesReference: integer, name: text, value: text, format: formatShape }),
+  async (context, { variablesReference, name, value, format }, reply) => {
     const machine = needStopped(context);
     const container = needContainer(context, variablesReference);
     const find = async (): Promise<Variable> => {
@@ -129,7 +148,11 @@ const setVariable = handler(
       machine.forget();
       return find();
     });
-    const { value: shown, variablesReference: below, type } = toProtocolVariable(context, fresh, container);
+    const {
+      value: shown,
+      variablesReference: below,
+      type,
+    } = toProtocolVariable(context, fresh, container, format);
     reply.after(() => registersChanged(context));
     return { value: shown, variablesReference: below, ...(type === undefined ? {} : { type }) };
   },

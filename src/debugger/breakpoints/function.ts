@@ -174,10 +174,7 @@ export const nameKinds: Readonly<Record<string, NameKind>> = {
   },
 };
 
-export function resolveFunction(
-  { name }: BreakpointSpecs['function'],
-  environment: Environment,
-): Resolution {
+export function resolveFunction({ name }: BreakpointSpecs['function'], environment: Environment): Resolution {
   const whole = name.trim();
   const suffix = DOMAIN.exec(whole);
   const domain = suffix === null ? undefined : Number(suffix[1]);
