@@ -74,7 +74,7 @@ function entryOf(expression: Expression): { level: 1 | 2 | 3 | 4; address: Expre
 }
 
 /** What is the hypervisor's own: `frame[0x123].type`, `d1.port[5].pending`, `d1v0.run`. */
-const STATE = /^(frame\[|d\d+(v\d+)?\.)/;
+const STATE = /^(frame[[ ]|port d\d|grant d\d|d\d+(v\d+)?\.)/;
 
 /**
  * An expression: a variable, or a part of one, a register, memory (`u32[0x…]`), a page-table entry, state of the
