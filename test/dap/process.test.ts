@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -72,18 +72,64 @@ describe('dap: as a process', function () {
     assert.ok(existsSync(adapter), 'dist/adapter.js: npm run build makes it');
   });
 
-  it('DebugClient runs the sample on standard streams to a source breakpoint and on to the end', async () => {
-    const dc = new DebugClient('node', adapter, 'hyperstep');
-    dc.defaultTimeout = 20_000;
-    await dc.start();
+  /** A session from launch to the end by a client that is not ours: Microsoft's, from the protocol's own project. */
+  async function wholeSession(dc: DebugClient): Promise<void> {
     const main = path.join(root, 'media', 'samples', 'first-hypercall', 'main.c');
-    const line = 38;
+    const line =
+      readFileSync(main, 'utf8')
+        .split('\n')
+        .findIndex((text) => text.includes('map_shared_info();')) + 1;
     await dc.hitBreakpoint({}, { path: main, line });
-    const terminated = dc.waitForEvent('terminated');
+    const { threads } = (await dc.threadsRequest()).body;
+    assert.deepEqual(
+      threads.map(({ name }) => name),
+      ['d1 first-hypercall v0'],
+    );
+    const { stackFrames } = (await dc.stackTraceRequest({ threadId: 1 })).body;
+    assert.deepEqual(
+      stackFrames.map(({ name }) => name.replace(/\+.*/, '')),
+      ['guest_main', '_start'],
+    );
+    const { scopes } = (await dc.scopesRequest({ frameId: stackFrames[0]?.id ?? 0 })).body;
+    const variablesReference = scopes.find(({ name }) => name === 'Locals')?.variablesReference ?? 0;
+    const { variables } = (await dc.variablesRequest({ variablesReference })).body;
+    assert.ok(
+      variables.some(({ name, type }) => name === 'info' && type === 'struct start_info *'),
+      JSON.stringify(variables),
+    );
+    await dc.nextRequest({ threadId: 1 });
+    const stepped = (await dc.waitForEvent('stopped', 20_000)) as DebugProtocol.StoppedEvent;
+    assert.equal(stepped.body.reason, 'step');
+    const terminated = dc.waitForEvent('terminated', 20_000);
     const printed = dc.assertOutput('stdout', 'console: PV console ring open', 20_000);
     await dc.continueRequest({ threadId: 1 });
     await Promise.all([printed, terminated]);
+    await dc.disconnectRequest();
+  }
+
+  it('a client that is not ours drives a whole session on standard streams', async () => {
+    const dc = new DebugClient('node', adapter, 'hyperstep');
+    dc.defaultTimeout = 20_000;
+    await dc.start();
+    await wholeSession(dc);
     await dc.stop();
+  });
+
+  it('a client that is not ours drives a whole session on a port', async () => {
+    const child = spawn(process.execPath, [cli, 'dap', '--port', '0'], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
+    const exit = once(child, 'exit');
+    try {
+      const [said] = (await once(child.stderr, 'data')) as [Buffer];
+      const dc = new DebugClient('node', '', 'hyperstep');
+      dc.defaultTimeout = 20_000;
+      await dc.start(Number(/127\.0\.0\.1:(\d+)/.exec(said.toString())?.[1]));
+      await wholeSession(dc);
+    } finally {
+      child.kill();
+    }
+    await exit;
   });
 
   it('hyperstep dap: standard streams, and the process ends after disconnect', async () => {
