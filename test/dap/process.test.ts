@@ -104,15 +104,17 @@ describe('dap: as a process', function () {
     const printed = dc.assertOutput('stdout', 'console: PV console ring open', 20_000);
     await dc.continueRequest({ threadId: 1 });
     await Promise.all([printed, terminated]);
-    await dc.disconnectRequest();
   }
 
   it('a client that is not ours drives a whole session on standard streams', async () => {
     const dc = new DebugClient('node', adapter, 'hyperstep');
     dc.defaultTimeout = 20_000;
     await dc.start();
-    await wholeSession(dc);
-    await dc.stop();
+    try {
+      await wholeSession(dc);
+    } finally {
+      await dc.stop();
+    }
   });
 
   it('a client that is not ours drives a whole session on a port', async () => {
@@ -126,6 +128,7 @@ describe('dap: as a process', function () {
       dc.defaultTimeout = 20_000;
       await dc.start(Number(/127\.0\.0\.1:(\d+)/.exec(said.toString())?.[1]));
       await wholeSession(dc);
+      await dc.disconnectRequest();
     } finally {
       child.kill();
     }
