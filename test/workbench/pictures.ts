@@ -67,6 +67,9 @@ async function tour(at: Editor): Promise<void> {
 
   await at.section('Hypercalls');
   await at.menu(update, 'Break on Return');
+  const breakpoints = await at.section('Breakpoints');
+  await at.rows(breakpoints, 'hypercall:mmu_update:return').waitFor();
+  await at.collapse('Breakpoints');
   await at.debug('continue');
   await eventually('a result', at.variables, (list) => list.some((row) => /^result/.test(row)));
   const tables = await at.section('Page Tables');
@@ -77,7 +80,7 @@ async function tour(at: Editor): Promise<void> {
     await at.expand(tables.locator(`.monaco-list-row[aria-level="${level}"]`).first());
   await shoot(at, 'page-table');
 
-  const breakpoints = await at.section('Breakpoints');
+  await at.section('Breakpoints');
   const tick = (text: string): Promise<void> =>
     at
       .rows(breakpoints, text)
