@@ -40,6 +40,14 @@ const worker = (bundles: readonly string[]): Configuration => ({
 const probed = (file: string): boolean =>
   file.startsWith(at('src/hypervisor') + path.sep) && !file.endsWith('probe.ts');
 
+/** A webview's script: one file for a page, which has no Node. */
+const page: Configuration = {
+  ...common('pages', []),
+  target: 'web',
+  entry: { 'trace-page': at('media/trace/main.ts') },
+  output: { path: at('dist'), filename: '[name].js' },
+};
+
 /** @param bundles the files of src/, without `.ts`, that each start a bundle of dist/ */
 export const webpackConfig = (bundles: readonly string[]): Configuration[] => [
   common(
@@ -47,4 +55,5 @@ export const webpackConfig = (bundles: readonly string[]): Configuration[] => [
     bundles.filter((bundle) => bundle !== 'worker'),
   ),
   worker(bundles.filter((bundle) => bundle === 'worker')),
+  page,
 ];

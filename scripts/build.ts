@@ -69,8 +69,15 @@ const steps: readonly Step[] = [
   },
   {
     name: 'bundles',
-    inputs: ['webpack.config.ts', 'tsconfig.json', 'package-lock.json', 'scripts/probes', 'src'],
-    outputs: bundles.map((name) => `dist/${name}.js`),
+    inputs: [
+      'webpack.config.ts',
+      'tsconfig.json',
+      'package-lock.json',
+      'scripts/probes',
+      'src',
+      'media/trace',
+    ],
+    outputs: [...bundles, 'trace-page'].map((name) => `dist/${name}.js`),
     run: bundle,
   },
   {

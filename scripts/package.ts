@@ -23,6 +23,8 @@ const required = [
   'dist/adapter.js',
   'dist/worker.js',
   'dist/cli.js',
+  'dist/trace-page.js',
+  'media/trace/trace.css',
   'dist/interpret.wasm',
   'dist/iced_x86_bg.wasm',
   'dist/probes.json',

@@ -3,12 +3,14 @@ import { main } from './cli/index';
 import { adapterHost } from './host/adapter';
 import { inProcessTarget, launchFiles, version } from './host/node';
 import { inspectSavedFile } from './host/saved-file';
+import { openTraceFile } from './host/trace-file';
 
 main(process.argv.slice(2), {
   version: version(),
   createTarget: inProcessTarget,
   ...launchFiles,
   inspectSaved: inspectSavedFile,
+  openTrace: openTraceFile,
   dapHost: adapterHost,
 }).then(
   (status) => {

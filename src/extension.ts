@@ -12,5 +12,11 @@ async function adapter(): Promise<InlineAdapter> {
 }
 
 export function activate(context: vscode.ExtensionContext): void {
-  context.subscriptions.push(...activateEditor(adapter));
+  context.subscriptions.push(
+    ...activateEditor({
+      adapter,
+      extension: context.extensionUri,
+      openTraceFile: async (path) => (await import('./host/trace-file')).openTraceFile(path),
+    }),
+  );
 }

@@ -111,10 +111,34 @@ export const OPTIONS = {
   json: { type: 'string', value: 'F', help: 'write a summary of the run to F (- for standard output)' },
   quiet: { type: 'boolean', help: 'no hypervisor messages on standard error' },
   format: { type: 'string', value: 'text|ndjson', help: 'how records are printed', only: ['trace'] },
+  filter: {
+    type: 'string',
+    value: 'F',
+    help: "only records that match, as in 'mmu_update && refused'; see the how-to page about traces",
+    only: ['records'],
+  },
+  as: {
+    type: 'string',
+    value: 'text|ndjson|csv|perfetto',
+    help: 'how records are written',
+    only: ['records'],
+  },
+  compare: {
+    type: 'string',
+    value: 'F',
+    help: 'what differs from the trace in F, vCPU by vCPU; status 1 when something does',
+    only: ['records'],
+  },
+  like: {
+    type: 'string',
+    value: 'calls|arguments|moments',
+    help: 'how much of two records has to be the same; arguments (with the results) by default',
+    only: ['records'],
+  },
   summary: { type: 'boolean', help: 'only the table of counts, at the end', only: ['trace'] },
   port: { type: 'string', value: 'N', help: 'serve on loopback TCP port N', only: ['dap'] },
   pipe: { type: 'string', value: 'P', help: 'serve on the Unix socket or named pipe P', only: ['dap'] },
-  help: { type: 'boolean', help: 'this text', only: ['run', 'trace', 'dap', 'inspect', 'demo'] },
+  help: { type: 'boolean', help: 'this text', only: ['run', 'trace', 'records', 'dap', 'inspect', 'demo'] },
 } as const satisfies Record<string, OptionSpec>;
 export type OptionName = keyof typeof OPTIONS;
 
@@ -129,6 +153,11 @@ export const COMMANDS: Readonly<
     machine: true,
   },
   trace: { positional: '[IMAGE]', help: 'the same, printing every hypercall as it happens', machine: true },
+  records: {
+    positional: 'FILE',
+    help: 'a trace in a file (NDJSON of trace, or exported): filter, convert, compare with another',
+    machine: false,
+  },
   dap: {
     positional: '',
     help: 'the debug adapter, on standard input and output unless --port or --pipe',

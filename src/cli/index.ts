@@ -18,6 +18,7 @@ import { demo } from './demo';
 import { outputOf } from './output';
 import { drainTrace, ndjson } from './records';
 import { parseRequest } from './ask';
+import { recordsCommand, type OpenTrace } from './trace-file';
 import { inspectionText, resumeSuspended, saverOf, type SavedInspection } from './saved';
 import { runToEnd, type RunLimits, type RunSummary } from './run';
 import { openTerminal } from './terminal';
@@ -28,6 +29,8 @@ export interface CliHost extends LaunchFiles {
   createTarget(config: MachineConfig, paced: boolean): Promise<Target>;
   /** Reads a saved machine's file, all of it, and says what is in it. Rejects with a SavedFileError. */
   inspectSaved(path: string): Promise<SavedInspection>;
+  /** Throws in words for people when there is no such file. */
+  readonly openTrace: OpenTrace;
   /** The adapter's host, for serving it. */
   dapHost(): Host;
 }
@@ -58,6 +61,7 @@ const USAGE_ERRORS: ReadonlySet<string> = new Set([
   'ConfigError',
   'ImageError',
   'SavedFileError',
+  'RecordError',
 ]);
 /** The image is what it claims to be, and still no domain can be made of it. */
 const REFUSED_BOOT: ReadonlySet<string> = new Set(['BuildError']);
@@ -75,6 +79,7 @@ const COMMAND = {
     });
     return STATUS.OK;
   },
+  records: (line: CommandLine, host: CliHost) => recordsCommand(line, host),
   inspect: async (line: CommandLine, host: CliHost): Promise<Status> => {
     if (line.image === undefined) throw new UsageError('inspect: which file?');
     await outputOf(process.stdout).write(`${inspectionText(await host.inspectSaved(line.image))}\n`);

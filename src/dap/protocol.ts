@@ -22,6 +22,21 @@ import type {
 
 // What this adapter adds to the Debug Adapter Protocol. The editor imports types from here and nothing else.
 
+export type { Comparison, Difference, Side } from '../machine/records/compare';
+export type {
+  Answer,
+  CallTotal,
+  DetailRow,
+  ExportFormat,
+  Lane,
+  Likeness,
+  Question,
+  QuestionKind,
+  RecordRow,
+  TraceAccess,
+  TraceQuestions,
+} from '../machine/records/questions';
+
 /** JSON has neither bigints nor bytes: they travel as `0x…` and as base64. */
 export type Wire<T> = T extends bigint
   ? string
@@ -77,6 +92,8 @@ export interface LaunchArguments extends Omit<DomainArguments, 'config' | 'name'
   readonly sourceMap?: Readonly<Record<string, string>>;
   /** What runs guest code: "interpret" or "compile". */
   readonly tier?: string;
+  /** Hypercalls that are kept before the oldest go; default 1,000,000. */
+  readonly traceRecords?: number;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Stepping in enters the hypervisor: its handlers of hypercalls, faults and privileged instructions. Default true. */

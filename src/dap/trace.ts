@@ -7,10 +7,13 @@ import { symbolic } from '../debugger/symbols';
 import { RequestError } from './errors';
 import type { Machine } from './machine';
 import type { Shape } from './shape';
-import { count, integer, object, oneOf, optional, text } from './shape';
+import { boolean, count, integer, listOf, object, oneOf, optional, text } from './shape';
 
 // Questions about the machine's trace: passed on to where the records are, with what only the debugger knows put in:
 // where the functions of a filter are, and which function a call site is in.
+
+/** What is wrong with a question, rather than with us. */
+const EXPECTED: ReadonlySet<string> = new Set(['RangeError', 'ExpressionError']);
 
 const filtered = { filter: text };
 const axis = oneOf('retired', 'time');
@@ -20,13 +23,14 @@ const SHAPES: { readonly [K in QuestionKind]: Shape<object> } = {
   info: object({}),
   scan: object(filtered),
   rows: object({ ...filtered, start: count, count }),
+  at: object({ positions: listOf(count) }),
   record: object({ at: count }),
   index: object({ ...filtered, at: integer }),
   moment: object({ retired: count, domain: optional(count), vcpu: optional(count) }),
   timeline: object({ ...filtered, axis, from: count, to: count, buckets: count }),
   totals: object(filtered),
   signatures: object({ from: count, likeness: oneOf('calls', 'arguments', 'moments') }),
-  export: object({ ...filtered, format: oneOf(...EXPORT_FORMATS), start: count }),
+  export: object({ ...filtered, format: oneOf(...EXPORT_FORMATS), from: count, to: count, head: boolean }),
 };
 
 export const question: Shape<Question> = (value, path) => {
@@ -80,12 +84,13 @@ export async function askTrace({ target, symbols }: Machine, given: Question): P
   try {
     answer = await target.traceQuestion(withFunctions(symbols, given));
   } catch (error) {
-    if (error instanceof RangeError || (error instanceof Error && error.name === 'RangeError'))
+    // They cross the worker's port as a name and a message.
+    if (error instanceof Error && EXPECTED.has(error.name))
       throw new RequestError(error.message, { show: false });
     throw error;
   }
   const sited = (row: RecordRow): RecordRow => {
-    const site = symbolic(symbols.of(row.domain), BigInt(row.rip));
+    const site = symbolic(symbols.of(row.domain), BigInt(row.caller ?? row.rip));
     return site === undefined ? row : { ...row, site };
   };
   if ('rows' in answer) return { rows: answer.rows.map(sited) };

@@ -56,6 +56,8 @@ export interface MachineArguments extends Omit<DomainArguments, 'config' | 'name
   readonly ports?: readonly string[];
   /** What runs guest code: "interpret", or "compile", which compiles what is hot. The guest sees no difference. */
   readonly tier?: string;
+  /** Hypercalls that are kept before the oldest go. Each takes some 100 bytes of the host's memory. */
+  readonly traceRecords?: number;
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -273,8 +275,18 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
   const { tier } = given;
   if (tier !== undefined && tier !== 'interpret' && tier !== 'compile')
     throw new LaunchError('tier', `there are interpret and compile, no '${tier}'`);
-  const launch = await resolveMachine(given, files);
-  return tier === undefined ? launch : { ...launch, machine: { ...launch.machine, tier } };
+  const { traceRecords } = given;
+  if (traceRecords !== undefined && !(Number.isInteger(traceRecords) && traceRecords > 0))
+    throw new LaunchError('traceRecords', `${traceRecords} is not a whole number of at least 1`);
+  const { machine, ...launch } = await resolveMachine(given, files);
+  return {
+    ...launch,
+    machine: {
+      ...machine,
+      ...(tier === undefined ? {} : { tier }),
+      ...(traceRecords === undefined ? {} : { traceRecords }),
+    },
+  };
 }
 
 async function resolveMachine(given: MachineArguments, files: LaunchFiles): Promise<Launch> {
@@ -306,7 +318,7 @@ async function resolveMachine(given: MachineArguments, files: LaunchFiles): Prom
 }
 
 function domainsOf(given: MachineArguments): readonly DomainArguments[] {
-  const { domains, config, ports: _p, tier: _t, restore: _r, ...one } = given;
+  const { domains, config, ports: _p, tier: _t, restore: _r, traceRecords: _n, ...one } = given;
   const files = typeof config === 'string' ? [config] : config;
   if (domains === undefined && (files?.length ?? 0) < 2) {
     const [file] = files ?? [];

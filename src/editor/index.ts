@@ -9,6 +9,8 @@ import type { Requester } from './rows/row';
 import type { Owned } from './sessions';
 import { DEBUG_TYPE, trackSessions } from './sessions';
 import { createStatusBar } from './status-bar';
+import type { OpenTrace } from './trace/access';
+import { registerTrace } from './trace';
 import { createViews } from './views';
 
 /** A debug adapter that runs in the extension's process, one for each session. */
@@ -27,8 +29,17 @@ const toDebugAdapter = (adapter: InlineAdapter): vscode.DebugAdapter =>
       vscode.Disposable.from(adapter.onDidSendMessage((message) => listener.call(that, withFix(message)))),
   });
 
+/** What the rest of the extension gives the editor. */
+export interface EditorHost {
+  readonly adapter: () => Promise<InlineAdapter>;
+  /** Where dist/ and media/ are. */
+  readonly extension: vscode.Uri;
+  /** Rejects in words for people when there is no such file. */
+  readonly openTraceFile: (path: string) => Promise<OpenTrace>;
+}
+
 /** Registers everything; each piece is disposed with the extension. */
-export function activateEditor(adapter: () => Promise<InlineAdapter>): Owned[] {
+export function activateEditor({ adapter, extension, openTraceFile }: EditorHost): Owned[] {
   const sessions = trackSessions();
   const requester: Requester = {
     request: async <T>(command: string, args: object): Promise<T> => {
@@ -48,6 +59,7 @@ export function activateEditor(adapter: () => Promise<InlineAdapter>): Owned[] {
     createStatusBar(sessions, requester),
     launchHelp(sessions),
     ...registerCommands(requester, sessions, views, consoles, log),
+    ...registerTrace({ sessions, extension, openFile: openTraceFile }),
     vscode.debug.registerDebugAdapterDescriptorFactory(DEBUG_TYPE, {
       createDebugAdapterDescriptor: async () =>
         new vscode.DebugAdapterInlineImplementation(toDebugAdapter(await adapter())),

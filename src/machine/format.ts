@@ -1,3 +1,4 @@
+import type { RecordRow } from './records/questions';
 import type { CallCount, DecodedValue, HypercallView, TraceRecord, TraceSummary, Walk } from './target';
 
 /** How many elements of a batch are spelled out in one line of text. */
@@ -33,6 +34,14 @@ export function formatCall(call: HypercallView): string {
 export function formatRecord(r: TraceRecord): string {
   const where = `${r.retired.toString().padStart(12)} d${r.domain.toString()}v${r.vcpu.toString()} ${hex(r.rip)}`;
   return `${where} ${'  '.repeat(r.depth)}${formatCall(r.call)}`;
+}
+
+/** A row of a view of the trace, as a record is printed. */
+export function formatRow(row: RecordRow): string {
+  const where = `${row.retired.toString().padStart(12)} d${row.domain.toString()}v${row.vcpu.toString()} ${row.site ?? row.rip}`;
+  const failed =
+    row.errno === undefined ? '' : ` ${row.errno}${row.reason === undefined ? '' : ` (${row.reason})`}`;
+  return `${where} ${'  '.repeat(row.depth)}${row.name}(${row.text}) = ${row.result ?? ''}${failed}`;
 }
 
 export const hex = (n: bigint | number): string => `0x${n.toString(16)}`;

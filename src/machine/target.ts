@@ -430,6 +430,8 @@ export interface TraceRecord {
   readonly domain: number;
   readonly vcpu: number;
   readonly rip: bigint;
+  /** Where the hypercall page was called from: the address after that call, where it is known. */
+  readonly caller?: bigint;
   readonly call: HypercallView;
   /** Nesting: 1 for an entry of a multicall. */
   readonly depth: number;

@@ -1,4 +1,4 @@
-import type { Hypervisor } from '../hypervisor/types';
+import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
 import { createClock, type MachineClock } from './clock';
@@ -30,6 +30,10 @@ const SHORT = 64;
 export interface Trace extends TraceSink {
   /** Always on; the bench turns it off to see what it costs. */
   enabled: boolean;
+  /** Asked at every call, from when somebody wants to know, for the place behind the hypercall page; 0: not known. */
+  callerOf?: (vcpu: GuestVcpu, call: Call) => bigint;
+  /** What it answered. */
+  caller(seq: number): bigint;
   /** Sequence number of the next record; records [first, next) can be read. */
   readonly first: () => number;
   readonly next: () => number;
@@ -94,6 +98,8 @@ export function createTrace(
   /** No record before it was ever here. */
   let origin = 0;
   const tallies = createTallies(names, namedBy);
+  /** By slot, once they are asked for. */
+  let callers: BigUint64Array | undefined;
 
   const first = (): number => Math.min(next, Math.max(origin, highest - capacity));
 
@@ -174,6 +180,10 @@ export function createTrace(
       // Depth, ranges, refused: a byte each.
       u32[h + AT.depth / 4] = call.depth | (ranges << 8) | (refused ? 1 << 16 : 0);
       if (refused) refusals[slot] = { errno: call.errno, reason: call.reason };
+      if (sink.callerOf !== undefined) {
+        callers ??= new BigUint64Array(capacity);
+        callers[slot] = sink.callerOf(vcpu, call);
+      }
       next++;
       if (next > highest) highest = next;
 
@@ -184,6 +194,7 @@ export function createTrace(
       tallies.trap(name);
     },
 
+    caller: (seq) => callers?.[seq % capacity] ?? 0n,
     raw(seq) {
       if (seq < first() || seq >= next) {
         throw new RangeError(

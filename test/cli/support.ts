@@ -5,6 +5,7 @@ import { main } from '../../src/cli/index';
 import { adapterHost } from '../../src/host/adapter';
 import { inProcessTarget, launchFiles } from '../../src/host/node';
 import { inspectSavedFile } from '../../src/host/saved-file';
+import { openTraceFile } from '../../src/host/trace-file';
 
 export const root = join(__dirname, '..', '..');
 const BIN = join(root, 'bin', 'hyperstep.js');
@@ -103,6 +104,7 @@ export async function inProcess(...args: string[]): Promise<Pick<Finished, 'stat
       createTarget: inProcessTarget,
       ...launchFiles,
       inspectSaved: inspectSavedFile,
+      openTrace: openTraceFile,
       dapHost: adapterHost,
     };
     const status = await main(args, host);

@@ -40,6 +40,8 @@ describe('the trace through the adapter', function () {
     const [row] = rows;
     assert.ok(row !== undefined);
     assert.equal(row.errno, 'EBUSY');
+    assert.notEqual(row.site, undefined);
+    assert.doesNotMatch(row.site ?? '', /^(hypercall|HYPERVISOR)_/, 'not the stub, but who called it');
     const site = row.site?.replace(/\+.*/, '') ?? '';
     assert.match(site, /^\w+$/);
     assert.equal((await ask('scan', { filter: `rip in ${site}` })).problem, undefined);

@@ -61,6 +61,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   cmdline: 'in launch.json',
   memory: 'in launch.json',
   tier: 'in launch.json',
+  traceRecords: 'in launch.json',
   vcpus: 'in launch.json',
   onPoweroff: 'in launch.json',
   onReboot: 'in launch.json',

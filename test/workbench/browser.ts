@@ -10,6 +10,7 @@ export interface Locator {
   last(): Locator;
   nth(index: number): Locator;
   count(): Promise<number>;
+  contentFrame(): FrameLocator;
   click(options?: { readonly timeout?: number; readonly button?: 'left' | 'right' }): Promise<void>;
   hover(options?: { readonly timeout?: number }): Promise<void>;
   fill(text: string): Promise<void>;
@@ -27,6 +28,12 @@ export interface Locator {
     readonly state?: 'attached' | 'detached' | 'visible' | 'hidden';
     readonly timeout?: number;
   }): Promise<void>;
+}
+
+/** What is in a frame. */
+export interface FrameLocator {
+  locator(selector: string): Locator;
+  frameLocator(selector: string): FrameLocator;
 }
 
 export interface Page {

@@ -12,6 +12,7 @@ import type { Editor } from './editor';
 import { eventually, openEditor, screenshots } from './editor';
 import type { EditorServer } from './server';
 import { startServer } from './server';
+import { traceTests } from './trace';
 
 // The packaged extension in VS Code's own workbench, used as a person uses it.
 
@@ -44,6 +45,8 @@ describe('in the workbench', function () {
   let server: EditorServer | undefined;
   let browser: Browser | undefined;
   let editor: Editor | undefined;
+  /** Of the window that was opened last. */
+  let opened = '';
 
   before(function () {
     this.timeout(5 * MINUTE);
@@ -66,6 +69,7 @@ describe('in the workbench', function () {
   async function open(launch?: object | 'no folder'): Promise<Editor> {
     assert.ok(home !== undefined && browser !== undefined && server !== undefined);
     const folder = launch === 'no folder' ? undefined : mkdtempSync(path.join(home, 'folder-'));
+    opened = folder ?? '';
     if (folder !== undefined && launch !== undefined) {
       mkdirSync(path.join(folder, '.vscode'));
       const configuration = { type: 'hyperstep', request: 'launch', ...(launch as object) };
@@ -346,6 +350,8 @@ describe('in the workbench', function () {
     await eventually('its console', at.terminal, (text) => text.includes(FAREWELL));
     await at.ended();
   });
+
+  traceTests(open, () => opened);
 
   it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
     const at = await open({ name: 'grub', kernel: guestPath('grub', this) });

@@ -73,6 +73,7 @@ const launchShape = maybe({
   restore: optional(text),
   ports: optional(listOf(text)),
   tier: optional(text),
+  traceRecords: optional(integer),
   stopOnEntry: optional(boolean),
   stepIntoHypervisor: optional(boolean),
   stepIntoDeliveries: optional(boolean),

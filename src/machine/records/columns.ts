@@ -66,7 +66,8 @@ export interface Entry {
   readonly vcpu: number;
   /** `memory_op.populate_physmap` */
   readonly name: string;
-  readonly rip: bigint;
+  /** The call site: the place that called the hypercall page, else what the record has. */
+  readonly site: bigint;
   readonly depth: number;
   readonly result: bigint | undefined;
   readonly errno: string | undefined;
@@ -171,7 +172,7 @@ export function createColumns(numbered = false): Columns {
       c.time[k] = entry.time;
       c.vcpu[k] = id;
       c.name[k] = names.id(entry.name);
-      c.site[k] = sites.id(entry.rip);
+      c.site[k] = sites.id(entry.site);
       c.errno[k] = entry.errno === undefined ? 0 : errnos.id(entry.errno);
       c.depth[k] = entry.depth;
       c.result[k] = resultOf(entry.result);

@@ -14,13 +14,17 @@ export interface Stream {
   readonly length: number;
 }
 
-/** A stretch in which they are not alike: `left` and `right` are indices into the streams, [from, to). */
+/** One side of a difference: how many records, and the positions of the first of them. */
+export interface Side {
+  readonly count: number;
+  readonly positions: readonly number[];
+}
+
+/** A stretch in which they are not alike. */
 export interface Difference {
   readonly vcpu: VcpuRef;
-  readonly left: readonly [from: number, to: number];
-  readonly right: readonly [from: number, to: number];
-  /** Positions of the first record of it on each side, where there is one. */
-  readonly at: readonly [left: number | undefined, right: number | undefined];
+  readonly left: Side;
+  readonly right: Side;
 }
 
 export interface Comparison {
@@ -39,6 +43,8 @@ const AGREE = 4;
 /** How far apart they are looked for. */
 const REACH = 400;
 const MOST_DIFFERENCES = 10_000;
+/** Records of a difference that are named; a long one is told by its length. */
+const MOST_SHOWN = 20;
 
 interface Growing {
   readonly vcpu: VcpuRef;
@@ -100,9 +106,7 @@ export function compareStreams(
   const all = vcpus.map((vcpu) =>
     compareTwo(left.find(same(vcpu)) ?? none(vcpu), right.find(same(vcpu)) ?? none(vcpu)),
   );
-  const differences = all
-    .flatMap((one) => one.differences)
-    .sort((a, b) => (a.at[0] ?? a.at[1] ?? 0) - (b.at[0] ?? b.at[1] ?? 0));
+  const differences = all.flatMap((one) => one.differences).sort((a, b) => placeOf(a) - placeOf(b));
   const sum = (list: readonly Stream[]): number => list.reduce((n, { length }) => n + length, 0);
   return {
     likeness,
@@ -113,6 +117,12 @@ export function compareStreams(
   };
 }
 
+const placeOf = ({ left, right }: Difference): number => left.positions[0] ?? right.positions[0] ?? 0;
+const sideOf = ({ positions }: Stream, from: number, to: number): Side => ({
+  count: to - from,
+  positions: [...positions.subarray(from, Math.min(to, from + MOST_SHOWN))],
+});
+
 function compareTwo(
   a: Stream,
   b: Stream,
@@ -122,12 +132,7 @@ function compareTwo(
   let i = 0;
   let j = 0;
   const differs = (toI: number, toJ: number): void => {
-    differences.push({
-      vcpu: a.vcpu,
-      left: [i, toI],
-      right: [j, toJ],
-      at: [i < toI ? a.positions[i] : undefined, j < toJ ? b.positions[j] : undefined],
-    });
+    differences.push({ vcpu: a.vcpu, left: sideOf(a, i, toI), right: sideOf(b, j, toJ) });
   };
   while (i < a.length || j < b.length) {
     if (i < a.length && j < b.length && a.signatures[i] === b.signatures[j]) {
@@ -155,7 +160,7 @@ function together(a: Stream, b: Stream, i: number, j: number): readonly [number,
     return left === AGREE || (x + left === a.length && y + left === b.length);
   };
   for (let distance = 1; distance <= REACH; distance++) {
-    for (let skip = 0; skip <= distance; skip++) {
+    for (let skip = 0; skip <= 2 * distance; skip++) {
       // Changed records come first: the same number left out on both sides.
       const half = Math.floor(distance / 2);
       const left = skip % 2 === 0 ? half + skip / 2 : half - (skip + 1) / 2;

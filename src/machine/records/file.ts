@@ -55,12 +55,13 @@ export function createFileRecords(file: LineFile): FileRecords {
       domain: record.domain,
       vcpu: record.vcpu,
       name: callName(record.call),
-      rip: record.rip,
+      site: record.caller ?? record.rip,
       depth: record.depth,
       result: record.call.result,
       errno: record.call.errno,
     });
-    if (record.site !== undefined) nameOfSite[columns.sites.id(record.rip)] = siteNames.id(record.site);
+    if (record.site !== undefined)
+      nameOfSite[columns.sites.id(record.caller ?? record.rip)] = siteNames.id(record.site);
   };
   const parse = (bytes: Uint8Array): ExportedRecord['record'] | undefined => {
     try {

@@ -1,6 +1,7 @@
 import { evaluateExpression, hypercallScope, truth, type Scope, type Value } from '../conditions';
 import { ExpressionError, parseExpression, parts, type Expression } from '../expressions';
 import { LARGE_RESULT, type Chunk } from './columns';
+import { FIELDS } from './fields';
 import type { RecordSource } from './source';
 
 /**
@@ -33,25 +34,6 @@ type Test = (chunk: Chunk, k: number) => boolean;
 type Numeric = (chunk: Chunk, k: number) => number;
 
 export const TIME_UNITS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
-
-/** What a filter can name of every record, for completion and the page about it. */
-export const FIELDS: Readonly<Record<string, string>> = {
-  name: 'the hypercall: mmu_update, event_channel_op …',
-  op: 'its sub-operation: bind_virq …',
-  dom: 'number of the domain',
-  vcpu: 'number of the virtual CPU in its domain',
-  refused: 'it failed with an error',
-  errno: 'name of the error: EINVAL, EPERM …',
-  reason: 'why it was refused or cut short, in words',
-  result: 'what it returned, as a signed number',
-  depth: '1 for an entry of a multicall',
-  rip: 'address after the call; rip in FUNCTION',
-  seq: 'number of the record',
-  retired: 'instructions that the machine had executed',
-  time: 'virtual time in ns; 10us, 1.5ms, 2s can be written',
-  cost: "instructions until the same vCPU's next call",
-  elapsed: "virtual time until the same vCPU's next call",
-};
 
 /** Tables of which each value is judged once. */
 const TABLE_OF: Readonly<Record<string, 'name' | 'errno' | 'vcpu' | 'site'>> = {

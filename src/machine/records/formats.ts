@@ -174,8 +174,6 @@ function recordOf(value: unknown): ExportedRecord['record'] {
     domain: numberOf(r['domain'], 'domain'),
     vcpu: numberOf(r['vcpu'], 'vcpu'),
     rip: bigintOf(r['rip'], 'rip'),
-    depth: numberOf(r['depth'], 'depth'),
-    ...(r['site'] === undefined ? {} : { site: textOf(r['site'], 'site') }),
     call: {
       name: textOf(call['name'], 'call.name'),
       ...(call['op'] === undefined ? {} : { op: textOf(call['op'], 'call.op') }),
@@ -185,6 +183,9 @@ function recordOf(value: unknown): ExportedRecord['record'] {
       ...(call['errno'] === undefined ? {} : { errno: textOf(call['errno'], 'call.errno') }),
       ...(call['reason'] === undefined ? {} : { reason: textOf(call['reason'], 'call.reason') }),
     },
+    depth: numberOf(r['depth'], 'depth'),
+    ...(r['caller'] === undefined ? {} : { caller: bigintOf(r['caller'], 'caller') }),
+    ...(r['site'] === undefined ? {} : { site: textOf(r['site'], 'site') }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Machine } from '../machine';
 import type { Compression } from '../saved/container';
 import type { TraceRecord } from '../target';
 import { createScratch, TRACE_RECORD_SIZE, type Trace, type TraceContent } from '../trace';
+import { createCallers } from './callers';
 import { CHUNK, createColumns } from './columns';
 import type { RecordSource } from './source';
 
@@ -34,6 +35,7 @@ export function createLiveRecords(
   most: number,
 ): LiveRecords {
   const columns = createColumns();
+  const callerOf = createCallers(() => machine().hypervisor);
   /** By the position of their first record. */
   const parts = new Map<number, Part>();
   let unpacked: { readonly base: number; readonly trace: Trace }[] = [];
@@ -99,6 +101,7 @@ export function createLiveRecords(
     const { trace } = now;
     if (now !== known) {
       known = now;
+      trace.callerOf = callerOf;
       startOver(trace.first());
     }
     goBack(trace.next());
@@ -113,7 +116,7 @@ export function createLiveRecords(
         domain,
         vcpu,
         name: label,
-        rip: call.rip,
+        site: trace.caller(seq) || call.rip,
         depth: call.depth,
         result: call.result,
         errno: call.errno,
@@ -150,9 +153,11 @@ export function createLiveRecords(
       const { trace, hypervisor } = machine();
       if (position < columns.first())
         throw new RangeError(`trace record ${position.toString()} was overwritten`);
-      if (position >= trace.first()) return trace.read(hypervisor, position);
       const base = position - ((position - columns.first()) % CHUNK);
-      return unpack(base).read(hypervisor, position);
+      const record = (position >= trace.first() ? trace : unpack(base)).read(hypervisor, position);
+      const chunk = columns.chunk(position);
+      const site = columns.sites.values[chunk?.site[position - chunk.base] ?? -1];
+      return site === undefined || site === record.rip ? record : { ...record, caller: site };
     },
   };
 }

@@ -43,8 +43,10 @@ export interface RecordRow {
   readonly result?: string;
   readonly errno?: string;
   readonly reason?: string;
-  /** Address after the call. */
+  /** Address after the instruction. */
   readonly rip: string;
+  /** Where the hypercall page was called from, where it is known. */
+  readonly caller?: string;
   /** The place that made the call, where a symbol covers it. */
   readonly site?: string;
   readonly cost?: Cost;
@@ -110,6 +112,11 @@ export interface TraceQuestions {
     readonly ask: FilterSpec & { readonly start: number; readonly count: number };
     readonly answer: { readonly rows: readonly RecordRow[] };
   };
+  /** Rows of positions, wherever they are. */
+  at: {
+    readonly ask: { readonly positions: readonly number[] };
+    readonly answer: { readonly rows: readonly RecordRow[] };
+  };
   record: {
     readonly ask: { readonly at: number };
     readonly answer: {
@@ -155,10 +162,23 @@ export interface TraceQuestions {
       readonly last: number;
     };
   };
-  /** Lines of a file, from a row on; `next` is where to go on, `done` when that was the last. */
+  /**
+   * Text of a file, of what was found of positions [from, to); `next` is where to go on, until `done`. `head`: it is
+   * the beginning of the file.
+   */
   export: {
-    readonly ask: FilterSpec & { readonly format: ExportFormat; readonly start: number };
-    readonly answer: { readonly text: string; readonly next: number; readonly done: boolean };
+    readonly ask: FilterSpec & {
+      readonly format: ExportFormat;
+      readonly from: number;
+      readonly to: number;
+      readonly head: boolean;
+    };
+    readonly answer: {
+      readonly text: string;
+      readonly count: number;
+      readonly next: number;
+      readonly done: boolean;
+    };
   };
 }
 

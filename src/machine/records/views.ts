@@ -3,7 +3,7 @@ import { ExpressionError } from '../expressions';
 import type { DecodedValue, TraceRecord } from '../target';
 import { CHUNK, type Axis } from './columns';
 import { compileFilter, type Filter, type Functions } from './filter';
-import { argumentsText, exportText, resultText } from './formats';
+import { argumentsText, exportText, resultText, type ExportedRecord } from './formats';
 import type {
   Answer,
   CallTotal,
@@ -120,6 +120,7 @@ export function createRecordViews(
       ...(call.errno === undefined ? {} : { errno: call.errno }),
       ...(call.reason === undefined ? {} : { reason: call.reason }),
       rip: `0x${record.rip.toString(16)}`,
+      ...(record.caller === undefined ? {} : { caller: `0x${record.caller.toString(16)}` }),
       ...(record.site === undefined ? {} : { site: record.site }),
       ...(cost === undefined ? {} : { cost }),
     };
@@ -151,16 +152,16 @@ export function createRecordViews(
     return undefined;
   };
 
-  /** Calls `visit` for what a filter found of [from, to). */
-  const each = (found: Found, from: number, to: number, visit: (position: number) => void): void => {
+  /** Calls `visit` for what a filter found of [from, to), until it answers with false. */
+  const each = (found: Found, from: number, to: number, visit: (position: number) => unknown): void => {
     if (found.filter.all) {
-      for (let p = Math.max(from, columns.first()); p < Math.min(to, columns.next()); p++) visit(p);
+      for (let p = Math.max(from, columns.first()); p < Math.min(to, columns.next()); p++)
+        if (visit(p) === false) return;
       return;
     }
     for (let i = lowerBound(found.positions, found.matched, from); i < found.matched; i++) {
       const position = found.positions[i] ?? to;
-      if (position >= to) return;
-      visit(position);
+      if (position >= to || visit(position) === false) return;
     }
   };
 
@@ -214,6 +215,7 @@ export function createRecordViews(
       for (let i = Math.max(0, start); i < end; i++) rows.push(row(positionOf(found, i)));
       return { rows };
     },
+    at: ({ positions }) => ({ rows: positions.slice(0, MOST_ROWS).map(row) }),
     record: ({ at }) => {
       const record = source.record(at);
       const parent = record.depth > 0 ? within(at) : undefined;
@@ -299,20 +301,23 @@ export function createRecordViews(
       }
       return { vcpus: columns.vcpus, of, signatures, next: end, last: columns.next() };
     },
-    export: ({ format, start, ...spec }) => {
+    export: ({ format, from, to, head, ...spec }) => {
       const found = foundBy(spec);
-      const end = Math.min(start + MOST_ROWS, matchedBy(found));
-      const records = [];
-      for (let i = start; i < end; i++) {
-        const at = positionOf(found, i);
+      const records: ExportedRecord[] = [];
+      let next = to;
+      each(found, from, to, (at) => {
+        if (records.length === MOST_ROWS) next = Math.min(next, at);
+        if (next < to) return false;
         const cost = columns.cost(at);
         records.push({ record: source.record(at), ...(cost === undefined ? {} : { cost }) });
-      }
-      const last = end === matchedBy(found) && (found.filter.all || found.scanned >= columns.next());
+        return true;
+      });
+      const done = next === to;
       return {
-        text: exportText(format, records, { first: start === 0, last }),
-        next: end,
-        done: last,
+        text: exportText(format, records, { first: head, last: done }),
+        count: records.length,
+        next,
+        done,
       };
     },
   };

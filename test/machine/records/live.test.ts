@@ -13,7 +13,8 @@ import { SAMPLE, machineOf, domain } from '../../support/machines';
 const RING = 2048;
 
 async function follower(most = 1_000_000) {
-  const { hypervisor } = await machineOf(domain(SAMPLE));
+  const { hypervisor } = await machineOf(domain(SAMPLE, { vcpus: 2 }));
+  const vcpus = hypervisor.domains.get(1)?.vcpus ?? [];
   let retired = 0n;
   const trace = createTrace(
     new Uint8Array(RING * TRACE_RECORD_SIZE),
@@ -23,7 +24,11 @@ async function follower(most = 1_000_000) {
   const machine = { hypervisor, trace } as unknown as Machine;
   const records = createLiveRecords(() => machine, savedCompression, most);
   records.begin();
-  const vcpu = (id: number): GuestVcpu => ({ id, domain: { id: 1 } }) as unknown as GuestVcpu;
+  const vcpu = (id: number): GuestVcpu => {
+    const found = vcpus[id];
+    assert.ok(found !== undefined);
+    return found;
+  };
   const made: string[] = [];
   /** `salt` makes another run of it. */
   const add = (count: number, salt = 0): void => {

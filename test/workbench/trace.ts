@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { FrameLocator } from './browser';
+import type { Editor } from './editor';
+import { eventually } from './editor';
+
+// The hypercall trace, as a person meets it.
+
+/** The page of the panel in front. */
+export const tracePage = ({ page }: Editor): FrameLocator =>
+  page
+    .locator('iframe.webview[src*="extensionId=hyperstep.hyperstep"]:not([src*="purpose=webviewView"])')
+    .last()
+    .contentFrame()
+    .frameLocator('iframe#active-frame');
+
+const THEMES = {
+  dark: 'Default Dark Modern',
+  light: 'Default Light Modern',
+  'high-contrast': 'Default High Contrast',
+} as const;
+
+/** @param open a window on a folder with this launch.json; @param folder where that is */
+export function traceTests(open: (launch: object) => Promise<Editor>, folder: () => string): void {
+  it('the trace: filters, expands, compares with what it exports, in three kinds of theme', async () => {
+    const at = await open({ name: 'sample', onPoweroff: 'preserve' });
+    await at.start();
+    await at.stopped();
+    await at.command('Hyperstep: Open the Hypercall Trace');
+    const trace = tracePage(at);
+    const rows = trace.locator('.row.record');
+    const status = (): Promise<string> => trace.locator('#count').innerText();
+    await eventually('all of it', status, (text) => /^1\d\d records$/.test(text));
+    // The machine stands at its end: the last record is the one that ended it.
+    await eventually(
+      'the current record',
+      () => trace.locator('.row.current').allInnerTexts(),
+      ([text = '']) => text.includes('sched_op.shutdown'),
+    );
+
+    // A filter, with what can be written offered.
+    const filter = trace.locator('#filter');
+    await filter.click();
+    await at.page.keyboard.type('refu', { delay: 20 });
+    await eventually(
+      'a completion',
+      () => trace.locator('#suggestions li').allInnerTexts(),
+      ([first = '']) => first.startsWith('refused'),
+    );
+    await at.shot('trace-completion');
+    await at.page.keyboard.press('Tab');
+    await eventually('the refused', status, (text) => /^\d+ of 1\d\d records$/.test(text));
+    await filter.fill('mmu_update && refused');
+    await eventually('one', status, (text) => text.startsWith('1 of '));
+    await filter.fill('mmu_update && (');
+    await eventually(
+      'the mistake',
+      () => trace.locator('#filter-problem').innerText(),
+      (text) => text.includes('value is expected'),
+    );
+    await filter.fill('mmu_update && refused');
+    await at.page.keyboard.press('Enter');
+
+    // The record's arguments and why it was refused, by the keyboard.
+    await eventually(
+      'the row',
+      () => rows.allInnerTexts(),
+      (list) => list.length === 1 && (list[0] ?? '').includes('EBUSY'),
+    );
+    await at.page.keyboard.press('Enter');
+    const details = trace.locator('.row.detail');
+    const shown = await eventually(
+      'its details',
+      () => details.allInnerTexts(),
+      (list) => list.length > 5,
+    );
+    assert.match(shown[0] ?? '', /EBUSY.*writable, but it is in use as L1/);
+    assert.ok(
+      shown.some((text) => /^ureqs/.test(text)) && shown.some((text) => /^ptr/.test(text)),
+      shown.join('\n'),
+    );
+
+    for (const [kind, theme] of Object.entries(THEMES)) {
+      mkdirSync(path.join(folder(), '.vscode'), { recursive: true });
+      writeFileSync(
+        path.join(folder(), '.vscode', 'settings.json'),
+        JSON.stringify({ 'workbench.colorTheme': theme }),
+      );
+      await trace.locator(`body.vscode-${kind}`).waitFor();
+      await at.shot(`trace-${kind}`);
+    }
+
+    // All of it into a file, and compared with itself.
+    await filter.fill('');
+    await eventually('all again', status, (text) => /^1\d\d records$/.test(text));
+    await trace.locator('#export').click();
+    await at.quickPick().filter({ hasText: 'NDJSON' }).first().click();
+    const file = path.join(folder(), 'whole.ndjson');
+    const input = at.page.locator('.quick-input-widget input').first();
+    await input.fill(file);
+    await at.page.keyboard.press('Enter');
+    await eventually(
+      'the file',
+      () => Promise.resolve(existsSync(file)),
+      (there) => there,
+    );
+    await at.page.locator('.notification-toast').filter({ hasText: 'records are in' }).first().waitFor();
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    assert.ok(lines.every((line) => (JSON.parse(line) as { call?: object }).call !== undefined));
+    assert.ok(lines.length > 100);
+
+    // Without one of its records, there is one difference.
+    writeFileSync(file, lines.filter((_, i) => i !== 40).join('\n'));
+    await trace.locator('#compare').click();
+    // The dialog first shows where it starts.
+    await at.page.locator('.quick-input-list .monaco-list-row').filter({ hasText: '..' }).first().waitFor();
+    await input.fill(file);
+    await at.page.keyboard.press('Enter');
+    const told = await eventually(
+      'what differs',
+      () => trace.locator('#compared').innerText(),
+      (text) => /\d+ differences/.test(text),
+    );
+    assert.match(told, new RegExp(`^1 differences .* ${lines.length - 1} pairs`));
+    assert.match(told, /only here/);
+    await at.shot('trace-compared');
+    await trace.locator('#tab-totals').click();
+    await eventually(
+      'the counts',
+      () => trace.locator('#totals').innerText(),
+      (text) => text.includes('console_io.write'),
+    );
+    await at.shot('trace-totals');
+    await at.debug('stop');
+    await at.ended();
+  });
+}
