@@ -28,8 +28,7 @@ export const ask = async <K extends QuestionKind>(
   kind: K,
   question: TraceQuestions[K]['ask'],
   which: Which = 'left',
-): Promise<Answer<K>> =>
-  (await request('ask', { which, question: { kind, ...question } as never }));
+): Promise<Answer<K>> => await request('ask', { which, question: { kind, ...question } as never });
 
 export function listen(on: (message: Exclude<ToPage, { type: 'reply' }>) => void): void {
   window.addEventListener('message', ({ data }: MessageEvent<ToPage>) => {
@@ -46,8 +45,7 @@ export function listen(on: (message: Exclude<ToPage, { type: 'reply' }>) => void
 }
 
 /** What was typed outlives a reload of the window. */
-export const remembered = (): { readonly filter?: string } =>
-  (api.getState() ?? {});
+export const remembered = (): { readonly filter?: string } => api.getState() ?? {};
 export const remember = (state: { readonly filter: string }): void => {
   api.setState(state);
 };

@@ -152,7 +152,7 @@ function show(): void {
 stop.addEventListener('click', () => {
   scans++;
   progress.hidden = stop.hidden = true;
-  say(`${status.textContent ?? ''} (stopped)`);
+  say(`${status.textContent} (stopped)`);
 });
 
 const totals = async (): Promise<void> =>

@@ -113,10 +113,17 @@ export function traceTests(open: (launch: object) => Promise<Editor>, folder: ()
     // Without one of its records, there is one difference.
     writeFileSync(file, lines.filter((_, i) => i !== 40).join('\n'));
     await trace.locator('#compare').click();
-    // The dialog first shows where it starts.
+    // The dialog first shows where it starts, and takes no Enter while it looks at a folder.
     await at.page.locator('.quick-input-list .monaco-list-row').filter({ hasText: '..' }).first().waitFor();
     await input.fill(file);
-    await at.page.keyboard.press('Enter');
+    await eventually(
+      'the dialog takes the file',
+      async () => {
+        if (await input.isVisible()) await at.page.keyboard.press('Enter');
+        return input.isVisible();
+      },
+      (isOpen) => !isOpen,
+    );
     const told = await eventually(
       'what differs',
       () => trace.locator('#compared').innerText(),
