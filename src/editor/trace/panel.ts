@@ -17,7 +17,7 @@ export interface TraceHost {
   readonly sessions: Sessions;
   /** Where dist/ and media/ are. */
   readonly extension: vscode.Uri;
-  readonly openFile: (path: string) => OpenTrace;
+  readonly openFile: (path: string) => Promise<OpenTrace>;
 }
 
 export interface TracePanels extends Owned {
@@ -117,19 +117,23 @@ function showTrace(
       throw new Error('no machine is being debugged; start one, or open the file of a trace');
     return sessions.active;
   };
-  const left = (): TraceAccess => (own === undefined ? sessionTrace(needSession()) : own.access);
+  const left = (): TraceAccess => {
+    if (file === undefined) return sessionTrace(needSession());
+    if (own === undefined) throw new Error(`${name ?? 'the file'} is not open`);
+    return own.access;
+  };
   const title = (): string => name ?? sessions.active?.name ?? 'no machine';
   const state = (): PageState => ({
     title: title(),
-    kind: own !== undefined ? 'file' : sessions.active === undefined ? 'none' : 'machine',
-    running: own === undefined && sessions.state === 'running',
+    kind: file !== undefined ? 'file' : sessions.active === undefined ? 'none' : 'machine',
+    running: file === undefined && sessions.state === 'running',
     machine: sessions.active !== undefined,
   });
 
   /** The last record of the vCPU that is selected. */
   const sayCurrent = async (): Promise<void> => {
     const { active, thread } = sessions;
-    if (own !== undefined || active === undefined || sessions.state !== 'stopped') return;
+    if (file !== undefined || active === undefined || sessions.state !== 'stopped') return;
     const reply = (await active.customRequest('threads')) as {
       readonly threads: readonly { readonly id: number; readonly name: string }[];
     };
@@ -142,7 +146,7 @@ function showTrace(
     post({ type: 'current', at: at ?? null });
   };
   const update = (): void => {
-    const fresh = own === undefined && sessions.active !== undefined && sessions.active.id !== session;
+    const fresh = file === undefined && sessions.active !== undefined && sessions.active.id !== session;
     if (sessions.active !== undefined) session = sessions.active.id;
     post({ type: 'state', state: state(), fresh });
     // The session may end while it is asked; then there is nothing to say.
@@ -155,7 +159,7 @@ function showTrace(
     const uri = await pickTraceFile(`Compare ${title()} with`);
     if (uri === undefined) return null;
     other?.close();
-    other = host.openFile(uri.fsPath);
+    other = await host.openFile(uri.fsPath);
     return compareTraces(left(), own?.loaded, other, likeness);
   };
 
@@ -171,7 +175,7 @@ function showTrace(
       const info = await left().ask('info', {});
       const { active } = sessions;
       const declared =
-        own === undefined && active !== undefined
+        file === undefined && active !== undefined
           ? (
               (await active.customRequest(
                 'hyperstep/hypercalls',
@@ -267,12 +271,11 @@ function showTrace(
     other?.close();
   });
   if (file !== undefined) {
-    try {
-      own = host.openFile(file.fsPath);
+    host.openFile(file.fsPath).then((opened) => {
+      own = opened;
       own.loaded.catch(say);
-    } catch (error) {
-      say(error);
-    }
+      post({ type: 'state', state: state(), fresh: true });
+    }, say);
   }
   const { webview } = panel;
   const at = (...parts: string[]): string =>
