@@ -50,7 +50,7 @@ const MAX_PAGES = 6;
 const WORTH = 4;
 /** A computed jump may lead to so many blocks near it, which lie within so many bytes. */
 const MAX_TARGETS = 12;
-const NEAR = 2048n;
+const NEAR = 384n;
 /** Calls into one another that returns are followed out of. */
 const MAX_CALLS = 6;
 
@@ -154,7 +154,8 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
         crossed = instrs.length > 0;
         if (crossed || found === undefined || found.second === 0) break;
         second = { host: found.second, rip: pageOf(here) + 0x1000n };
-        if (hostOf(second.rip) !== second.host) break;
+        if (!pages.has(second.rip) && pages.size < MAX_PAGES) pages.set(second.rip, second.host);
+        if (pages.get(second.rip) !== second.host) break;
         crossing.set(bytes.subarray(p, end));
         crossing.set(bytes.subarray(second.host, second.host + MAX_LENGTH), end - p);
         length = decode(crossing, 0, end - p + MAX_LENGTH, decoded);

@@ -8,7 +8,7 @@ import type { MachineMemory } from '../memory';
 import { execute } from '../operands';
 import { LINK, RECORD } from '../record';
 import { offsetOf } from '../state';
-import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_EXEC } from '../wasm/abi';
+import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES } from '../wasm/abi';
 import { ModuleBuilder } from '../wasm/encoder';
 import { REGION_CALLS } from '../wasm/region-access';
 import { discover } from './discover';
@@ -130,10 +130,15 @@ export function regionTier(
   const cooled = new Map<number, number>();
 
   function fetched(vcpu: number, page: bigint): number | undefined {
-    const tlb = view.getUint32(vcpu + offsetOf('tlb'), true);
-    const at = tlb + TLB_EXEC + (Number((page >> 12n) & BigInt(EXEC_ENTRIES - 1)) << EXEC_ENTRY_SHIFT);
-    if (view.getBigUint64(at + EXEC.tag, true) !== page) return undefined;
-    return (Number(BigInt.asUintN(32, page)) + view.getUint32(at + EXEC.addend, true)) >>> 0;
+    const active = view.getUint32(vcpu + offsetOf('tlb'), true);
+    const sets = mem.layout.tlbs[mem.layout.vcpus.indexOf(vcpu)] ?? active;
+    const entry = TLB_EXEC + (Number((page >> 12n) & BigInt(EXEC_ENTRIES - 1)) << EXEC_ENTRY_SHIFT);
+    // Its code may be another mode's than the one at hand: what is guessed here is compared when it runs.
+    for (const tlb of [active, sets, sets + TLB_SET_BYTES]) {
+      if (view.getBigUint64(tlb + entry + EXEC.tag, true) !== page) continue;
+      return (Number(BigInt.asUintN(32, page)) + view.getUint32(tlb + entry + EXEC.addend, true)) >>> 0;
+    }
+    return undefined;
   }
 
   function compile(): void {
