@@ -213,4 +213,47 @@ describe('dap: the hypervisor in steps', function () {
       ],
     );
   });
+
+  it('stops where what the hypervisor keeps has changed, named or found under its variables', async () => {
+    await client.launch({ stopOnEntry: true });
+    await client.stopped();
+    const info = async (
+      args: DebugProtocol.DataBreakpointInfoArguments,
+    ): Promise<DebugProtocol.DataBreakpointInfoResponse['body']> =>
+      (await client.dc.dataBreakpointInfoRequest(args)).body;
+    const port = await info({ name: 'port d1 2' });
+    assert.equal(port.description, 'd1.port[2]');
+    const { dataId } = await info({ name: 'd1.port[2].pending' });
+    const set = await client.dc.setDataBreakpointsRequest({
+      breakpoints: [{ dataId: dataId ?? '', condition: 'new == 1' }],
+    });
+    assert.equal(set.body.breakpoints[0]?.verified, true);
+    await client.dc.continueRequest({ threadId: 1 });
+    const stop = await client.stopped();
+    assert.equal(stop.reason, 'data breakpoint');
+    assert.match(
+      stop.text ?? '',
+      /^d1\.port\[2\]\.pending: false → true, by twolevel\.ts:\d+ \(setPending\)/,
+    );
+    const [top] = await frames();
+    assert.equal(top?.name, 'setPending (hypervisor)');
+    assert.match(top.source?.path ?? '', /hypervisor.twolevel\.ts$/);
+
+    // A row of the locals: what an object holds is watched, a number is only a copy.
+    const rows = async (reference: number): Promise<DebugProtocol.Variable[]> =>
+      (await client.dc.variablesRequest({ variablesReference: reference })).body.variables;
+    const { scopes } = (await client.dc.scopesRequest({ frameId: top.id })).body;
+    const locals = scopes[0]?.variablesReference ?? 0;
+    const copy = await info({ variablesReference: locals, name: 'number' });
+    assert.equal(copy.dataId, null);
+    assert.match(copy.description, /number is a local variable; what it leads to could be watched/);
+    const given = (await rows(locals)).find(({ name }) => name === 'domain');
+    const state = (await rows(given?.variablesReference ?? 0)).find(({ name }) => name === 'state');
+    const row = await info({ variablesReference: state?.variablesReference ?? 0, name: 'shutdown' });
+    assert.deepEqual([row.description, row.canPersist], ['domain.state.shutdown', false]);
+    await client.dc.setDataBreakpointsRequest({ breakpoints: [{ dataId: row.dataId ?? '' }] });
+    await client.dc.continueRequest({ threadId: 1 });
+    const { text = '' } = await client.stopped();
+    assert.match(text, /^domain\.state\.shutdown: not there → poweroff, by domain\.ts:\d+ \(shutdown\)$/);
+  });
 });

@@ -29,7 +29,8 @@ async function localOf(target: Target, frame: number, expression: string): Promi
     const { expression: kept, name } = await target.hypervisorWatch({ frame, path });
     return { place: { expression: kept }, label: name, accesses: ['write'], lasting: false };
   } catch (error) {
-    if (isUnusable(error)) return undefined;
+    // A name that is none of the frame's may be one of the guest's.
+    if (isUnusable(error) && error.message.startsWith(`there is no '${path[0] ?? ''}'`)) return undefined;
     throw error;
   }
 }
