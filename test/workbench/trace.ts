@@ -21,6 +21,21 @@ const THEMES = {
   'high-contrast': 'Default High Contrast',
 } as const;
 
+/** Gives the file dialog a path: it first shows where it starts, and takes no Enter while it looks at a folder. */
+async function choose({ page }: Editor, file: string): Promise<void> {
+  const input = page.locator('.quick-input-widget input').first();
+  await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: '..' }).first().waitFor();
+  await input.fill(file);
+  await eventually(
+    'the dialog takes the file',
+    async () => {
+      if (await input.isVisible()) await page.keyboard.press('Enter');
+      return input.isVisible();
+    },
+    (isOpen) => !isOpen,
+  );
+}
+
 /** @param open a window on a folder with this launch.json; @param folder where that is */
 export function traceTests(open: (launch: object) => Promise<Editor>, folder: () => string): void {
   it('the trace: filters, expands, compares with what it exports, in three kinds of theme', async () => {
@@ -97,9 +112,7 @@ export function traceTests(open: (launch: object) => Promise<Editor>, folder: ()
     await trace.locator('#export').click();
     await at.quickPick().filter({ hasText: 'NDJSON' }).first().click();
     const file = path.join(folder(), 'whole.ndjson');
-    const input = at.page.locator('.quick-input-widget input').first();
-    await input.fill(file);
-    await at.page.keyboard.press('Enter');
+    await choose(at, file);
     await eventually(
       'the file',
       () => Promise.resolve(existsSync(file)),
@@ -113,17 +126,7 @@ export function traceTests(open: (launch: object) => Promise<Editor>, folder: ()
     // Without one of its records, there is one difference.
     writeFileSync(file, lines.filter((_, i) => i !== 40).join('\n'));
     await trace.locator('#compare').click();
-    // The dialog first shows where it starts, and takes no Enter while it looks at a folder.
-    await at.page.locator('.quick-input-list .monaco-list-row').filter({ hasText: '..' }).first().waitFor();
-    await input.fill(file);
-    await eventually(
-      'the dialog takes the file',
-      async () => {
-        if (await input.isVisible()) await at.page.keyboard.press('Enter');
-        return input.isVisible();
-      },
-      (isOpen) => !isOpen,
-    );
+    await choose(at, file);
     const told = await eventually(
       'what differs',
       () => trace.locator('#compared').innerText(),
