@@ -11,6 +11,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -37,6 +38,10 @@ function node(...args: string[]): void {
 }
 
 function bundle(): Promise<void> {
+  // Parts of bundles are named by number: those of an earlier build would stay, and be packed.
+  if (existsSync(at('dist')))
+    for (const name of readdirSync(at('dist')))
+      if (/^\d+\.js(\.map)?$/.test(name)) rmSync(at(`dist/${name}`));
   return new Promise((resolve, reject) => {
     const compiler = webpack(webpackConfig(bundles));
     compiler.run((failed, stats) => {

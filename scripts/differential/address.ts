@@ -144,4 +144,3 @@ function withBase(
   const sib = (scale << 6) | (((index ?? 4) & 7) << 3) | (base & 7);
   return { mod, rm: 4, sib, disp: bytes, rexX: (index ?? 0) >> 3, rexB, ripTarget: undefined };
 }
-

@@ -81,7 +81,7 @@ describe('dap: data breakpoints and targets', function () {
       breakpoints: [{ dataId: 'memory virtual:d1v0:0x1000 0' }, { dataId: 'register d1v0 r77' }],
     });
     assert.deepEqual(
-      (body).breakpoints.map(({ message }) => message),
+      body.breakpoints.map(({ message }) => message),
       ['0 bytes: from 1 to 16777216 can be watched', "there is no register 'r77'"],
     );
   });

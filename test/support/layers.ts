@@ -65,7 +65,11 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
   host: { values: ['machine', 'debugger', 'dap'], types: ['base', 'guest'] },
-  editor: { values: ['base', 'machine/records/fields', 'machine/records/compare', 'machine/records/export'], types: ['dap'], packages: ['vscode', '@vscode/debugprotocol'] },
+  editor: {
+    values: ['base', 'machine/records/fields', 'machine/records/compare', 'machine/records/export'],
+    types: ['dap'],
+    packages: ['vscode', '@vscode/debugprotocol'],
+  },
 };
 
 /** Files directly in src/ wire the layers together; they may import any layer, and these packages. */
