@@ -32,7 +32,7 @@ export async function showDifferences(
   const summary =
     differences.length === 0
       ? `No difference: all ${grouped(equal)} pairs of records are alike (${likeness}).`
-      : `${grouped(differences.length)}${cut ? ' or more' : ''} differences (${likeness}); ${grouped(equal)} pairs of records are alike, of ${grouped(records[0])} here and ${grouped(records[1])} there. The first is where they diverge.`;
+      : `${grouped(differences.length)}${cut ? ' or more' : ''} ${differences.length === 1 ? 'difference' : 'differences'} (${likeness}); ${grouped(equal)} pairs of records are alike, of ${grouped(records[0])} here and ${grouped(records[1])} there. The first is where they diverge.`;
 
   const side = (one: Difference, of: 'left' | 'right'): HTMLElement => {
     const rows = of === 'left' ? left : right;

@@ -11,6 +11,7 @@ import { startBrowser } from './browser';
 import type { Editor } from './editor';
 import { eventually, openEditor } from './editor';
 import { startServer } from './server';
+import { tracePage } from './trace';
 
 const root = path.join(__dirname, '..', '..');
 const folder = path.join(root, 'media', 'walkthrough');
@@ -94,6 +95,20 @@ async function tour(at: Editor): Promise<void> {
   await at.debug('continue');
   await at.page.locator('.exception-widget').first().waitFor();
   await shoot(at, 'refusal');
+
+  await at.command('Hyperstep: Open the Hypercall Trace');
+  const trace = tracePage(at);
+  await trace.locator('.row.current').first().waitFor();
+  await trace.locator('#filter').fill('refused');
+  await eventually(
+    'the refused',
+    () => trace.locator('#count').innerText(),
+    (text) => / of /.test(text),
+  );
+  await trace.locator('#filter').click();
+  for (const key of ['Enter', 'Enter']) await at.page.keyboard.press(key);
+  await trace.locator('.row.detail').first().waitFor();
+  await shoot(at, 'trace');
   await at.debug('stop');
   await at.ended();
 }
