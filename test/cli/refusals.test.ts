@@ -30,7 +30,7 @@ const rows: readonly Row[] = [
     'an unknown command',
     () => ['frobnicate'],
     2,
-    /unknown command 'frobnicate'; commands are run, trace, dap, demo/,
+    /unknown command 'frobnicate'; commands are run, trace, records, dap, demo, inspect$/m,
   ],
   ['an unknown option', () => ['run', '--frobnicate'], 2, /run: Unknown option '--frobnicate'/],
   ['an option of another command', () => ['run', '--summary'], 2, /run: Unknown option '--summary'/],

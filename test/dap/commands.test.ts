@@ -131,7 +131,7 @@ describe('dap: commands of the console', function () {
   it('registers, calls, names, and what is set', async () => {
     await check([
       ['regs', /^rip +0x[0-9a-f]{16} +<refused>$/m],
-      ['regs sse', /^xmm15 +0x0{32}\nmxcsr +0x00001f80$/m],
+      ['regs sse', /^xmm15 +0x0{32}\nmxcsr +0x00001f80 +IM DM ZM OM UM PM$/m],
       ['regs al', /^al +0x[0-9a-f]+$/],
       ['regs nothing', /^! regs: there is neither a register nor a group/],
       ['bt', /^d2v0\n#0 +0x\S+ +refused +neighbours\.c:\d+ .*\n#1 .* take\+.*\n#2 .* guest_main\+/],
