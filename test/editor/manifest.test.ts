@@ -26,7 +26,11 @@ interface Manifest {
       }[];
     }[];
     readonly viewsWelcome: readonly { readonly view: string; readonly contents: string }[];
-    readonly keybindings: readonly { readonly command: string; readonly when: string }[];
+    readonly keybindings: readonly {
+      readonly command: string;
+      readonly key: string;
+      readonly when: string;
+    }[];
     readonly configuration: {
       readonly properties: Readonly<
         Record<
@@ -139,13 +143,17 @@ describe('the manifest', () => {
     }
   });
 
-  it('binds keys to commands that it declares, in its own views only', () => {
+  it('binds keys to commands that it declares, in its own views and in empty windows only', () => {
     const keys = contributes.keybindings;
     assert.deepEqual(
       keys.map(({ command }) => command).filter((command) => !commands.includes(command)),
       [],
     );
-    for (const { command, when } of keys) assert.match(when, /focusedView (==|=~)/, command);
+    // F5 belongs to VS Code as soon as there is anything that it could debug.
+    const emptyWindow =
+      /!inDebugMode && workspaceFolderCount == 0 && (!editorIsOpen|activeEditor == 'gettingStartedPage')$/;
+    for (const { command, key, when } of keys)
+      assert.match(when, key === 'f5' ? emptyWindow : /focusedView (==|=~)/, command);
   });
 
   it('leaves nothing to the mouse: what the menu of a row has, a key or the palette has, too', () => {
