@@ -1,6 +1,5 @@
 /**
- * A decoded argument or structure, ready to be shown as a tree. Structurally the same as the debugger's view of
- * it (machine/target.ts), so that no copy is needed between the layers.
+ * A decoded argument or structure, ready to be shown as a tree: for the hypervisor and for who looks at the machine.
  */
 export interface DecodedValue {
   readonly name: string;

@@ -68,11 +68,15 @@ export interface HypervisorOptions {
  */
 export type Outcome = 'run' | 'deschedule' | 'hold' | 'shutdown' | 'foreign';
 
+/** A hypercall, for people. */
 export interface CallView {
+  /** mmu_update, event_channel_op … */
   readonly name: string;
+  /** bind_virq … (first sub-operation of a batch) */
   readonly op?: string;
   readonly nr: number;
   readonly args: readonly DecodedValue[];
+  /** Present when it has been served. */
   readonly result?: bigint;
   readonly errno?: string;
   readonly reason?: string;

@@ -1,6 +1,10 @@
 /** What a machine looks like from outside: values that `Target` answers with. They cross threads and wires. */
 
+import type { DecodedValue } from '../abi/decoded';
+import type { CallView as HypercallView } from '../hypervisor/types';
 import type { ShutdownReason } from './config';
+
+export type { DecodedValue, HypercallView };
 
 /** Which memory an address means. `virtual` is the guest-linear address under a vCPU's current tables. */
 export type AddressSpace =
@@ -18,31 +22,6 @@ export interface Moment {
   readonly retired: bigint;
   /** Virtual nanoseconds (retired instructions scaled, plus skipped idle). */
   readonly time: bigint;
-}
-
-export interface HypercallView {
-  /** mmu_update, event_channel_op … */
-  readonly name: string;
-  /** bind_virq … (first sub-operation of a batch) */
-  readonly op?: string;
-  readonly nr: number;
-  readonly args: readonly DecodedValue[];
-  /** Present at 'return'. */
-  readonly result?: bigint;
-  readonly errno?: string;
-  readonly reason?: string;
-}
-
-/** A decoded argument or structure, ready to be shown as a tree. */
-export interface DecodedValue {
-  readonly name: string;
-  readonly type: string;
-  /** Short text: hex for addresses and frames, symbol for enums. */
-  readonly text: string;
-  readonly value?: bigint;
-  readonly children?: readonly DecodedValue[];
-  /** Set when the value is an address that can be opened in a memory view. */
-  readonly memory?: { readonly space: AddressSpace['kind']; readonly address: bigint };
 }
 
 /** What the hypervisor does for a vCPU that is stopped in it. */

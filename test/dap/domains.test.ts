@@ -6,6 +6,7 @@ import type { LaunchArguments } from '../../src/dap/protocol';
 import { adapterHost } from '../../src/host/adapter';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
+import { withLine } from '../support/lines';
 
 // Several domains in one machine: two that share a page and a doorbell, and one of another image.
 
@@ -22,14 +23,6 @@ const neighbour = (role: string, peer: number, then = '') => ({
   memory: '4M',
 });
 const both = [neighbour('giver', 2), neighbour('taker', 1)];
-
-function lineOf(file: string, text: string): number {
-  const index = readFileSync(file, 'utf8')
-    .split('\n')
-    .findIndex((line) => line.includes(text));
-  assert.notEqual(index, -1, `${file} has no line with ${text}`);
-  return index + 1;
-}
 
 describe('dap: several domains', function () {
   this.timeout(60_000);
@@ -52,7 +45,7 @@ describe('dap: several domains', function () {
   ): Promise<DebugProtocol.Breakpoint> => {
     const { body } = await client.dc.setBreakpointsRequest({
       source: { path: file },
-      breakpoints: [{ line: lineOf(file, text), ...(condition === undefined ? {} : { condition }) }],
+      breakpoints: [{ line: withLine(file, text), ...(condition === undefined ? {} : { condition }) }],
     });
     return body.breakpoints[0] ?? assert.fail('no breakpoint');
   };

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
 import { guestPath } from '../support/guests';
+import { withLine } from '../support/lines';
 
 // The adapter on the real machine: the bundled sample, and GRUB, which nobody here wrote.
 
@@ -14,15 +15,6 @@ const main = path.join(samples, 'main.c');
 
 /** GRUB moves its cursor about by these. */
 const escapes = new RegExp(`${String.fromCharCode(27)}\\[[\\d;?]*[A-Za-z]`, 'g');
-
-/** Line of a file that contains `text`: the test does not know numbers. */
-function lineOf(file: string, text: string): number {
-  const index = readFileSync(file, 'utf8')
-    .split('\n')
-    .findIndex((line) => line.includes(text));
-  assert.notEqual(index, -1, `${file} has no line with ${text}`);
-  return index + 1;
-}
 
 describe('dap: real guests', function () {
   this.timeout(60_000);
@@ -64,7 +56,7 @@ describe('dap: real guests', function () {
         (await top()).map(({ name }) => name),
         ['_start'],
       );
-      assert.equal(await place(), `boot.S:${lineOf(path.join(samples, 'boot.S'), 'cld')}`);
+      assert.equal(await place(), `boot.S:${withLine(path.join(samples, 'boot.S'), 'cld')}`);
       const { threads } = (await client.dc.threadsRequest()).body;
       assert.deepEqual(
         threads.map(({ name }) => name),
@@ -72,7 +64,7 @@ describe('dap: real guests', function () {
       );
 
       // Source lines.
-      const line = lineOf(main, 'open_console();');
+      const line = withLine(main, 'open_console();');
       const { body } = await client.dc.setBreakpointsRequest({
         source: { path: main },
         breakpoints: [{ line }],

@@ -5,19 +5,15 @@ import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
+import { withLine } from '../support/lines';
 
 // The second sample, which a compiler has optimized, looked at in its source.
 
 const folder = path.join(__dirname, '..', '..', 'media', 'samples', 'c-tour');
 const kernel = path.join(folder, 'c-tour.elf');
 
-function lineOf(file: string, text: string): number {
-  const index = readFileSync(path.join(folder, file), 'utf8')
-    .split('\n')
-    .findIndex((line) => line.includes(text));
-  assert.notEqual(index, -1, `${file} has no line with ${text}`);
-  return index + 1;
-}
+/** Of a file of the sample. */
+const lineOf = (file: string, text: string): number => withLine(path.join(folder, file), text);
 
 describe('dap: source level', function () {
   this.timeout(60_000);
