@@ -19,7 +19,7 @@ import { configsOf, originOf, withFiles } from './saved/origin';
 import { createGates } from './gates';
 import { callName } from './format';
 import { createStops, stateAt } from './stops';
-import { createWatches } from './watches';
+import { createDataWatches } from './data-watches';
 import { createTlbs } from './tlbs';
 import type { DomainConfig, MachineConfig } from './target';
 import { namingOf, type NamedBy } from './tallies';
@@ -177,7 +177,7 @@ function emptyMachine(
   const gates = createGates((text) => log.warn(text));
   const stops = createStops(() => hv.get(), gates);
   const tlbs = createTlbs(memory);
-  const watches = createWatches({
+  const watches = createDataWatches({
     memory,
     gates,
     hypervisor: () => hv.get(),

@@ -10,7 +10,7 @@ import { createSaving, type SavingHost } from './saved/saving';
 import { writeRegister } from './registers';
 import type { StopAt } from './session';
 import { createStatements, type ProbeHost } from './statements';
-import { createWatched } from './watched';
+import { createStateWatches } from './state-watches';
 import type {
   ConsoleListener,
   Mark,
@@ -143,7 +143,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   };
   const statements = createStatements(
     { probes: host.statements?.probes, hold, isCurrent, names, warn },
-    createWatched(() => machine.hypervisor, warn),
+    createStateWatches(() => machine.hypervisor, warn),
   );
   const records = createLiveRecords(() => machine, host.saving, config.traceRecords ?? KEPT_RECORDS);
   if (config.traceRecords !== undefined) records.begin();

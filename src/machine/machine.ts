@@ -13,7 +13,7 @@ import type { Stops } from './stops';
 import type { RunUntil, StopPoint } from './target';
 import type { Tlbs } from './tlbs';
 import type { Trace, TraceState } from './trace';
-import type { Watches } from './watches';
+import type { DataWatches } from './data-watches';
 
 /**
  * The machine: its parts, whose turn it is (schedule.ts), running and stopping (session.ts), and its snapshots.
@@ -31,7 +31,7 @@ export interface MachineParts {
   readonly tlbs: Tlbs;
   readonly trace: Trace;
   readonly stops: Stops;
-  readonly watches: Watches;
+  readonly watches: DataWatches;
   /** Everything that run() stops at but statements. Throws for what cannot be. */
   setStops(points: readonly StopPoint[]): void;
   readonly log: Log;

@@ -7,7 +7,7 @@ import { createRecords } from './records';
 import { reveal, revealAll, type Revealed } from './revealed';
 import type { CrossingView, HypervisorFrame, HypervisorValue, RunUntil, StopPoint, VcpuRef } from './target';
 import type { HypervisorWatch } from './target';
-import type { Watched } from './watched';
+import type { StateWatches } from './state-watches';
 
 /**
  * Stepping through the hypervisor's own statements: which of them to hold at, and what is there then. The probes in
@@ -91,7 +91,7 @@ interface Shown {
   readonly locals: Revealed | undefined;
 }
 
-export function createStatements(host: StatementsHost, watched: Watched): Statements {
+export function createStatements(host: StatementsHost, watched: StateWatches): Statements {
   const { probes } = host;
   /** By file, then by site. */
   let points = new Map<string, (readonly Point[])[]>();

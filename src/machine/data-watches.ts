@@ -13,7 +13,7 @@ import { watchKinds, type Located, type Piece, type Watched } from './watch-kind
 export type DataStop = Extract<StopPoint, { kind: 'data' }>;
 type DataReason = Extract<StopReason, { kind: 'data' }>;
 
-export interface Watches {
+export interface DataWatches {
   /** Throws a RangeError for what cannot be watched. */
   set(points: readonly DataStop[]): void;
   /** Hooks.watch and Hooks.stored of the CPU. */
@@ -56,7 +56,7 @@ const SHOWN = 16;
 /** A frame in granules of 8 bytes, of which most are of no interest to anyone. */
 const GRANULE_SHIFT = 3;
 
-export interface WatchHost {
+export interface DataWatchHost {
   hypervisor(): Hypervisor;
   readonly memory: PhysicalMemory;
   readonly gates: Gates;
@@ -68,7 +68,7 @@ export interface WatchHost {
   stateAt(vcpu: GuestVcpu, own: Readonly<Record<string, bigint | string>>): StopState;
 }
 
-export function createWatches(host: WatchHost): Watches {
+export function createDataWatches(host: DataWatchHost): DataWatches {
   const { memory, gates } = host;
   let watches: readonly Watch[] = [];
   let stepped: readonly Watch[] = [];

@@ -20,7 +20,7 @@ export interface Change {
   readonly text: string;
 }
 
-export interface Watched {
+export interface StateWatches {
   set(points: readonly StatePoint[]): void;
   readonly active: boolean;
   /** What things are now is what they are compared with from here on. */
@@ -59,7 +59,7 @@ const written = (text: string): string =>
 /** A kept thing by its number. */
 const HANDLE = /^@(\d+)$/;
 
-export function createWatched(hypervisor: () => Hypervisor, warn: (text: string) => void): Watched {
+export function createStateWatches(hypervisor: () => Hypervisor, warn: (text: string) => void): StateWatches {
   let entries: readonly Entry[] = [];
   const kept = new Map<number, { readonly name: string; readonly read: Reader }>();
   let nextHandle = 1;
