@@ -96,8 +96,8 @@ export const capabilityTable: { readonly [K in keyof All]: Row<All[K]> } = {
   supportsExceptionFilterOptions: on(
     '`filterOptions` of `setExceptionBreakpoints`: a condition for each filter',
   ),
-  supportsSingleThreadExecutionRequests: off(
-    'The vCPUs of a machine run or stand together, in an order that is part of its future: one running alone would be another machine',
+  supportsSingleThreadExecutionRequests: on(
+    '`singleThread` of `continue`, `next`, `stepIn`, `stepOut`: time passes for all vCPUs, the others have no turn',
   ),
   supportsDataBreakpointBytes: on('`bytes` and `asAddress` of `dataBreakpointInfo`'),
   breakpointModes: off('A kind of breakpoint has one way to be set'),

@@ -7,6 +7,7 @@ import type { SymbolIndex } from '../debugger/symbols';
 import type { Frame } from '../debugger/unwind';
 import type { Variable } from '../debugger/variables';
 import type { HypervisorFrame, RunUntil, VcpuRef } from '../machine/target';
+import { sameVcpu } from '../debugger/locations';
 import { RequestError } from './errors';
 import type { Handles } from './handles';
 import { createHandles } from './handles';
@@ -107,10 +108,13 @@ export function needMachine(context: Context): Machine {
   return context.machine;
 }
 
-/** The machine, standing still. */
-export function needStopped(context: Context): Machine {
+/** The machine, standing still; or, where one vCPU runs alone and this is another, that one standing still. */
+export function needStopped(context: Context, threadId?: number): Machine {
   const machine = needMachine(context);
-  if (machine.control.state === 'running') {
+  const { alone, state } = machine.control;
+  const vcpu = threadId === undefined ? undefined : machine.vcpuOf(threadId);
+  const stands = alone !== undefined && vcpu !== undefined && !sameVcpu(alone, vcpu);
+  if (state === 'running' && !stands) {
     throw new RequestError('the machine is running; pause it first', { code: 'notStopped', show: false });
   }
   return machine;

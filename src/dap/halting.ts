@@ -32,6 +32,7 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
   }),
   pause: () => ({ reason: 'pause', description: 'Paused' }),
   shutdown: ({ text }) => ({ reason: 'pause', description: 'The domain has ended', text }),
+  stuck: ({ text }) => ({ reason: 'pause', description: 'Waits for another vCPU', text }),
   breakpoint: ({ stop: { reason }, hits }) => {
     const kind = hits[0]?.kind ?? 'instruction';
     if (reason.kind === 'state' || (reason.kind === 'statement' && reason.text !== undefined))

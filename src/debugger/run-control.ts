@@ -23,6 +23,8 @@ export type Halt =
     }
   /** The domain has ended, and is kept to be looked at, or will start again. */
   | { readonly kind: 'shutdown'; readonly stop: Stop; readonly text: string }
+  /** A vCPU that was to run alone cannot. */
+  | { readonly kind: 'stuck'; readonly stop: Stop; readonly text: string }
   | { readonly kind: 'ended'; readonly stop: Stop; readonly clean: boolean; readonly text: string };
 
 /**
@@ -37,6 +39,8 @@ export interface RunPlan {
   readonly intoHypervisor?: boolean;
   /** So are event upcalls, NMIs and timers. */
   readonly intoDeliveries?: boolean;
+  /** The others stay where they are. */
+  readonly alone?: VcpuRef;
   /** When it is complete: inlined functions that begin here and count as not entered. */
   hidden?(): number;
   /** When the run is over, however it ended. */
@@ -61,6 +65,8 @@ export interface RunControl {
   readonly halt: Halt | undefined;
   /** Starts; the listener hears of the end. Throws when it is not stopped. */
   start(plan: RunPlan): void;
+  /** The vCPU that runs alone. */
+  readonly alone: VcpuRef | undefined;
   /** Asks a run to end with a halt of kind 'pause'. Without effect when stopped. */
   pause(): void;
   /**
@@ -84,6 +90,7 @@ export function createRunControl(
   let state: RunControl['state'] = 'stopped';
   let halt: Halt | undefined;
   let pauseAsked = false;
+  let alone: VcpuRef | undefined;
   let crashShown = false;
   /** Of the domains that have ended: one is kept to be looked at; none has ended badly. */
   let kept = false;
@@ -154,6 +161,7 @@ export function createRunControl(
         ? { kind: 'exception', stop, hits, text: reason.text ?? '' }
         : { kind: 'breakpoint', stop, hits };
     }
+    if (reason.kind === 'stuck') return { kind: 'stuck', stop, text: reason.text };
     if (reason.kind === 'crash' || (reason.kind === 'shutdown' && reason.reason === 'crash')) {
       // Once as something to look at, if that is wanted; going on from there ends it.
       const hits = crashShown ? [] : breakpoints.exceptions('domain-crash');
@@ -213,6 +221,7 @@ export function createRunControl(
       const enter = plan.intoHypervisor === true && until.hypervisor === undefined;
       const stop: Stop = await target.run({
         ...until,
+        ...(plan.alone === undefined ? {} : { alone: plan.alone }),
         ...(enter ? { hypervisor: 'in' } : {}),
         ...(plan.intoDeliveries === true ? { deliveries: true, skipUpcalls: false } : {}),
         skipCurrent,
@@ -271,6 +280,9 @@ export function createRunControl(
     get state() {
       return state;
     },
+    get alone() {
+      return state === 'running' ? alone : undefined;
+    },
     get halt() {
       return halt;
     },
@@ -278,6 +290,7 @@ export function createRunControl(
       if (state !== 'stopped' || halt === undefined) throw new Error(`the machine is ${state}`);
       const { stop } = halt;
       state = 'running';
+      ({ alone } = plan);
       pauseAsked = false;
       void run(
         plan,

@@ -26,7 +26,7 @@ import { performPrivileged } from './privileged';
 import { publishRunstate } from './runstate';
 import { adoptDomains, restoreState, saveState } from './snapshot';
 import type { Held, TrapEntry } from './state';
-import { expireTimers, nextDeadline } from './timers';
+import { deadlineOf, expireTimers, nextDeadline } from './timers';
 import { deliverFault, handleException, handleInterrupt, inject, TI_MASK_EVENTS, VECTOR } from './traps';
 import type { Domain, GuestVcpu, Hypervisor, HypervisorOptions, Outcome } from './types';
 import { setRunState, upcallMasked, upcallPending } from './vcpu';
@@ -140,8 +140,8 @@ export function createHypervisor(options: HypervisorOptions, inside?: (core: Cor
         setRunState(core, v, 'runnable');
       }
     },
-    nextDeadline: () => {
-      const guests = nextDeadline(core);
+    nextDeadline: (only) => {
+      const guests = only === undefined ? nextDeadline(core) : deadlineOf(only);
       const backends = backend.nextDeadline();
       return guests === undefined || (backends !== undefined && backends < guests) ? backends : guests;
     },

@@ -9,6 +9,13 @@ import { wake } from './vcpu';
 const earlier = (a: bigint | undefined, b: bigint | undefined): bigint | undefined =>
   b === undefined || (a !== undefined && a <= b) ? a : b;
 
+/** Of one vCPU's own timers. */
+export function deadlineOf({ state }: GuestVcpu): bigint | undefined {
+  if (!state.online) return undefined;
+  const timer = state.period > 0n ? earlier(state.singleshot, state.periodicNext) : state.singleshot;
+  return earlier(timer, state.pollTimeout);
+}
+
 /** Asked at every exit. */
 export function nextDeadline(core: Core): bigint | undefined {
   let first: bigint | undefined;

@@ -100,8 +100,8 @@ export interface Hypervisor {
   /** A vCPU begins or stops to run on the processor (run-state accounting). */
   scheduled(vcpu: GuestVcpu, running: boolean): void;
 
-  /** The earliest timer of any vCPU (absolute ns), or undefined. */
-  nextDeadline(): bigint | undefined;
+  /** The earliest timer of any vCPU, or of only one, and of the back ends (absolute ns); undefined: there is none. */
+  nextDeadline(only?: GuestVcpu): bigint | undefined;
   /** Fires every timer whose time has come; makes vCPUs runnable. */
   expireTimers(): void;
 

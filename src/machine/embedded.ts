@@ -177,6 +177,8 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         if (restartDue(config, machine.hypervisor.domains.values())) await machine.reboot();
         statements.begin(until);
         let asked = until;
+        if (asked.alone !== undefined) findVcpu(machine, asked.alone);
+        machine.runAlone(asked.alone);
         let session = machine.run(asked, statements.crossings);
         for (;;) {
           const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);
@@ -187,6 +189,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
             if (next === undefined || !OWN_ENDS.has(end.stop.reason.kind)) return describe(end.stop);
             if (next.until === undefined) return describe({ ...end.stop, reason: { kind: 'step' } });
             asked = next.until;
+            machine.runAlone(asked.alone);
             session = machine.run({ ...asked, skipCurrent: false }, statements.crossings);
             continue;
           }

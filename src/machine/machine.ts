@@ -1,16 +1,16 @@
 import type { Disposable } from '../base/disposable';
 import type { Log } from '../base/log';
 import type { Cpu } from '../cpu/types';
-import type { BackendSet, DeviceInput } from '../devices/index';
+import type { BackendSet } from '../devices/index';
 import type { GuestVcpu, Hypervisor, HypervisorSnapshot } from '../hypervisor/types';
 import type { Crossings } from './crossings';
 import type { ClockState, MachineClock } from './clock';
 import type { FrameMark, Marks } from './marks';
-import { createSchedule, type InputEntry, type ScheduleState } from './schedule';
+import { createSchedule, type InputEntry, type MachineInput, type ScheduleState } from './schedule';
 import { createRunSession, type PauseRequest, type RunSession } from './session';
 import type { Origin } from './saved/origin';
 import type { Stops } from './stops';
-import type { RunUntil, StopPoint } from './target';
+import type { RunUntil, StopPoint, VcpuRef } from './target';
 import type { Tlbs } from './tlbs';
 import type { Trace, TraceState } from './trace';
 import type { DataWatches } from './data-watches';
@@ -53,7 +53,9 @@ export interface Machine extends MachineParts {
   /** The slice under way, or the next, ends with reason `pause` before the next guest instruction it can. */
   pause(): void;
   /** Input takes effect now, and again at this moment in every replay. */
-  input(input: DeviceInput): void;
+  input(input: MachineInput): void;
+  /** From now on one vCPU alone has its turn, or all of them. */
+  runAlone(vcpu: VcpuRef | undefined): void;
   readonly inputLog: readonly InputEntry[];
   /** What is due of it takes effect at once; otherwise the next run begins with that. */
   takeInput(): void;
@@ -95,6 +97,9 @@ export function createMachine(parts: MachineParts): Machine {
     },
     input: (input) => {
       schedule.input(input);
+    },
+    runAlone: (vcpu) => {
+      schedule.runAlone(vcpu);
     },
     inputLog: schedule.inputLog,
     takeInput: () => {

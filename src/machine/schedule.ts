@@ -1,6 +1,7 @@
 import type { BackendSet, DeviceInput } from '../devices/index';
 import type { GuestVcpu, Hypervisor, Outcome } from '../hypervisor/types';
 import type { MachineClock } from './clock';
+import type { VcpuRef } from './views';
 
 /**
  * Whose turn it is, and what happens at which moment: vCPUs interleaved on one virtual processor by a fixed
@@ -10,8 +11,16 @@ import type { MachineClock } from './clock';
 /** Instructions a vCPU may run before the next runnable one has its turn. */
 const QUANTUM = 50_000;
 
+/** From here on only this vCPU has its turn, the others stay where they are; undefined: all of them again. */
+export interface AloneInput {
+  readonly kind: 'alone';
+  readonly vcpu: VcpuRef | undefined;
+}
+
+export type MachineInput = DeviceInput | AloneInput;
+
 /** One piece of input, and the moment it takes effect. */
-export type InputEntry = DeviceInput & {
+export type InputEntry = MachineInput & {
   readonly retired: bigint;
   readonly time: bigint;
   /** Turns of the hypervisor by then: tells moments apart between which no instruction retires. */
@@ -24,6 +33,8 @@ export interface ScheduleState {
   readonly deliveryDue: boolean;
   readonly turns: number;
   readonly inputsTaken: number;
+  /** Place of the vCPU that has every turn. */
+  readonly alone?: number;
 }
 
 export interface Schedule {
@@ -53,7 +64,9 @@ export interface Schedule {
    * Input takes effect now, and again at this moment in every replay. What a person types changes the future that a
    * replay was on its way to; what comes by the network waits until the replay has arrived there.
    */
-  input(input: DeviceInput): void;
+  input(input: MachineInput): void;
+  /** Sees to it that from now on one vCPU alone has its turn, or all: input, where it is not so already. */
+  runAlone(vcpu: VcpuRef | undefined): void;
   readonly inputLog: readonly InputEntry[];
   nextInput(): InputEntry | undefined;
   /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
@@ -71,6 +84,8 @@ export interface Schedule {
   settle(outcome: Outcome): void;
   /** When the next timer or input is due; undefined: never. */
   idleUntil(): bigint | undefined;
+  /** The vCPU that alone has its turn, where nothing that is known of will ever let it run. */
+  stuck(): GuestVcpu | undefined;
   /** Idle time passes up to an absolute virtual time; what is due by then happens. */
   passTo(time: bigint): void;
 
@@ -88,6 +103,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
   const waiting: DeviceInput[] = [];
   let inputsTaken = 0;
   let currentIndex = 0;
+  let alone: number | undefined;
   let quantumLeft = QUANTUM;
   let deliveryDue = true;
   let turns = 0;
@@ -113,10 +129,13 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     v.state.online &&
     (v.state.run === 'running' || v.state.run === 'runnable');
 
+  const aloneVcpu = (): GuestVcpu | undefined => (alone === undefined ? undefined : vcpus()[alone]);
+
   function pick(): GuestVcpu | undefined {
     vcpus();
     const now = all[currentIndex];
-    if (now !== undefined && runnable(now) && quantumLeft > 0 && !now.state.yielded) {
+    const mayRun = (index: number): boolean => alone === undefined || alone === index;
+    if (now !== undefined && mayRun(currentIndex) && runnable(now) && quantumLeft > 0 && !now.state.yielded) {
       if (now.state.run === 'runnable') {
         hypervisor.scheduled(now, true);
         deliveryDue = true;
@@ -126,7 +145,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     for (let i = 1; i <= all.length; i++) {
       const index = (currentIndex + i) % all.length;
       const v = all[index];
-      if (v === undefined || !runnable(v)) continue;
+      if (v === undefined || !mayRun(index) || !runnable(v)) continue;
       if (now !== undefined && now !== v) hypervisor.scheduled(now, false);
       if (now !== undefined) now.state.yielded = false;
       currentIndex = index;
@@ -142,22 +161,38 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
 
   function take(e: InputEntry): void {
     inputsTaken++;
+    if (e.kind === 'alone') {
+      alone = placeOf(e.vcpu);
+      return;
+    }
     devices.input(e);
     hypervisor.drainBackend();
     forgetDeadline();
     deliveryDue = true;
   }
 
-  function log(input: DeviceInput): void {
+  const placeOf = (ref: VcpuRef | undefined): number | undefined => {
+    if (ref === undefined) return undefined;
+    const place = vcpus().findIndex((v) => v.domain.id === ref.domain && v.id === ref.vcpu);
+    return place < 0 ? undefined : place;
+  };
+
+  /** When input of now takes effect, and how many entries of the log come before it. */
+  function present(): { moment: Pick<InputEntry, 'retired' | 'time' | 'turns'>; kept: number } {
     // A hypercall or fault under way ends first.
     const held = current().state.held === undefined ? 0 : 1;
     const moment = { retired: clock.retired(), time: clock.now(), turns: turns + held };
-    // What was logged beyond this moment belonged to a future that is no longer replayed. What came at this very
-    // moment and has not been taken yet stays: a person types faster than an idle machine looks.
     const isDue = (e: InputEntry | undefined): boolean =>
       e !== undefined && e.retired <= moment.retired && e.time <= moment.time && e.turns <= moment.turns;
     let kept = inputsTaken;
     while (isDue(inputLog[kept])) kept++;
+    return { moment, kept };
+  }
+
+  function log(input: MachineInput): void {
+    // What was logged beyond this moment belonged to a future that is no longer replayed. What came at this very
+    // moment and has not been taken yet stays: a person types faster than an idle machine looks.
+    const { moment, kept } = present();
     inputLog.length = kept;
     inputLog.push({ ...moment, ...input });
   }
@@ -185,7 +220,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
   function restore(state: ScheduleState): void {
     currentIndex = state.current;
     quantumLeft = Number(state.quantumLeft);
-    ({ deliveryDue, turns, inputsTaken } = state);
+    ({ deliveryDue, turns, inputsTaken, alone } = state);
     forgetDeadline();
   }
 
@@ -207,6 +242,12 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     input(input) {
       if (input.kind === 'network' && nextInput() !== undefined) waiting.push(input);
       else log(input);
+    },
+    runAlone(vcpu) {
+      const { kept } = present();
+      let will = alone;
+      for (const e of inputLog.slice(inputsTaken, kept)) if (e.kind === 'alone') will = placeOf(e.vcpu);
+      if (placeOf(vcpu) !== will) log({ kind: 'alone', vcpu });
     },
     inputLog,
     nextInput,
@@ -242,6 +283,12 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       if (timer === undefined) return input;
       return input === undefined || timer < input ? timer : input;
     },
+    stuck() {
+      const v = aloneVcpu();
+      if (v === undefined || runnable(v) || nextInput() !== undefined) return undefined;
+      const isOver = v.domain.state.shutdown !== undefined || !v.state.online;
+      return isOver || hypervisor.nextDeadline(v) === undefined ? v : undefined;
+    },
     passTo(time) {
       clock.skipTo(time);
       hypervisor.expireTimers();
@@ -256,6 +303,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       deliveryDue,
       turns,
       inputsTaken,
+      ...(alone === undefined ? {} : { alone }),
     }),
     restore,
     load(state, log) {
@@ -268,6 +316,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     },
     reset() {
       currentIndex = 0;
+      alone = undefined;
       quantumLeft = QUANTUM;
       deliveryDue = true;
       forgetDeadline();

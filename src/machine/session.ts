@@ -150,6 +150,8 @@ export function createRunSession(
         if (clock.count() >= end || schedule.turns() >= lastTurn) return { kind: 'slice' };
         v = schedule.pick();
         if (v === undefined) {
+          const stuck = schedule.stuck();
+          if (stuck !== undefined) return stop({ kind: 'stuck', text: stuckText(stuck) }, stuck);
           const gone = schedule.vcpus().every((x) => x.domain.state.shutdown !== undefined)
             ? shutdownOf(schedule.current())
             : undefined;
@@ -282,5 +284,12 @@ const shutdownOf = (v: GuestVcpu): StopReason | undefined => {
     ? { kind: 'crash', text: crashText ?? 'the domain crashed' }
     : { kind: 'shutdown', reason: shutdown, text: `${v.domain.name}: ${shutdown}` };
 };
+/** Why a vCPU that runs alone does not. */
+function stuckText({ domain, id, state }: GuestVcpu): string {
+  const name = `d${domain.id.toString()}v${id.toString()}`;
+  if (domain.state.shutdown !== undefined) return `${name} cannot run alone: its domain has ended`;
+  if (!state.online) return `${name} cannot run alone: it is offline, and only another vCPU can bring it up`;
+  return `${name} runs alone and is blocked: it has no timer, so only another vCPU, or input, can wake it`;
+}
 const isVcpu = (v: GuestVcpu, ref: { readonly domain: number; readonly vcpu: number }): boolean =>
   v.domain.id === ref.domain && v.id === ref.vcpu;

@@ -156,6 +156,8 @@ export interface RunUntil {
    * itself is stepped into: the step ends at the first instruction of its handler.
    */
   readonly skipUpcalls?: boolean;
+  /** Only this vCPU has its turn, the others stay where they are. Is input, like all that changes the future. */
+  readonly alone?: VcpuRef;
   /** Return with reason `idle` instead of waiting for input when nothing else can ever happen. */
   readonly stopWhenIdle?: boolean;
   /**
@@ -200,7 +202,9 @@ export type StopReason =
   | { readonly kind: 'state'; readonly ids: readonly number[]; readonly text: string }
   /** Every vCPU blocked with no timer armed and no input pending: only input can go on. run() returns only
    *  with this if `stopWhenIdle`, otherwise the worker waits for input or a kick. */
-  | { readonly kind: 'idle' };
+  | { readonly kind: 'idle' }
+  /** The vCPU that runs alone cannot, for as long as it is alone. */
+  | { readonly kind: 'stuck'; readonly text: string };
 
 /** What happened at a data stop point. */
 export interface DataHit {

@@ -161,6 +161,39 @@ describe('dap: several domains', function () {
     assert.match(client.output(), /^d2 taker: poweroff; d1 giver goes on$/m);
   });
 
+  it('runs one vCPU alone while the others stay, and says when it waits for them', async () => {
+    await start({ domains: both });
+    const first = await stack(1);
+    const rip = await evaluate('$rip', 1);
+    const alone = async (command: string, threadId: number): Promise<unknown> =>
+      (await client.dc.send(command, { threadId, singleThread: true })).body as unknown;
+    // The taker alone asks again and again for what the giver has not done yet.
+    assert.deepEqual(await alone('continue', 2), { allThreadsContinued: false });
+    assert.deepEqual(await stack(1), first, 'a vCPU that stays can be looked at');
+    await assert.rejects(stack(2), /notStopped/);
+    const pausing = client.stopped();
+    await client.dc.pauseRequest({ threadId: 2 });
+    const { reason, threadId, allThreadsStopped } = await pausing;
+    assert.deepEqual([reason, threadId, allThreadsStopped], ['pause', 2, true]);
+    await alone('next', 2);
+    assert.deepEqual((await client.stopped()).threadId, 2);
+    assert.equal(await evaluate('$rip', 1), rip);
+
+    const before = await evaluate('$rip', 2);
+    await alone('continue', 1);
+    const waits = await client.stopped();
+    assert.deepEqual(
+      [waits.reason, waits.description, waits.threadId],
+      ['pause', 'Waits for another vCPU in d1 giver', 1],
+    );
+    assert.match(waits.text ?? '', /^d1v0 runs alone and is blocked: it has no timer/);
+    assert.equal(await evaluate('$rip', 2), before);
+
+    const terminated = client.event('terminated');
+    await client.dc.continueRequest({ threadId: 1 });
+    await terminated;
+  });
+
   it('one that crashes, or would start again, leaves the others; who steps there is told', async () => {
     await start({ domains: [neighbour('giver', 2), neighbour('taker', 1, 'then=crash')] });
     await breakAt(source, 'shut_down(SHUTDOWN_crash);');

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
-import type { DeviceInput } from '../../src/devices';
+import type { MachineInput } from '../../src/machine/schedule';
 import { SAMPLE, domain, machineOf } from '../support/machines';
 
-const type = (text: string): DeviceInput => ({
+const type = (text: string): MachineInput => ({
   kind: 'console',
   domain: 1,
   console: 0,
   data: new TextEncoder().encode(text),
 });
-const typed = (log: readonly DeviceInput[]): string =>
+const typed = (log: readonly MachineInput[]): string =>
   log.map((e) => (e.kind === 'console' ? new TextDecoder().decode(e.data) : '')).join('');
 
 describe('console input', () => {

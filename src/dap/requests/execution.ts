@@ -1,9 +1,10 @@
 import type { RunPlan } from '../../debugger/run-control';
 import { continuePlan } from '../../debugger/run-control';
 import type { StepKind } from '../../debugger/stepping';
-import { NoCallerError, NotRunningError, planStep } from '../../debugger/stepping';
+import { needRunning, NoCallerError, NotRunningError, planStep } from '../../debugger/stepping';
+import type { VcpuRef } from '../../machine/target';
 import type { Context } from '../context';
-import { needMachine, needStopped, needThread, resetHandles } from '../context';
+import { event, needMachine, needStopped, needThread, resetHandles } from '../context';
 import { RequestError } from '../errors';
 import type { Reply } from '../handler';
 import { handler } from '../handler';
@@ -25,15 +26,44 @@ function go(context: Context, machine: Machine, plan: RunPlan, reply: Reply): vo
   machine.forget();
   machine.started = true;
   reply.after(() => {
-    if (machine.control.state === 'stopped') machine.control.start(plan);
+    if (machine.control.state !== 'stopped') return;
+    machine.control.start(plan);
+    // What a client has of the vCPUs that stay is as true as before, but has new names.
+    if (plan.alone !== undefined && context.client.invalidated)
+      context.send(event('invalidated', { areas: ['stacks'] }));
   });
 }
 
-const continue_ = handler('continue', maybe(threadShape), (context, _args, reply) => {
-  // All vCPUs run or none does: the machine is one deterministic whole.
-  go(context, needStopped(context), continuePlan, reply);
-  return { allThreadsContinued: true };
-});
+/** The vCPU that a request wants to run while the others stay. */
+async function aloneOf(
+  machine: Machine,
+  { threadId, singleThread = false }: { readonly threadId?: number; readonly singleThread?: boolean },
+): Promise<VcpuRef | undefined> {
+  if (!singleThread) return undefined;
+  const vcpu = needThread(machine, threadId);
+  await machine.control.still(() => needRunning({ target: machine.target, vcpu }));
+  return vcpu;
+}
+
+/** Says which request could not be made sense of here. */
+const asRequest = async <T>(command: string, work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof NoCallerError || error instanceof NotRunningError)
+      throw new RequestError(`${command}: ${error.message}`);
+    throw error;
+  }
+};
+
+const continue_ = handler('continue', maybe(threadShape), (context, args, reply) =>
+  asRequest('continue', async () => {
+    const machine = needStopped(context);
+    const alone = await aloneOf(machine, args);
+    go(context, machine, alone === undefined ? continuePlan : { ...continuePlan, vcpu: alone, alone }, reply);
+    return { allThreadsContinued: alone === undefined };
+  }),
+);
 
 /** To what stepInTargets has offered, or past it, where the guest goes another way. */
 function planTo(context: Context, targetId: number): RunPlan {
@@ -52,34 +82,33 @@ function planTo(context: Context, targetId: number): RunPlan {
 }
 
 const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
-  handler(command, stepShape, async (context, { threadId, granularity, targetId }, reply) => {
-    const machine = needStopped(context);
-    const vcpu = needThread(machine, threadId);
-    if (targetId !== undefined && kind === 'in') {
-      go(context, machine, planTo(context, targetId), reply);
-      return;
-    }
-    const { target, decoder, symbols, control } = machine;
-    const stepping = {
-      target,
-      vcpu,
-      decoder,
-      symbols: () => symbols.of(vcpu.domain),
-      hidden: machine.hiddenAt(vcpu),
-      inHypervisor: machine.isInHypervisor(vcpu),
-      intoHypervisor: machine.args.stepIntoHypervisor ?? true,
-      intoDeliveries: machine.args.stepIntoDeliveries ?? false,
-    };
-    try {
-      const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));
-      go(context, machine, plan, reply);
-    } catch (error) {
-      if (error instanceof NoCallerError || error instanceof NotRunningError) {
-        throw new RequestError(`${command}: ${error.message}`);
+  handler(command, stepShape, (context, args, reply) =>
+    asRequest(command, async () => {
+      const { threadId, granularity, targetId } = args;
+      const machine = needStopped(context);
+      const vcpu = needThread(machine, threadId);
+      const alone = await aloneOf(machine, args);
+      const others = alone === undefined ? {} : { alone };
+      if (targetId !== undefined && kind === 'in') {
+        go(context, machine, { ...planTo(context, targetId), ...others }, reply);
+        return undefined;
       }
-      throw error;
-    }
-  });
+      const { target, decoder, symbols, control } = machine;
+      const stepping = {
+        target,
+        vcpu,
+        decoder,
+        symbols: () => symbols.of(vcpu.domain),
+        hidden: machine.hiddenAt(vcpu),
+        inHypervisor: machine.isInHypervisor(vcpu),
+        intoHypervisor: machine.args.stepIntoHypervisor ?? true,
+        intoDeliveries: machine.args.stepIntoDeliveries ?? false,
+      };
+      const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));
+      go(context, machine, { ...plan, ...others }, reply);
+      return undefined;
+    }),
+  );
 
 const pause = handler(
   'pause',

@@ -94,7 +94,7 @@ const stackTrace = handler(
   'stackTrace',
   object({ threadId: integer, startFrame: optional(count), levels: optional(count) }),
   async (context, { threadId, startFrame = 0, levels = 0 }) => {
-    const machine = needStopped(context);
+    const machine = needStopped(context, threadId);
     const vcpu = needThread(machine, threadId);
     const { frames, inner, task } = await machine.control.still(async () => ({
       frames: await machine.stack(vcpu),

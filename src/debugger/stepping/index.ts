@@ -56,10 +56,15 @@ export async function planStep(
   return { ...plan, intoHypervisor, intoDeliveries };
 }
 
+/** Throws for a vCPU of which no instruction would ever come. */
+export async function needRunning(stepping: Pick<Stepping, 'target' | 'vcpu'>): Promise<void> {
+  const state = (await viewOf(stepping))?.state;
+  if (state === 'offline' || state === 'dead') throw new NotRunningError(stepping.vcpu, state);
+}
+
 async function planGuestStep(kind: StepKind, granularity: Granularity, stepping: Stepping): Promise<RunPlan> {
   const { vcpu } = stepping;
-  const state = (await viewOf(stepping))?.state;
-  if (state === 'offline' || state === 'dead') throw new NotRunningError(vcpu, state);
+  await needRunning(stepping);
   if (kind === 'out') {
     const inlined = await stepOutOfInlined(stepping);
     if (inlined !== undefined) return { vcpu, ...inlined };
@@ -91,7 +96,7 @@ function once(stretch: () => Promise<RunUntil>): RunPlan['next'] {
   };
 }
 
-const viewOf = async ({ target, vcpu }: Stepping): Promise<VcpuView | undefined> =>
+const viewOf = async ({ target, vcpu }: Pick<Stepping, 'target' | 'vcpu'>): Promise<VcpuView | undefined> =>
   (await target.domains()).flatMap(({ vcpus }) => vcpus).find(({ ref }) => sameVcpu(ref, vcpu));
 
 /** To the instruction that follows, for what comes back there: calls, a user's system calls, repeated strings. */

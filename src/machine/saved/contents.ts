@@ -24,7 +24,7 @@ import { hypervisorSchema, HYPERVISOR_VERSION } from '../../hypervisor/saved';
 import type { ClockState } from '../clock';
 import type { ImageMark } from '../disks';
 import type { InputEntry, ScheduleState } from '../schedule';
-import type { DiskConfig, DomainConfig, VifConfig } from '../target';
+import type { DiskConfig, DomainConfig, VcpuRef, VifConfig } from '../target';
 import { tlbsSchema, TLBS_VERSION } from '../tlbs';
 import type { Count, RefusalCount } from '../tallies';
 import type { Refusal, TraceContent, TraceState } from '../trace';
@@ -146,6 +146,11 @@ const disk = { ...moment, kind: oneOf<'disk'>('disk'), domain: u16, vdev: text }
 type Event<E> = Extract<Network, { readonly event: E }>;
 const network = { ...moment, kind: oneOf<'network'>('network'), connection: count };
 const input = choice<InputEntry, 'kind'>('kind', {
+  alone: record<Extract<InputEntry, { readonly kind: 'alone' }>>({
+    ...moment,
+    kind: oneOf('alone'),
+    vcpu: maybe(record<VcpuRef>({ domain: u16, vcpu: u16 })),
+  }),
   console: record<Console>({ ...moment, kind: oneOf('console'), domain: u16, console: count, data: bytes() }),
   ask: record<Extract<InputEntry, { readonly kind: 'ask' }>>({
     ...moment,
@@ -207,6 +212,7 @@ export const SECTIONS = {
         deliveryDue: bool,
         turns: count,
         inputsTaken: count,
+        alone: optional(count),
       }),
     }),
   ),
