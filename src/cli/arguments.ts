@@ -155,7 +155,7 @@ export const COMMANDS: Readonly<
   trace: { positional: '[IMAGE]', help: 'the same, printing every hypercall as it happens', machine: true },
   records: {
     positional: 'FILE',
-    help: 'a trace in a file (NDJSON of trace, or exported): filter, convert, compare with another',
+    help: 'a trace in a file (of trace --format ndjson, or exported): filter, convert, compare with another',
     machine: false,
   },
   dap: {

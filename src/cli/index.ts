@@ -2,8 +2,11 @@ import { open } from 'node:fs/promises';
 import type { Host } from '../dap/host';
 import { serveDap } from '../dap/server';
 import { LaunchError, resolveLaunch, type LaunchFiles, type MachineArguments } from '../debugger/launch';
-import { formatRecord, formatSummary } from '../machine/format';
+import { formatSummary } from '../machine/format';
 import type { MachineConfig, Target } from '../machine/target';
+import { symbolsOfDomains, type DomainSymbols } from '../debugger/symbols';
+import { machineTrace } from '../debugger/trace-questions';
+import { withUnpacked } from '../debugger/unpacked';
 import {
   STATUS,
   UsageError,
@@ -16,7 +19,7 @@ import {
 } from './arguments';
 import { demo } from './demo';
 import { outputOf } from './output';
-import { drainTrace, ndjson } from './records';
+import { drainNdjson, drainText } from './records';
 import { parseRequest } from './ask';
 import { recordsCommand, type OpenTrace } from './trace-file';
 import { inspectionText, resumeSuspended, saverOf, type SavedInspection } from './saved';
@@ -189,6 +192,22 @@ async function createTarget(host: CliHost, machine: MachineConfig, paced: boolea
   }
 }
 
+/** Records that are kept until they are printed, which is every few million instructions. */
+const KEPT_RECORDS = 100_000;
+
+/** The machine with its call sites kept, and what there is to name them by: nothing, for a kernel without symbols. */
+async function withNames(
+  given: MachineConfig,
+  host: CliHost,
+): Promise<{ readonly machine: MachineConfig; readonly symbols: DomainSymbols }> {
+  const machine = await withUnpacked({ ...given, traceRecords: KEPT_RECORDS });
+  const debuggerHost = host.dapHost();
+  const loading = machine.domains.map(({ kernel }) =>
+    debuggerHost.loadSymbols(kernel, { kernelPath: kernel.path, given: [] }),
+  );
+  return { machine, symbols: symbolsOfDomains(await Promise.all(loading)) };
+}
+
 async function machineCommand(line: CommandLine, host: CliHost, shows: 'console' | 'trace'): Promise<Status> {
   const limits = limitsOf(line);
   const shown = consoleOf(line);
@@ -212,16 +231,20 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   const interactive = keyboard?.isTTY === true;
   // Who connects from outside lives by the wall clock.
   const paced = interactive || launch.machine.forwards !== undefined;
-  const target = await createTarget(host, launch.machine, paced);
+  const printed = shows === 'trace' && line.values.summary !== true ? format : undefined;
+  const named = printed === 'ndjson' ? await withNames(launch.machine, host) : undefined;
+  const target = await createTarget(host, named?.machine ?? launch.machine, paced);
   if (line.values.quiet !== true) target.onLog((message) => process.stderr.write(`${message}\n`));
   // Live text may not mix with what a program reads: the console, the trace, or the summary has standard output.
   const standard = outputOf(process.stdout);
   const out = jsonTo === '-' || shows === 'trace' ? outputOf(process.stderr) : standard;
   const terminal = openTerminal(keyboard, out);
   const records =
-    shows === 'trace' && line.values.summary !== true
-      ? drainTrace(target, format === 'text' ? formatRecord : ndjson, standard)
-      : undefined;
+    named !== undefined
+      ? drainNdjson(machineTrace(target, named.symbols), standard)
+      : printed !== undefined
+        ? drainText(target, standard)
+        : undefined;
   let summary: RunSummary;
   try {
     await resumeSuspended(target);

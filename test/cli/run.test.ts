@@ -210,19 +210,20 @@ describe('hyperstep trace', function () {
 
   it('prints JSON, a record a line', async () => {
     const { stdout } = await hyperstep('trace', ...small, '--format', 'ndjson', '--quiet');
-    const records = stdout
-      .trimEnd()
-      .split('\n')
-      .map(
-        (line) =>
-          JSON.parse(line) as {
-            seq: number;
-            retired: string;
-            rip: string;
-            call: { name: string; args: object[] };
-          },
-      );
+    const [head = '', ...lines] = stdout.trimEnd().split('\n');
+    assert.deepEqual(JSON.parse(head), { hyperstep: 'trace', version: 2 });
+    const records = lines.map(
+      (line) =>
+        JSON.parse(line) as {
+          seq: number;
+          retired: string;
+          rip: string;
+          site?: string;
+          call: { name: string; args: object[] };
+        },
+    );
     assert.ok(records.length > 100);
+    assert.ok(records.some(({ site = '' }) => site.startsWith('notify')));
     records.forEach((r, i) => {
       assert.equal(r.seq, i);
       assert.match(r.rip, /^0x[0-9a-f]+$/);

@@ -52,6 +52,10 @@ describe('the trace through the adapter', function () {
       (await ask('scan', { filter: 'rip in no_such_function' })).problem?.message ?? '',
       /no function/,
     );
+    // What is exported has the name, too.
+    const { text, done } = await ask('export', { ...spec, format: 'ndjson', from: 0, to: next, head: false });
+    assert.ok(done);
+    assert.equal((JSON.parse(text.trim().split('\n')[0] ?? '') as { site?: string }).site, row.site);
     const record = await ask('record', { at: row.at });
     assert.equal(record.args[0]?.name, 'ureqs');
     assert.ok((record.args[0].children?.length ?? 0) > 0);

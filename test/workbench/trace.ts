@@ -120,8 +120,11 @@ export function traceTests(open: (launch: object) => Promise<Editor>, folder: ()
     );
     await at.page.locator('.notification-toast').filter({ hasText: 'records are in' }).first().waitFor();
     const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
-    assert.ok(lines.every((line) => (JSON.parse(line) as { call?: object }).call !== undefined));
-    assert.ok(lines.length > 100);
+    const [head = '', ...records] = lines.map((line) => JSON.parse(line) as { call?: object; site?: string });
+    assert.deepEqual(head, { hyperstep: 'trace', version: 2 });
+    assert.ok(records.length > 100);
+    assert.ok(records.every(({ call }) => call !== undefined));
+    assert.ok(records.some(({ site }) => site !== undefined));
 
     // Without one of its records, there is one difference.
     writeFileSync(file, lines.filter((_, i) => i !== 40).join('\n'));
@@ -132,7 +135,7 @@ export function traceTests(open: (launch: object) => Promise<Editor>, folder: ()
       () => trace.locator('#compared').innerText(),
       (text) => /\d+ differences?/.test(text),
     );
-    assert.match(told, new RegExp(`^1 difference .* ${lines.length - 1} pairs`));
+    assert.match(told, new RegExp(`^1 difference .* ${records.length - 1} pairs`));
     assert.match(told, /only here/);
     await at.shot('trace-compared');
     await trace.locator('#tab-totals').click();

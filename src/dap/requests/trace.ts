@@ -10,7 +10,7 @@ import { announceBreakpoints, restartMachine } from '../launching';
 import type { Machine } from '../machine';
 import type { HyperstepRequests } from '../protocol';
 import { count, object, text } from '../shape';
-import { askTrace, question } from '../trace';
+import { answerTrace, question } from '../trace';
 
 /** Names to choose from; more is no choice. */
 const MAX_NAMES = 50;
@@ -48,7 +48,7 @@ export const traceRequests: readonly Handler[] = [
   handler(
     'hyperstep/traceQuestion',
     object({ question }),
-    async (context, asked) => ({ answer: await askTrace(needMachine(context), asked.question) }),
+    async (context, asked) => ({ answer: await answerTrace(needMachine(context), asked.question) }),
     // Read between two stretches of a run, which goes on.
     { urgent: true },
   ),

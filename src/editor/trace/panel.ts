@@ -36,7 +36,7 @@ export interface TracePanel {
   focusFilter(): void;
 }
 
-const TRACE_FILES = { 'Hypercall traces': ['ndjson', 'json'] };
+const TRACE_FILES = { 'Hypercall traces': ['ndjson', 'json', 'csv'] };
 
 /** Asks for a trace file. */
 export async function pickTraceFile(title: string): Promise<vscode.Uri | undefined> {

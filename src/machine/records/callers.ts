@@ -1,19 +1,24 @@
-import { hypercallPage } from '../../hypervisor/builder/hypercallpage';
+import { CALLING_SEQUENCE, hypercallPage } from '../../hypervisor/builder/hypercallpage';
 import type { Call } from '../../hypervisor/state';
 import type { GuestVcpu, Hypervisor } from '../../hypervisor/types';
 import { readMemory } from '../inspect';
 
 /**
- * Who called the hypercall page: a record's own address is in the page's stub, which all calls of a number go through,
- * so the return address is read from the guest's stack. A debugger's read: the guest's caches stay as they are.
+ * Who called the stub that makes the hypercall: a record's own address is in the stub, which all calls go through, so
+ * the return address is read from the guest's stack. Stubs are those of the hypercall page, and the one that Linux has
+ * of its own since XSA-466 (arch/x86/xen/xen-asm.S, xen_hypercall_pv), which is the same without the number. A
+ * debugger's read: the guest's caches stay as they are.
  */
 
-/** Bytes of a stub up to its end; after pushing rcx and r11 (hypercallpage.ts), the return address is the third word. */
+/** Bytes of the page's stubs up to their end; after pushing rcx and r11, the return address is the third word. */
 const STUB = 10;
 const RETURN_ADDRESS = 16n;
 const SLOT = 32;
 /** Addresses that are remembered to be stubs, or not to be; a guest that makes up more starts it afresh. */
 const REMEMBERED = 4096;
+
+const has = (bytes: Uint8Array, at: number, expected: ArrayLike<number>): boolean =>
+  bytes.length >= at + expected.length && Array.from(expected).every((byte, i) => byte === bytes[at + i]);
 
 export function createCallers(hypervisor: () => Hypervisor): (vcpu: GuestVcpu, call: Call) => bigint {
   const stubs = hypercallPage();
@@ -25,10 +30,12 @@ export function createCallers(hypervisor: () => Hypervisor): (vcpu: GuestVcpu, c
     const key = `${vcpu.domain.id} ${rip}`;
     const before = known.get(key);
     if (before !== undefined) return before;
-    const expected = stubs.subarray(nr * SLOT, nr * SLOT + STUB);
-    const found = read(vcpu, rip - BigInt(STUB), STUB);
+    const found = read(vcpu, rip - BigInt(STUB), STUB + CALLING_SEQUENCE.after.length);
+    const inPage = stubs.subarray(nr * SLOT, nr * SLOT + STUB);
     const is =
-      expected.length === STUB && found.length === STUB && found.every((byte, i) => byte === expected[i]);
+      has(found, STUB, CALLING_SEQUENCE.after) &&
+      ((inPage.length === STUB && has(found, 0, inPage)) ||
+        has(found, STUB - CALLING_SEQUENCE.bare.length, CALLING_SEQUENCE.bare));
     if (known.size === REMEMBERED) known = new Map();
     known.set(key, is);
     return is;

@@ -1,5 +1,6 @@
 import { createColumns, createTable } from './columns';
-import { parseLine, RecordError, type ExportedRecord } from './formats';
+import type { ExportedRecord } from './formats';
+import { createLineReader, RecordError } from './reading';
 import type { RecordSource } from './source';
 import { callName } from '../format';
 
@@ -32,19 +33,26 @@ const NEWLINE = 10;
 const OFFSETS = 1 << 16;
 const MOST_SITES = 2 ** 20;
 const REMEMBERED = 256;
+/** Each has a lane in the timeline; Xen's own limit of a machine is in the hundreds. */
+const MOST_VCPUS = 1024;
 
 export function createFileRecords(file: LineFile): FileRecords {
   const columns = createColumns(true);
   const decoder = new TextDecoder();
   const offsets: Float64Array[] = [];
-  /** Names of call sites: by the number of the site, the number of the name. */
+  /** Names of call sites: by domain and the number of the site, the number of the name. */
   const siteNames = createTable<string>(MOST_SITES, '');
-  const nameOfSite: number[] = [];
+  const namesOfSites = new Map<number, number[]>();
+  const read = createLineReader();
+  let latest = 0n;
   const recent = new Map<number, ExportedRecord['record']>();
   let at = 0;
   let line = 0;
 
   const put = (record: ExportedRecord['record'], offset: number): void => {
+    if (record.retired < latest)
+      throw new RecordError('retired is less than in the record before: these are not of one run');
+    latest = record.retired;
     const position = columns.next();
     const part = (offsets[Math.floor(position / OFFSETS)] ??= new Float64Array(OFFSETS));
     part[position % OFFSETS] = offset;
@@ -60,16 +68,25 @@ export function createFileRecords(file: LineFile): FileRecords {
       result: record.call.result,
       errno: record.call.errno,
     });
-    if (record.site !== undefined)
-      nameOfSite[columns.sites.id(record.caller ?? record.rip)] = siteNames.id(record.site);
+    if (columns.vcpus.length > MOST_VCPUS)
+      throw new RecordError(`there are more than ${MOST_VCPUS} vCPUs by here`);
+    if (record.site === undefined) return;
+    const { domain } = record;
+    const names = namesOfSites.get(domain) ?? [];
+    namesOfSites.set(domain, names);
+    names[columns.sites.id(record.caller ?? record.rip)] = siteNames.id(record.site);
   };
-  const parse = (bytes: Uint8Array): ExportedRecord['record'] | undefined => {
+  /** Takes in the line that ends there, the next of the file. */
+  const take = (start: number, bytes: Uint8Array): void => {
+    line++;
     try {
-      return parseLine(decoder.decode(bytes));
+      const record = read(decoder.decode(bytes));
+      if (record !== undefined) put(record, start);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
+      const cut = start + bytes.length === file.size ? ', and the file ends in it' : '';
       throw new RecordError(
-        `${file.name}, line ${line.toString()}: ${error.message}; a hypercall trace of Hyperstep's is expected`,
+        `${file.name}, line ${line.toString()}: ${error.message}${cut}. A hypercall trace of Hyperstep's is expected`,
       );
     }
   };
@@ -83,12 +100,22 @@ export function createFileRecords(file: LineFile): FileRecords {
     }
   };
 
+  const reread = (bytes: Uint8Array): ExportedRecord['record'] => {
+    try {
+      const record = read(decoder.decode(bytes));
+      if (record !== undefined) return record;
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+    }
+    throw new RecordError(`${file.name} has changed since it was opened`);
+  };
+
   return {
     columns,
     generation: () => 0,
     update: () => undefined,
-    siteName: (site) => {
-      const name = nameOfSite[site];
+    siteName: (site, domain) => {
+      const name = namesOfSites.get(domain)?.[site];
       return name === undefined ? undefined : siteNames.values[name];
     },
     record: (position) => {
@@ -97,8 +124,7 @@ export function createFileRecords(file: LineFile): FileRecords {
       const offset = offsets[Math.floor(position / OFFSETS)]?.[position % OFFSETS];
       if (offset === undefined || position < 0 || position >= columns.next())
         throw new RangeError(`${file.name} has no record at ${position.toString()}`);
-      const record = parse(lineAt(offset));
-      if (record === undefined) throw new RecordError(`${file.name} has changed since it was opened`);
+      const record = reread(lineAt(offset));
       if (recent.size >= REMEMBERED) recent.clear();
       recent.set(position, record);
       return record;
@@ -120,9 +146,7 @@ export function createFileRecords(file: LineFile): FileRecords {
           if (at + bytes.length < file.size) break;
           end = bytes.length;
         }
-        line++;
-        const record = parse(bytes.subarray(start, end));
-        if (record !== undefined) put(record, at + start);
+        take(at + start, bytes.subarray(start, end));
         start = end + 1;
       }
       at = Math.min(file.size, at + start);

@@ -187,6 +187,18 @@ function createCompiler(source: RecordSource, calls: ReadonlySet<string>, functi
     };
   };
 
+  /** By the names that a file gives: judged once for each site of a domain. */
+  const inSites = (name: string): Test => {
+    if (source.siteName === undefined) return () => false;
+    const domains: (Test | undefined)[] = [];
+    const within = (domain: number): Test =>
+      once('site', (id) => source.siteName?.(id, domain)?.replace(/\+0x[0-9a-f]+$/, '') === name);
+    return (chunk, k) => {
+      const domain = columns.vcpus[chunk.vcpu[k] ?? 0]?.domain ?? 0;
+      return (domains[domain] ??= within(domain))(chunk, k);
+    };
+  };
+
   const inFunction = (e: Extract<Expression, { kind: 'binary' }>): Test => {
     const name = functionName(e.right);
     if (e.left.kind !== 'name' || e.left.name !== 'rip' || name === undefined)
@@ -194,7 +206,7 @@ function createCompiler(source: RecordSource, calls: ReadonlySet<string>, functi
     const ranges = functions[name];
     if (ranges === undefined && source.siteName === undefined)
       throw new ExpressionError(`there is no function '${name}'`, e.right.at);
-    const named = once('site', (id) => source.siteName?.(id)?.replace(/\+.*$/, '') === name);
+    const named = inSites(name);
     const within = (ranges ?? []).map(({ low, high, domains }) => ({
       site: once('site', (id) => {
         const rip = columns.sites.values[id] ?? 0n;

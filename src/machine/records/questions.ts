@@ -162,12 +162,20 @@ export interface TraceQuestions {
       readonly last: number;
     };
   };
+  /** Where the records of a stretch were called from, each place once, for whoever can give them names. */
+  sites: {
+    readonly ask: FilterSpec & { readonly from: number; readonly to: number };
+    readonly answer: {
+      readonly sites: readonly { readonly domain: number; readonly address: string }[];
+    };
+  };
   /**
    * Text of a file, of what was found of positions [from, to); `next` is where to go on, until `done`. `head`: it is
-   * the beginning of the file.
+   * the beginning of the file. `names`: of the call sites, by `siteKey`.
    */
   export: {
     readonly ask: FilterSpec & {
+      readonly names?: Readonly<Record<string, string>>;
       readonly format: ExportFormat;
       readonly from: number;
       readonly to: number;
@@ -181,6 +189,9 @@ export interface TraceQuestions {
     };
   };
 }
+
+/** A call site, where names are given to several. */
+export const siteKey = (domain: number, address: string): string => `d${domain} ${address}`;
 
 export type QuestionKind = keyof TraceQuestions;
 export type Question<K extends QuestionKind = QuestionKind> = {

@@ -9,7 +9,7 @@ export interface RecordSource {
   /** Takes in what has come since. */
   update(): void;
   /** Of names that a file gives with its call sites; the debugger knows those of a machine. */
-  siteName?(site: number): string | undefined;
+  siteName?(site: number, domain: number): string | undefined;
   /** Throws when it is not there, or cannot be read. */
   record(position: number): TraceRecord;
   /** Not all of it is known yet: bytes of the file. */

@@ -16,6 +16,7 @@ import type {
   RecordRow,
   TraceQuestions,
 } from './questions';
+import { siteKey } from './questions';
 import type { RecordSource } from './source';
 
 /** Work of one answer: records looked at in their columns, and decoded ones. Some 10 ms each. */
@@ -119,8 +120,8 @@ export function createRecordViews(
       ...(result === undefined ? {} : { result }),
       ...(call.errno === undefined ? {} : { errno: call.errno }),
       ...(call.reason === undefined ? {} : { reason: call.reason }),
-      rip: `0x${record.rip.toString(16)}`,
-      ...(record.caller === undefined ? {} : { caller: `0x${record.caller.toString(16)}` }),
+      rip: hex(record.rip),
+      ...(record.caller === undefined ? {} : { caller: hex(record.caller) }),
       ...(record.site === undefined ? {} : { site: record.site }),
       ...(cost === undefined ? {} : { cost }),
     };
@@ -301,7 +302,23 @@ export function createRecordViews(
       }
       return { vcpus: columns.vcpus, of, signatures, next: end, last: columns.next() };
     },
-    export: ({ format, from, to, head, ...spec }) => {
+    sites: ({ from, to, ...spec }) => {
+      const known = new Map<number, Set<number>>();
+      const sites: { readonly domain: number; readonly address: string }[] = [];
+      let count = 0;
+      each(foundBy(spec), from, to, (at) => {
+        const chunk = columns.chunk(at);
+        const domain = columns.vcpus[vcpuAt(at)]?.domain ?? 0;
+        const its = known.get(domain) ?? new Set();
+        known.set(domain, its);
+        const site = chunk?.site[at - chunk.base] ?? 0;
+        if (!its.has(site)) sites.push({ domain, address: hex(columns.sites.values[site] ?? 0n) });
+        its.add(site);
+        return ++count < MOST_ROWS;
+      });
+      return { sites };
+    },
+    export: ({ format, from, to, head, names = {}, ...spec }) => {
       const found = foundBy(spec);
       const records: ExportedRecord[] = [];
       let next = to;
@@ -309,7 +326,12 @@ export function createRecordViews(
         if (records.length === MOST_ROWS) next = Math.min(next, at);
         if (next < to) return false;
         const cost = columns.cost(at);
-        records.push({ record: source.record(at), ...(cost === undefined ? {} : { cost }) });
+        const record = source.record(at);
+        const site = names[siteKey(record.domain, hex(record.caller ?? record.rip))];
+        records.push({
+          record: site === undefined ? record : { ...record, site },
+          ...(cost === undefined ? {} : { cost }),
+        });
         return true;
       });
       const done = next === to;
@@ -328,6 +350,8 @@ export function createRecordViews(
     return (answers[kind] as (ask: unknown) => Answer)(ask);
   };
 }
+
+const hex = (n: bigint): string => `0x${n.toString(16)}`;
 
 const functionsOf = (given: FilterSpec['functions'] = {}): Functions =>
   Object.fromEntries(
@@ -353,9 +377,7 @@ const detailOf = (v: DecodedValue): DetailRow => ({
   name: v.name,
   type: v.type,
   text: v.text,
-  ...(v.memory === undefined
-    ? {}
-    : { memory: { space: v.memory.space, address: `0x${v.memory.address.toString(16)}` } }),
+  ...(v.memory === undefined ? {} : { memory: { space: v.memory.space, address: hex(v.memory.address) } }),
   ...(v.children === undefined || v.children.length === 0 ? {} : { children: v.children.map(detailOf) }),
 });
 
