@@ -10,7 +10,7 @@ import { ModuleBuilder } from './wasm/encoder';
 import { defineBulk } from './wasm/bulk';
 import { defineFloatingPoint } from './wasm/floating-point';
 import { lowerHandler, prologue } from './wasm/lower';
-import { defineRegionAccess, REGION_CALLS } from './wasm/region-access';
+import { REGION_CALLS } from './wasm/region-calls';
 import { defineRoutines, type Routines } from './wasm/routines';
 import { defineChain, defineRun } from './wasm/run';
 
@@ -68,7 +68,6 @@ export function generateInterpreter(
   defineFloatingPoint(t);
   defineBulk(t);
   defineChain(t);
-  defineRegionAccess(t);
   const missing = new Set<string>();
   const helperNumber = (name: string): number => {
     const n = helpers.indexOf(name);

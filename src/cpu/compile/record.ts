@@ -7,11 +7,14 @@ import { decodedSource } from '../evaluate/source';
 import { FIELD, type FieldName } from '../state';
 import { RC } from '../wasm/abi';
 import { plainPacked, plainResult } from '../wasm/floating-point';
+import { isFlag, RegionFlags, type AtHand } from './flags';
 import { TRACKED, isFixed, trackedIndex, type RegionLocals, type RegionState, type Tracked } from './state';
 import type { Instr } from './discover';
 
 /** The semantics want something that regions leave to the interpreter. */
 export class Unsupported extends Error {}
+
+const NOWHERE: AtHand = new Set();
 
 /** Pure, and safe to compute whether or not it is wanted. */
 const speculative = (b: Block): boolean =>
@@ -43,28 +46,39 @@ export class RegionRecorder {
   private o: IrOps | undefined;
   /** Address of the instruction after the one at hand. */
   private after = 0n;
+  readonly flags: RegionFlags;
+  /** Flags that are at hand where this tree of blocks begins. */
+  private here: AtHand = new Set();
+  /** Nodes that are kept in locals. */
+  private readonly held = new Set<Node>();
 
   constructor(
     readonly locals: RegionLocals,
     private readonly exit: LoopLabel,
   ) {
     this.r.departure = (act) => this.departureOf(act);
+    this.flags = new RegionFlags(this.r, locals);
   }
 
   /** The value of a tracked field. */
   get(field: Tracked): Node {
-    return this.state[trackedIndex(field) ?? 0] ?? this.locals.read(this.r, field);
+    return this.state[trackedIndex(field) ?? 0] ?? this.found(field);
+  }
+  /** The field as the tree of blocks found it. */
+  private found(field: Tracked): Node {
+    if (field !== 'left' && isFlag(trackedIndex(field) ?? 0)) return this.flags.found(field, this.here);
+    return this.locals.read(this.r, field);
   }
   set(field: Tracked, value: Node): void {
     this.state[trackedIndex(field) ?? 0] = value;
   }
 
-  /** Sets for a departure or an edge: what `state` has that the locals have not. */
-  sets(state: RegionState, give = 0): Departure['sets'] {
-    const sets: { local: number; value: Node }[] = [];
+  /** Sets for a departure, or an edge to where the flags `there` are to be at hand: what `state` has that the locals have not. */
+  sets(state: RegionState, there: AtHand, give = 0): Departure['sets'] {
+    const sets = [...this.flags.sets(state, this.here, there, this.held)];
     state.forEach((value, i) => {
       const field = TRACKED[i];
-      if (field === undefined) return;
+      if (field === undefined || isFlag(i)) return;
       let v = value;
       if (field === 'left' && give !== 0)
         v = this.r.n('i64.add', v ?? this.locals.read(this.r, field), this.r.i64(give));
@@ -80,7 +94,7 @@ export class RegionRecorder {
   /** A departure from the region: to `rip`, by the link record `link` (0: by the run loop). */
   out(rip: Node, link: number, code: number, state = this.state, give = 0): Departure {
     const { r, locals } = this;
-    const sets = [...this.sets(state, give), { local: locals.exitRip, value: rip }];
+    const sets = [...this.sets(state, NOWHERE, give), { local: locals.exitRip, value: rip }];
     sets.push({ local: locals.exitLink, value: r.i32(link) });
     sets.push({ local: locals.exitCode, value: r.i32(code) });
     return { sets, label: this.exit, where: 'break' };
@@ -118,8 +132,10 @@ export class RegionRecorder {
     execute(i.form, asOps(o), asSource(decodedSource(o, i.form, i.d, i.next)));
     // Registers written here are computed here: departures then find them.
     this.state.forEach((v, n) => {
-      if (v !== undefined && v !== this.before[n] && (n < 16 || v.type === 'v128') && v.op !== 'const')
-        r.push({ kind: 'keep', node: v });
+      if (v === undefined || v === this.before[n] || v.op === 'const') return;
+      if (n >= 16 && v.type !== 'v128') return;
+      r.push({ kind: 'keep', node: v });
+      this.held.add(v);
     });
   }
 
@@ -128,6 +144,7 @@ export class RegionRecorder {
     const o = irOps(r, {
       scalar: (op, operands) => plainResult(r, op, operands),
       packed: (op, fmt, a, b) => plainPacked(r, op, fmt, a, b),
+      demand: (ok) => this.demand(ok),
     });
     const get = (f: FieldName): Node => {
       if (f === 'zero') return r.i64(0);
@@ -169,6 +186,14 @@ export class RegionRecorder {
       },
     };
     return Object.assign(o, overrides);
+  }
+
+  /** What does not hold is the interpreter's. */
+  private demand(ok: Node): void {
+    const fails = this.r.n('i32.eqz', ok);
+    if (this.refuted.includes(fails)) return;
+    this.refuted.push(fails);
+    this.r.push({ kind: 'leave', condition: fails, to: this.bail() });
   }
 
   /** One side of a run-time branch, recorded apart. */
@@ -244,7 +269,7 @@ export class RegionRecorder {
         this.state[n] = a;
         return;
       }
-      const leaf = (v: Node | undefined): Node => v ?? this.locals.read(r, field);
+      const leaf = (v: Node | undefined): Node => v ?? this.found(field);
       const v = merge(leaf(a), leaf(b));
       this.state[n] = v;
       places.push(n);
@@ -259,14 +284,26 @@ export class RegionRecorder {
     }
   }
 
-  /** A path of its own, from the state at hand (or, afresh, from the locals) on: what is known there is forgotten after it. */
-  path(body: () => void, afresh = false): void {
+  /** A path of its own, from the state at hand on: what is known there is forgotten after it. */
+  path(body: () => void): void {
     const { state, refuted } = this;
-    this.state = afresh ? Array<Node | undefined>(TRACKED.length).fill(undefined) : state.slice();
-    this.refuted = afresh ? [] : refuted.slice();
+    this.state = state.slice();
+    this.refuted = refuted.slice();
     body();
     this.state = state;
     this.refuted = refuted;
+  }
+
+  /** A tree of blocks, from the locals on; `here` are the flags that are to be at hand. */
+  afresh(here: AtHand, body: () => void): void {
+    const { state, refuted, here: outer } = this;
+    this.state = Array<Node | undefined>(TRACKED.length).fill(undefined);
+    this.refuted = [];
+    this.here = here;
+    body();
+    this.state = state;
+    this.refuted = refuted;
+    this.here = outer;
   }
 
   private adopt(side: { readonly state: RegionState; readonly next: Node | undefined }): void {

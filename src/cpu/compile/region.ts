@@ -1,12 +1,13 @@
 import { Emitter } from '../ir/emitter';
 import type { LoopLabel, Node } from '../ir/nodes';
 import { RECORD_SIZE } from '../record';
-import { FIELD, offsetOf } from '../state';
+import { FIELD, FLAG_SLOTS, offsetOf } from '../state';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, RC, TLB_EXEC } from '../wasm/abi';
 import type { Region } from './discover';
+import { isFlag, type AtHand } from './flags';
 import { lowerRegion } from './lower';
 import { RegionRecorder } from './record';
-import { RegionLocals } from './state';
+import { RegionLocals, trackedIndex } from './state';
 import { structure, type Flow } from './structure';
 
 export interface RegionCode {
@@ -28,9 +29,24 @@ export interface RegionContext {
 const CPU = 0;
 const RUN_LOOP = 0;
 
+/** Flags at hand where each tree of blocks begins. */
+type Standing = Map<Flow, AtHand>;
+
 /** Compiles a region: the function takes over at its entry and leaves with everything written back. */
 export function compileRegion(region: Region, c: RegionContext): RegionCode {
   const entry = structure(region);
+  const standing: Standing = new Map();
+  const links: number[] = [];
+  for (;;) {
+    let used = 0;
+    const makeLink = (): number => (links[used++] ??= c.makeLink());
+    const made = attempt(region, entry, { ...c, makeLink }, standing);
+    if (made !== undefined) return made;
+  }
+}
+
+/** Undefined: flags were wanted that were not at hand, and will be the next time. */
+function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standing): RegionCode | undefined {
   const locals = new RegionLocals();
   const exit: LoopLabel = { depth: undefined };
   const w = new RegionRecorder(locals, exit);
@@ -39,8 +55,13 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
   const labels = new Map<Flow, LoopLabel>();
   let instructions = 0;
 
-  const edge = (label: LoopLabel, where: 'break' | 'continue'): void =>
-    r.push({ kind: 'edge', to: { sets: w.sets(w.state), label, where } });
+  const atHand = (to: Flow): AtHand => {
+    let there = standing.get(to);
+    if (there === undefined) standing.set(to, (there = new Set()));
+    return there;
+  };
+  const edge = (to: Flow, label: LoopLabel, where: 'break' | 'continue'): void =>
+    r.push({ kind: 'edge', to: { sets: w.sets(w.state, atHand(to)), label, where } });
   const leave = (rip: Node, link: number, condition?: Node, code: number = RC.REGION): void =>
     r.push({ kind: 'leave', condition, to: w.out(rip, link, code) });
 
@@ -70,7 +91,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
     const label = labels.get(to);
     if (back || to.merge) {
       if (label === undefined) throw new Error('a jump to what is not open');
-      edge(label, back ? 'continue' : 'break');
+      edge(to, label, back ? 'continue' : 'break');
     } else if (to.loop) {
       edgeInto(to);
     } else {
@@ -83,12 +104,10 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
     const here: LoopLabel = { depth: undefined };
     r.push({
       kind: 'block',
-      body: r.inside(() =>
-        r.push({ kind: 'edge', to: { sets: w.sets(w.state), label: here, where: 'break' } }),
-      ).block,
+      body: r.inside(() => edge(to, here, 'break')).block,
       label: here,
     });
-    w.path(() => tree(to), true);
+    w.afresh(atHand(to), () => tree(to));
   }
 
   /** A block and all that it dominates, with registers in their locals. */
@@ -123,7 +142,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
         w.path(() => nest(n - 1));
         labels.delete(merge);
       });
-      w.path(() => tree(merge), true);
+      w.afresh(atHand(merge), () => tree(merge));
     };
     nest(x.merges.length - 1);
   }
@@ -134,7 +153,7 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
     const n = instrs.length;
     const start = r.i64(x.rip);
     if (x.loop) {
-      const kick = r.load('i32.atomic.load', r.param('i32', CPU), offsetOf('kick'));
+      const kick = r.load('i32.load', r.param('i32', CPU), offsetOf('kick'));
       leave(start, RUN_LOOP, kick);
     }
     // Where the second page is another, the run loop looks both up, the first once more.
@@ -168,7 +187,15 @@ export function compileRegion(region: Region, c: RegionContext): RegionCode {
     }
   }
 
-  r.push({ kind: 'block', body: r.inside(() => w.path(() => tree(entry), true)).block, label: exit });
+  // Before anything else, all flags are in the state, from where those that are wanted are read.
+  if (!entry.loop) standing.set(entry, new Set(FLAG_SLOTS));
+  r.push({
+    kind: 'block',
+    body: r.inside(() => w.afresh(atHand(entry), () => tree(entry))).block,
+    label: exit,
+  });
+  if (w.flags.again) return undefined;
+  w.flags.settle();
 
   const lowering = lowerRegion(locals, (name) => c.call(name));
   const e = new Emitter(2, lowering);
@@ -208,7 +235,7 @@ function enter(e: Emitter, locals: RegionLocals, entryCount: number): void {
 /** Behind everything: writes back and goes on, by a link record or by the run loop. */
 function finish(e: Emitter, locals: RegionLocals, chain: number): void {
   for (const field of locals.written) {
-    if (field === 'left') continue;
+    if (field === 'left' || isFlag(trackedIndex(field) ?? 0)) continue;
     const f = FIELD[field];
     e.getLocal(CPU)
       .getLocal(locals.of(field))

@@ -37,6 +37,9 @@ export class RegionLocals {
   readonly exitRip = this.make('i64');
   readonly exitLink = this.make('i32');
   readonly exitCode = this.make('i32');
+  /** How the flags that are owed are made (flags.ts), and of what. */
+  readonly recipe = this.make('i32');
+  private readonly ingredients: number[] = [];
 
   private make(type: ValType): number {
     this.types.push(type);
@@ -47,6 +50,10 @@ export class RegionLocals {
     let at = this.fields.get(field);
     if (at === undefined) this.fields.set(field, (at = this.make(typeOf(field))));
     return at;
+  }
+
+  ingredient(n: number): number {
+    return (this.ingredients[n] ??= this.make('i64'));
   }
 
   read(r: Recorder, field: Tracked | 'tlb'): Node {

@@ -10,7 +10,7 @@ import { LINK, RECORD } from '../record';
 import { offsetOf } from '../state';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES } from '../wasm/abi';
 import { ModuleBuilder } from '../wasm/encoder';
-import { REGION_CALLS } from '../wasm/region-access';
+import { REGION_CALLS } from '../wasm/region-calls';
 import { discover } from './discover';
 import { Unsupported } from './record';
 import { compileRegion } from './region';

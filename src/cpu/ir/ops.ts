@@ -29,6 +29,8 @@ const EXTRACT = {
 export interface PlainFp {
   scalar(op: FpOp, operands: readonly Node[]): { readonly ok: Node; readonly value: Node } | undefined;
   packed(op: FpArithmetic, fmt: FpFmt, a: Node, b: Node): { readonly ok: Node; readonly value: Node };
+  /** Goes elsewhere unless `ok`. */
+  demand(ok: Node): void;
 }
 
 export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
@@ -82,7 +84,6 @@ export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
   };
 
   let lanesOpen = 0;
-  let inPacked = false;
   const fpCheck = (): void => {
     if (lanesOpen === 0) r.special({ op: 'fpCheck' }, []);
   };
@@ -92,15 +93,10 @@ export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
       fpCheck();
       return v;
     };
-    const plain = inPacked ? undefined : plainFp?.scalar(name, args);
+    const plain = plainFp?.scalar(name, args);
     if (plain === undefined) return whole();
-    const local = r.local('i64');
-    r.if(
-      plain.ok,
-      () => r.assign(local, plain.value),
-      () => r.assign(local, whole()),
-    );
-    return r.read(local, bits);
+    plainFp?.demand(plain.ok);
+    return plain.value;
   };
   const laneIndex = (w: Width, i: Node): Node => and(i, k(128 / w - 1));
   /** Byte `lane * w/8 + n` selector vectors for run-time lane access. */
@@ -221,17 +217,8 @@ export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
     fpPacked(op, fmt, a, b, lanes) {
       if (plainFp === undefined) return lanes();
       const { ok, value } = plainFp.packed(op, fmt, a, b);
-      const local = r.local('v128');
-      r.if(
-        ok,
-        () => r.assign(local, value),
-        () => {
-          inPacked = true;
-          r.assign(local, lanes());
-          inPacked = false;
-        },
-      );
-      return r.read(local, 128);
+      plainFp.demand(ok);
+      return value;
     },
     fpLanes(lanes) {
       lanesOpen++;
