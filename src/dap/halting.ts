@@ -100,6 +100,10 @@ export function onHalt(context: Context, machine: Machine, halt: Halt): void {
       description: `${told.description}${where}`,
       threadId: machine.threadOf(vcpu),
       allThreadsStopped: true,
+      // Frames of the hypervisor have one.
+      ...(halt.stop.reason.kind === 'statement' || machine.symbols.of(vcpu.domain).hasLines
+        ? {}
+        : { withoutSource: true }),
       ...(halt.kind === 'breakpoint' || halt.kind === 'exception'
         ? { hitBreakpointIds: halt.hits.map(({ id }) => id) }
         : {}),

@@ -1,4 +1,5 @@
 // A kernel is unpacked once, for the machine and for the debugger's symbols, into memory that both threads see.
+import { isElf } from '../guest/elf';
 import { ImageError } from '../guest/error';
 import { unpackImage, type UnpackedImage } from '../guest/image';
 import type { KernelFile, MachineConfig } from '../machine/target';
@@ -6,8 +7,12 @@ import type { KernelFile, MachineConfig } from '../machine/target';
 /** By the bytes of the file: one file may be the kernel of several domains. */
 const known = new WeakMap<Uint8Array, Promise<UnpackedImage | undefined>>();
 
-/** Undefined for what is no kernel: who makes a machine of it says why. */
-async function unpack({ bytes, name }: KernelFile): Promise<UnpackedImage | undefined> {
+export const isPacked = ({ bytes }: KernelFile): boolean => !isElf(bytes);
+
+/** Undefined where there is nothing to unpack, and for what is no kernel: who makes a machine of it says why. */
+export type Unpack = (kernel: KernelFile) => Promise<UnpackedImage | undefined>;
+
+export async function unpackHere({ bytes, name }: KernelFile): Promise<UnpackedImage | undefined> {
   try {
     const image = await unpackImage(bytes, name);
     if (image.bytes.buffer === bytes.buffer) return undefined;
@@ -20,16 +25,16 @@ async function unpack({ bytes, name }: KernelFile): Promise<UnpackedImage | unde
   }
 }
 
-export async function unpackedOnce(kernel: KernelFile): Promise<KernelFile> {
+export async function unpackedOnce(kernel: KernelFile, unpack: Unpack): Promise<KernelFile> {
   let unpacking = known.get(kernel.bytes);
   if (unpacking === undefined) known.set(kernel.bytes, (unpacking = unpack(kernel)));
   const unpacked = await unpacking;
   return unpacked === undefined ? kernel : { ...kernel, unpacked };
 }
 
-export const withUnpacked = async (config: MachineConfig): Promise<MachineConfig> => ({
+export const withUnpacked = async (config: MachineConfig, unpack: Unpack): Promise<MachineConfig> => ({
   ...config,
   domains: await Promise.all(
-    config.domains.map(async (d) => ({ ...d, kernel: await unpackedOnce(d.kernel) })),
+    config.domains.map(async (d) => ({ ...d, kernel: await unpackedOnce(d.kernel, unpack) })),
   ),
 });

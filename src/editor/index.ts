@@ -8,6 +8,7 @@ import { createLog } from './log';
 import type { Requester } from './rows/row';
 import type { Owned } from './sessions';
 import { DEBUG_TYPE, trackSessions } from './sessions';
+import { withSelection } from './sourceless';
 import { createStatusBar } from './status-bar';
 import type { OpenTrace } from './trace/access';
 import { registerTrace } from './trace';
@@ -26,7 +27,9 @@ const toDebugAdapter = (adapter: InlineAdapter): vscode.DebugAdapter =>
       adapter.handleMessage(message);
     },
     onDidSendMessage: (listener: (message: vscode.DebugProtocolMessage) => unknown, that?: unknown) =>
-      vscode.Disposable.from(adapter.onDidSendMessage((message) => listener.call(that, withFix(message)))),
+      vscode.Disposable.from(
+        adapter.onDidSendMessage((message) => listener.call(that, withSelection(withFix(message)))),
+      ),
   });
 
 /** What the rest of the extension gives the editor. */

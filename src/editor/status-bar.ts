@@ -35,7 +35,8 @@ export function createStatusBar(sessions: Sessions, requester: Requester): Owned
       item.show();
       before = now;
       clearTimeout(timer);
-      if (status.state === 'running') timer = setTimeout(() => void look(), EVERY_MS);
+      // It may be about to run: a session begins with a machine that stands still.
+      if (sessions.state === 'running') timer = setTimeout(() => void look(), EVERY_MS);
     } catch {
       // There is no machine yet, or none any more.
       item.hide();

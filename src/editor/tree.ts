@@ -14,6 +14,11 @@ export class RowTree<R extends Row> implements vscode.TreeDataProvider<R> {
   /** Rows below one of these are shown whatever they are called: it is what was looked for. */
   private whole = new WeakSet<R>();
   private words = '';
+  /** What was answered last, for each row that was asked about: its name, or '' for the roots. */
+  private readonly given = new Map<string, string>();
+  /** What has been asked for ahead of the view. */
+  private ahead = new Map<string, R[]>();
+  private refreshes = 0;
 
   constructor(private readonly model: () => RowModel<R> | undefined) {}
 
@@ -26,6 +31,33 @@ export class RowTree<R extends Row> implements vscode.TreeDataProvider<R> {
   }
 
   refresh(): void {
+    this.refreshes++;
+    this.ahead.clear();
+    this.given.clear();
+    this.changed.fire(undefined);
+  }
+
+  /**
+   * Looks at a machine that runs, and shows what is different: a view that is asked to refresh says that it is busy
+   * until it has its answer, and it reads to a person again what it had read before.
+   */
+  async follow(): Promise<void> {
+    const { refreshes } = this;
+    const now = new Map<string, R[]>();
+    const ask = async (row: R | undefined): Promise<void> => {
+      const rows = await this.ask(row);
+      now.set(row?.id ?? '', rows);
+      await Promise.all(rows.filter((one) => one.expandable && this.isOpen(one)).map(ask));
+    };
+    try {
+      await ask(undefined);
+    } catch {
+      // It stopped, or is gone: then the view is filled anew.
+      return;
+    }
+    if (refreshes !== this.refreshes) return;
+    if ([...now].every(([id, rows]) => this.given.get(id) === JSON.stringify(rows))) return;
+    this.ahead = now;
     this.changed.fire(undefined);
   }
 
@@ -41,13 +73,26 @@ export class RowTree<R extends Row> implements vscode.TreeDataProvider<R> {
   }
 
   async getChildren(row?: R): Promise<R[]> {
+    const id = row?.id ?? '';
     try {
-      const model = this.model();
-      return model === undefined ? [] : await this.shown(model, row);
+      const rows = this.ahead.get(id) ?? (await this.ask(row));
+      this.ahead.delete(id);
+      this.given.set(id, JSON.stringify(rows));
+      return rows;
     } catch {
       // The session ended, or went on, while the view asked: the next stop fills it again.
       return [];
     }
+  }
+
+  private async ask(row: R | undefined): Promise<R[]> {
+    const model = this.model();
+    return model === undefined ? [] : this.shown(model, row);
+  }
+
+  /** Whether the view shows what is below it. */
+  private isOpen(row: R): boolean {
+    return this.expanded.has(row.id) || (this.words !== '' && !this.whole.has(row));
   }
 
   getParent(row: R): R | undefined {
@@ -89,8 +134,7 @@ export class RowTree<R extends Row> implements vscode.TreeDataProvider<R> {
   getTreeItem(row: R): vscode.TreeItem {
     const { id, label, description, tooltip, icon, accessible, expandable, checked } = row;
     const changed = row.changed === true;
-    const open = this.expanded.has(id) || (this.words !== '' && !this.whole.has(row));
-    const state = !expandable ? None : open ? Expanded : Collapsed;
+    const state = !expandable ? None : this.isOpen(row) ? Expanded : Collapsed;
     const item = new vscode.TreeItem(changed ? { label, highlights: [[0, label.length]] } : label, state);
     // Another name for what a filter opened: VS Code keeps what it knows of a row by its name.
     item.id = this.words === '' ? id : `${id} ? ${this.words}`;

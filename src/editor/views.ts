@@ -128,22 +128,24 @@ export function createViews(sessions: Sessions, requester: Requester): Views {
     for (const { view } of each) view.message = message;
     void vscode.commands.executeCommand('setContext', 'hyperstep.state', state);
   };
-  /** Views that can be seen, again and again until the machine stops. */
-  const follow = (): void => {
+  let round = 0;
+  /** Views that can be seen, again and again until the machine stops; each time after the last is answered. */
+  const follow = async (ours: number): Promise<void> => {
     sayState();
     const every = setting('views.refreshWhileRunning');
     if (every === 0) return;
-    for (const { view, tree } of each) if (view.visible) tree.refresh();
-    timer = setTimeout(follow, every);
+    await Promise.all(each.filter(({ view }) => view.visible).map(({ tree }) => tree.follow()));
+    if (ours === round) timer = setTimeout(() => void follow(ours), every);
   };
   const update = (): void => {
     clearTimeout(timer);
+    const ours = ++round;
     const now = { session: sessions.active?.id, stops: sessions.stops };
     const isOther = now.session !== shown.session;
     if (isOther) for (const { changes } of each) changes.forget();
     if (sessions.state === 'running') {
       shown = isOther ? now : shown;
-      timer = setTimeout(follow, RUNNING_SHOWN_AFTER_MS);
+      timer = setTimeout(() => void follow(ours), RUNNING_SHOWN_AFTER_MS);
       if (!isOther) return;
     } else if (now.stops !== shown.stops) for (const { changes } of each) changes.nextStop();
     shown = now;
@@ -183,6 +185,7 @@ export function createViews(sessions: Sessions, requester: Requester): Views {
     },
     dispose: () => {
       clearTimeout(timer);
+      round++;
       for (const one of owned) one.dispose();
     },
   };

@@ -8,18 +8,24 @@ import { guestSymbols } from '../debugger/guest-symbols';
 import { openForReading } from './guest-file';
 import { hypervisorSources } from './hypervisor-sources';
 import { bundleFolder, inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
-import { unpackedOnce, withUnpacked } from '../debugger/unpacked';
+import { unpackHere, unpackedOnce, withUnpacked } from '../debugger/unpacked';
+import { unpackInThread } from './unpacking';
 
 /** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {
   return {
     ...launchFiles,
     createTarget: inProcess
-      ? async (config) => inProcessTarget(await withUnpacked(config), true)
+      ? async (config) => inProcessTarget(await withUnpacked(config, unpackHere), true)
       : workerTarget,
     loadDecoder,
     hypervisorSources: inProcess ? noHypervisorSources : hypervisorSources(bundleFolder),
-    loadSymbols: async (kernel, places) => guestSymbols(await unpackedOnce(kernel), places, openForReading),
+    loadSymbols: async (kernel, places) =>
+      guestSymbols(
+        await unpackedOnce(kernel, inProcess ? unpackHere : unpackInThread),
+        places,
+        openForReading,
+      ),
     sourcePath: (file, kernel) => {
       if (isAbsolute(file)) return existsSync(file) ? file : undefined;
       if (kernel !== undefined) {

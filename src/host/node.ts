@@ -11,6 +11,7 @@ import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
 import { withForwards } from './forward';
+import { unpackInThread } from './unpacking';
 import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
 import { withUnpacked } from '../debugger/unpacked';
 
@@ -76,7 +77,7 @@ export async function workerTarget(config: MachineConfig): Promise<Target> {
     });
   });
   // The thread starts meanwhile.
-  const ready = await withUnpacked(config).catch(async (error: unknown) => {
+  const ready = await withUnpacked(config, unpackInThread).catch(async (error: unknown) => {
     await worker.terminate();
     throw error;
   });

@@ -10,7 +10,7 @@ export const screenshots = path.join(__dirname, '..', '..', 'out', 'screenshots'
 const SOON_MS = 20_000;
 
 /** Sections of Hyperstep's own side bar. */
-const OURS: readonly string[] = [
+export const VIEWS: readonly string[] = [
   'Hypercalls',
   'Page Tables',
   'Domains',
@@ -147,7 +147,7 @@ export async function openEditor(page: Page, url: string, folder: string | undef
       }
     },
     collapse: async (title) => {
-      await editor.sideBar(OURS.includes(title) ? 'Hyperstep' : 'Run and Debug');
+      await editor.sideBar(VIEWS.includes(title) ? 'Hyperstep' : 'Run and Debug');
       const header = headerOf(title);
       await eventually(
         `${title} is closed`,
@@ -182,7 +182,7 @@ export async function openEditor(page: Page, url: string, folder: string | undef
     pane: (title) =>
       page.locator('.pane').filter({ has: page.locator(`.pane-header[aria-label^="${title}"]`) }),
     section: async (title) => {
-      await editor.sideBar(OURS.includes(title) ? 'Hyperstep' : 'Run and Debug');
+      await editor.sideBar(VIEWS.includes(title) ? 'Hyperstep' : 'Run and Debug');
       const header = headerOf(title);
       await header.waitFor();
       if ((await header.getAttribute('aria-expanded')) !== 'true')

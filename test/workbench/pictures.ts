@@ -118,7 +118,7 @@ async function main(): Promise<void> {
   if (typeof workbench === 'string') throw new Error(workbench);
   const home = mkdtempSync(path.join(tmpdir(), 'hyperstep-pictures-'));
   mkdirSync(folder, { recursive: true });
-  const server = await startServer(workbench, home, path.join(root, 'out', 'hyperstep.vsix'), {
+  const server = await startServer(workbench, home, [path.join(root, 'out', 'hyperstep.vsix')], {
     trust: true,
     log: path.join(home, 'server.log'),
   });

@@ -73,7 +73,7 @@ async function endGroup(child: ChildProcess): Promise<void> {
 }
 
 /**
- * Starts code-server with one extension, everything it writes in `home`.
+ * Starts code-server with extensions, everything it writes in `home`.
  *
  * @param trust whether workspaces are trusted without being asked for
  * @param log file that gets what it says
@@ -81,7 +81,7 @@ async function endGroup(child: ChildProcess): Promise<void> {
 export async function startServer(
   workbench: Workbench,
   home: string,
-  vsix: string,
+  vsixes: readonly string[],
   { trust, log }: { readonly trust: boolean; readonly log: string },
 ): Promise<EditorServer> {
   const at = (name: string): string => path.join(home, name);
@@ -101,7 +101,8 @@ export async function startServer(
   };
   const common = [workbench.server, '--config', at('config.yaml'), '--user-data-dir', at('user')];
   const folders = [...common, '--extensions-dir', at('extensions')];
-  execFileSync(workbench.node, [...folders, '--install-extension', vsix], { env, stdio: 'pipe' });
+  const install = vsixes.flatMap((vsix) => ['--install-extension', vsix]);
+  execFileSync(workbench.node, [...folders, ...install], { env, stdio: 'pipe' });
 
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;

@@ -8,7 +8,7 @@ import { eventually } from './editor';
 // The hypercall trace, as a person meets it.
 
 /** The page of the panel in front. */
-export const tracePage = ({ page }: Editor): FrameLocator =>
+export const tracePage = ({ page }: Pick<Editor, 'page'>): FrameLocator =>
   page
     .locator('iframe.webview[src*="extensionId=hyperstep.hyperstep"]:not([src*="purpose=webviewView"])')
     .last()

@@ -10,6 +10,8 @@ import type { Browser } from './browser';
 import { startBrowser } from './browser';
 import type { Editor } from './editor';
 import { eventually, openEditor, screenshots } from './editor';
+import { linuxTests } from './linux';
+import { packProbe } from './probing';
 import type { EditorServer } from './server';
 import { startServer } from './server';
 import { traceTests } from './trace';
@@ -57,7 +59,9 @@ describe('in the workbench', function () {
     packageExtension();
     return (async () => {
       home = mkdtempSync(path.join(tmpdir(), 'hyperstep-workbench-'));
-      server = await startServer(workbench, home, path.join(root, 'out', 'hyperstep.vsix'), {
+      const probe = path.join(home, 'probe.vsix');
+      packProbe(probe);
+      server = await startServer(workbench, home, [path.join(root, 'out', 'hyperstep.vsix'), probe], {
         trust: true,
         log: path.join(screenshots, 'server.log'),
       });
@@ -352,6 +356,7 @@ describe('in the workbench', function () {
   });
 
   traceTests(open, () => opened);
+  linuxTests(open, () => home ?? '');
 
   it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
     const at = await open({ name: 'grub', kernel: guestPath('grub', this) });
