@@ -6,7 +6,7 @@ import { formatSummary } from '../machine/format';
 import type { MachineConfig, Target } from '../machine/target';
 import { symbolsOfDomains, type DomainSymbols } from '../debugger/symbols';
 import { machineTrace } from '../debugger/trace-questions';
-import { withUnpacked } from '../debugger/unpacked';
+import { unpackHere, withUnpacked } from '../debugger/unpacked';
 import {
   STATUS,
   UsageError,
@@ -200,7 +200,7 @@ async function withNames(
   given: MachineConfig,
   host: CliHost,
 ): Promise<{ readonly machine: MachineConfig; readonly symbols: DomainSymbols }> {
-  const machine = await withUnpacked({ ...given, traceRecords: KEPT_RECORDS });
+  const machine = await withUnpacked({ ...given, traceRecords: KEPT_RECORDS }, unpackHere);
   const debuggerHost = host.dapHost();
   const loading = machine.domains.map(({ kernel }) =>
     debuggerHost.loadSymbols(kernel, { kernelPath: kernel.path, given: [] }),
