@@ -19,6 +19,12 @@ static inline uint8_t in(uint16_t port)
 	return value;
 }
 
+static void put_begin(void)
+{
+	/* Line control: eight data bits. */
+	out(PORT + 3, 3);
+}
+
 static void put(char c)
 {
 	/* Line status: the transmitter holds nothing. */

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { guestCache } from '../fetch-guests';
+import { findBochs } from './bochs';
 
 const sources = join(guestCache, '..', '..', 'scripts', 'bench');
 const cache = join(guestCache, '..', 'bench');
@@ -10,6 +11,8 @@ const cache = join(guestCache, '..', 'bench');
 export interface BarePeer {
   readonly name: string;
   readonly command: string;
+  /** So slow that one run of each kernel has to do. */
+  readonly once?: true;
   args(image: string): readonly string[];
 }
 
@@ -52,12 +55,9 @@ export function findBarePeers(): {
   /** Which are not here, and why. */
   readonly missing: readonly string[];
 } {
-  const v86 = findV86();
+  const peers = [findV86() ?? `v86: npm cannot fetch ${V86}`, findBochs(sources)];
   return {
-    found: v86 === undefined ? [] : [v86],
-    missing: [
-      ...(v86 === undefined ? [`v86: npm cannot fetch ${V86}`] : []),
-      'Bochs: this bench does not start it yet (it boots from disks only, and loads no kernel itself)',
-    ],
+    found: peers.filter((peer) => typeof peer !== 'string'),
+    missing: peers.filter((peer) => typeof peer === 'string'),
   };
 }

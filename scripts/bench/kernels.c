@@ -30,7 +30,7 @@ static uint64_t random64(void)
 static uint64_t integer(void)
 {
 	uint64_t a = 1, b = 2, c = 3;
-	for (int i = 0; i < 12000000; i++) {
+	for (int i = 0; i < 60000000; i++) {
 		a = a * 6364136223846793005u + b;
 		b ^= a >> 29;
 		c += (b << 3) - a;
@@ -52,7 +52,7 @@ static uint64_t chase(void)
 	}
 	uint32_t at = 0;
 	uint64_t sum = 0;
-	for (int i = 0; i < 8000000; i++) {
+	for (int i = 0; i < 60000000; i++) {
 		at = next[at];
 		sum += at;
 	}
@@ -83,7 +83,7 @@ static void quicksort(uint32_t *v, long low, long high)
 
 static uint64_t sort(void)
 {
-	enum { N = 400000 };
+	enum { N = 4000000 };
 	uint32_t *v = malloc(N * sizeof *v);
 	uint64_t sum = 0;
 	for (int i = 0; i < N; i++)
@@ -109,7 +109,7 @@ static uint64_t crc(void)
 	}
 	for (int i = 0; i < N; i++)
 		data[i] = random64();
-	for (int k = 0; k < 12; k++)
+	for (int k = 0; k < 120; k++)
 		for (int i = 0; i < N; i++)
 			c = table[(c ^ data[i]) & 255] ^ c >> 8;
 	free(data);
@@ -121,7 +121,7 @@ static uint64_t sieve(void)
 	enum { N = 2000000 };
 	uint8_t *composite = malloc(N);
 	uint64_t sum = 0;
-	for (int k = 0; k < 4; k++) {
+	for (int k = 0; k < 12; k++) {
 		memset(composite, 0, N);
 		for (long i = 2; i < N; i++) {
 			if (composite[i])
@@ -147,7 +147,7 @@ static uint64_t sse(void)
 			a[i][j] = (double)(random64() % 1000) / 7;
 			b[i][j] = (double)(random64() % 1000) / 3;
 		}
-	for (int k = 0; k < 4; k++)
+	for (int k = 0; k < 50; k++)
 		for (int i = 0; i < N; i++)
 			for (int j = 0; j < N; j++) {
 				double s = c[i][j] / 2;
@@ -171,7 +171,7 @@ static uint64_t copy(void)
 	uint64_t sum = 0;
 	for (int i = 0; i < N; i++)
 		a[i] = random64();
-	for (int k = 0; k < 200; k++) {
+	for (int k = 0; k < 800; k++) {
 		memcpy(b, a + (k & 15), N - 16);
 		memmove(a + 1, b, N - 32);
 		sum = sum * 31 + a[k * 977 % N];
@@ -186,7 +186,7 @@ static uint64_t branchy(void)
 {
 	static const uint8_t code[] = { 0, 1, 2, 3, 1, 4, 2, 5, 3, 6, 0, 2, 7 };
 	uint64_t r[4] = { 1, 2, 3, 4 };
-	long left = 12000000;
+	long left = 60000000;
 	for (size_t at = 0; left > 0; left--) {
 		switch (code[at++]) {
 		case 0: r[0] += r[1]; break;
@@ -206,7 +206,7 @@ static uint64_t branchy(void)
 static uint64_t syscalls(void)
 {
 	uint64_t sum = 0;
-	for (int i = 0; i < 100000; i++)
+	for (int i = 0; i < 200000; i++)
 		sum += syscall(SYS_getuid) + 1;
 	return sum;
 }
@@ -215,7 +215,7 @@ static uint64_t faults(void)
 {
 	enum { PAGES = 256 };
 	uint64_t sum = 0;
-	for (int k = 0; k < 24; k++) {
+	for (int k = 0; k < 48; k++) {
 		uint8_t *p = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		for (int i = 0; i < PAGES; i++)
 			p[i * 4096] = i;
@@ -259,7 +259,7 @@ static uint64_t switches(void)
 		}
 		_exit(0);
 	}
-	for (int i = 0; i < 4000; i++) {
+	for (int i = 0; i < 8000; i++) {
 		if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
 			return 0;
 		sum = sum * 31 + byte;
@@ -294,6 +294,7 @@ static void put_sum(uint64_t sum)
 
 void bare_main(void)
 {
+	put_begin();
 	for (int round = 0; round < BARE; round++)
 		for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
 			state = 88172645463325252u;
