@@ -4,9 +4,7 @@ import { serveDap } from '../dap/server';
 import { LaunchError, resolveLaunch, type LaunchFiles, type MachineArguments } from '../debugger/launch';
 import { formatSummary } from '../machine/format';
 import type { MachineConfig, Target } from '../machine/target';
-import { symbolsOfDomains, type DomainSymbols } from '../debugger/symbols';
-import { machineTrace } from '../debugger/trace-questions';
-import { unpackHere, withUnpacked } from '../debugger/unpacked';
+import { namedTrace } from '../debugger/named-trace';
 import {
   STATUS,
   UsageError,
@@ -192,22 +190,6 @@ async function createTarget(host: CliHost, machine: MachineConfig, paced: boolea
   }
 }
 
-/** Records that are kept until they are printed, which is every few million instructions. */
-const KEPT_RECORDS = 100_000;
-
-/** The machine with its call sites kept, and what there is to name them by: nothing, for a kernel without symbols. */
-async function withNames(
-  given: MachineConfig,
-  host: CliHost,
-): Promise<{ readonly machine: MachineConfig; readonly symbols: DomainSymbols }> {
-  const machine = await withUnpacked({ ...given, traceRecords: KEPT_RECORDS }, unpackHere);
-  const debuggerHost = host.dapHost();
-  const loading = machine.domains.map(({ kernel }) =>
-    debuggerHost.loadSymbols(kernel, { kernelPath: kernel.path, given: [] }),
-  );
-  return { machine, symbols: symbolsOfDomains(await Promise.all(loading)) };
-}
-
 async function machineCommand(line: CommandLine, host: CliHost, shows: 'console' | 'trace'): Promise<Status> {
   const limits = limitsOf(line);
   const shown = consoleOf(line);
@@ -232,7 +214,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   // Who connects from outside lives by the wall clock.
   const paced = interactive || launch.machine.forwards !== undefined;
   const printed = shows === 'trace' && line.values.summary !== true ? format : undefined;
-  const named = printed === 'ndjson' ? await withNames(launch.machine, host) : undefined;
+  const named = printed === 'ndjson' ? await namedTrace(launch.machine, host.dapHost()) : undefined;
   const target = await createTarget(host, named?.machine ?? launch.machine, paced);
   if (line.values.quiet !== true) target.onLog((message) => process.stderr.write(`${message}\n`));
   // Live text may not mix with what a program reads: the console, the trace, or the summary has standard output.
@@ -241,7 +223,7 @@ async function machineCommand(line: CommandLine, host: CliHost, shows: 'console'
   const terminal = openTerminal(keyboard, out);
   const records =
     named !== undefined
-      ? drainNdjson(machineTrace(target, named.symbols), standard)
+      ? drainNdjson(named.of(target), standard)
       : printed !== undefined
         ? drainText(target, standard)
         : undefined;

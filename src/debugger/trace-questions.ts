@@ -6,7 +6,6 @@ import {
   type FilterSpec,
   type Question,
   type RecordRow,
-  type TraceAccess,
 } from '../machine/records/questions';
 import type { Target } from '../machine/target';
 import type { DomainSymbols, SymbolIndex } from './symbols';
@@ -91,8 +90,3 @@ export async function askTrace(target: Target, symbols: DomainSymbols, given: Qu
   if ('row' in answer) return { ...answer, row: sited(answer.row), entries: answer.entries.map(sited) };
   return answer;
 }
-
-/** The same for code in this process. */
-export const machineTrace = (target: Target, symbols: DomainSymbols): TraceAccess => ({
-  ask: (kind, question) => askTrace(target, symbols, { kind, ...question } as never) as Promise<never>,
-});

@@ -60,7 +60,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // The command line takes the adapter's launch arguments, so it resolves them by the same text.
   cli: {
-    values: ['base', 'machine', 'dap', 'debugger/launch'],
+    values: ['base', 'machine', 'dap', 'debugger/launch', 'debugger/named-trace'],
     packages: ['@vscode/debugprotocol'],
   },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.

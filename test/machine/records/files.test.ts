@@ -196,7 +196,7 @@ describe('trace files', () => {
     ['call.args.0.children', [{ name: 1 }], /call\.args\[0\]\.children\[0\]\.name is no text/],
   ];
   for (const [path, value, told] of cases)
-    it(`refuses ${path}: ${String(JSON.stringify(value)).slice(0, 30)}`, () => {
+    it(`refuses ${path}: ${JSON.stringify([value]).slice(1, 30)}`, () => {
       const text = refusal(`${lineOf(syntheticRecord(4))}\n${spoilt(path, value)}\n`);
       assert.match(text, told);
       assert.match(text, /^x\.ndjson, line 2: /);
