@@ -1,10 +1,10 @@
 /** What a person waits for: launches, steps, stacks and breakpoints over the protocol, the machine in its worker. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inlineClient, type InlineClient } from '../../src/cli/inline-client';
 import { adapterHost } from '../../src/host/adapter';
 import { findGuest } from '../fetch-guests';
-import { COUNTING_AT, countingLoop } from './guests';
+import { COUNTING_AT, countingInC, countingLoop } from './guests';
 import { quantile, type Report } from './report';
 
 const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
@@ -195,6 +195,7 @@ async function breakpoints(report: Report, folder: string): Promise<void> {
       break;
     }
   }
+  await inC(report, folder);
   // Where nothing runs.
   const far = Array.from({ length: MANY }, (_, i) => ({
     instructionReference: `0x${(COUNTING_AT + 0x1000n + BigInt(i)).toString(16)}`,
@@ -206,6 +207,36 @@ async function breakpoints(report: Report, folder: string): Promise<void> {
   for (let i = 0; i < 200; i++)
     await timed(samples, () => stand.go('stepIn', { granularity: 'instruction' }));
   percentiles(report, 'instruction step with them', samples.slice(50));
+  await stand.end();
+}
+
+/** The same where the condition names variables of C's. */
+async function inC(report: Report, folder: string): Promise<void> {
+  const guest = countingInC(folder);
+  if (guest === undefined) {
+    report.missing('a condition over C variables: gcc (Debian package gcc) makes the guest');
+    return;
+  }
+  const { kernel, source } = guest;
+  const line = 1 + readFileSync(source, 'utf8').split('\n').findIndex((text) => text.includes('rounds++;')); // prettier-ignore
+  const stand = await launch({ kernel, memory: '32M', stopOnEntry: true }, nothing);
+  let before = 0;
+  for (const times of [MANY, MILLION]) {
+    before += times;
+    const condition = `i == ${before} && p->len > 3`;
+    await stand.client.request('setBreakpoints', {
+      source: { path: source },
+      breakpoints: [{ line, condition }],
+    });
+    const began = milliseconds();
+    await stand.go('continue');
+    const took = milliseconds() - began;
+    report.figure(`… over C variables: i == ${before} && p->len > 3`, 's', [took / 1000]);
+    if (took > 10_000 && times < MILLION) {
+      report.missing('a million times: at this rate it takes minutes');
+      break;
+    }
+  }
   await stand.end();
 }
 

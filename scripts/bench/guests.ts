@@ -7,7 +7,8 @@ import { guestCache } from '../fetch-guests';
 import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/support/elf-builder';
 
 /** From the bundle as from the sources: the cache lies in the checkout. */
-const LOOPS_SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'loops.S');
+const BENCH_FOLDER = join(guestCache, '..', '..', 'scripts', 'bench');
+const LOOPS_SOURCE = join(BENCH_FOLDER, 'loops.S');
 
 const hex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (b) => parseInt(b, 16));
 
@@ -63,6 +64,17 @@ export const memoryAndBranches = (): Uint8Array =>
  *     jmp 1b
  */
 export const countingLoop = (): Uint8Array => guest(hex('31c948ffc1ebfb'));
+/** counter.c, which counts in C's variables. Undefined where there is no gcc to make it. */
+export function countingInC(
+  folder: string,
+): { readonly kernel: string; readonly source: string } | undefined {
+  const source = join(BENCH_FOLDER, 'counter.c');
+  const kernel = join(folder, 'counter.elf');
+  const flags = '-g -O2 -mcmodel=kernel -mno-red-zone -ffreestanding -fno-pic -no-pie -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -nostdlib -static -Wl,--build-id=none'; // prettier-ignore
+  const script = join(BENCH_FOLDER, '..', '..', 'media', 'samples', 'first-hypercall', 'guest.lds');
+  const made = spawnSync('gcc', [...flags.split(' '), `-Wl,-T,${script}`, '-o', kernel, source], { encoding: 'utf8' }); // prettier-ignore
+  return made.status === 0 ? { kernel, source } : undefined;
+}
 /** Of the `inc`. */
 export const COUNTING_AT = ENTRY + 2n;
 

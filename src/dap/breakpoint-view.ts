@@ -3,7 +3,7 @@ import type { Breakpoint } from '../debugger/breakpoints';
 import { formatLocation, hex, virtual } from '../debugger/locations';
 import type { DomainSymbols } from '../debugger/symbols';
 import type { Context } from './context';
-import { sourceOf, toClientLine } from './context';
+import { output, sourceOf, toClientLine } from './context';
 
 /** A breakpoint as the protocol shows it. */
 export function toProtocolBreakpoint(
@@ -39,4 +39,15 @@ export function toProtocolBreakpoint(
 function domainOf({ points }: Breakpoint): number | undefined {
   const [first] = points;
   return first !== undefined && 'domain' in first ? first.domain : undefined;
+}
+
+/** Says once for each breakpoint why its condition costs a round trip at every pass. */
+export function tellSlow(context: Context): void {
+  for (const { id, slow, spec } of context.breakpoints.all()) {
+    if (slow === undefined || context.machine?.args.noDebug === true) continue;
+    const text = `the condition '${spec.condition ?? ''}' of breakpoint ${id} is not evaluated in the machine, but at a stop at every pass: ${slow}`;
+    if (context.slow.has(text)) continue;
+    context.slow.add(text);
+    output(context, 'console', text);
+  }
 }

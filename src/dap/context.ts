@@ -50,6 +50,8 @@ export interface Context {
   readonly containers: Handles<Container>;
   /** What data was asked for as, by the identifier that the client was given. */
   readonly dataNames: Map<string, string>;
+  /** Breakpoints of which it was said that their conditions are slow. */
+  readonly slow: Set<string>;
   /** What gotoTargets and stepInTargets have offered, and what `locationReference`s of values stand for. */
   readonly gotos: Handles<{ readonly vcpu: VcpuRef; readonly address: bigint }>;
   readonly stepTargets: Handles<{ readonly vcpu: VcpuRef; readonly until: RunUntil }>;
@@ -79,6 +81,7 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
     frames: createHandles<FrameHandle>(),
     containers: createHandles<Container>(),
     dataNames: new Map(),
+    slow: new Set(),
     gotos: createHandles(),
     stepTargets: createHandles(),
     locations: createHandles(),

@@ -7,7 +7,7 @@ import type { DomainSymbols, Image, SymbolIndex } from '../debugger/symbols';
 import { withLinux } from '../debugger/linux';
 import { symbolsOfDomains } from '../debugger/symbols';
 import type { DomainConfig, Target } from '../machine/target';
-import { toProtocolBreakpoint } from './breakpoint-view';
+import { tellSlow, toProtocolBreakpoint } from './breakpoint-view';
 import { createConsoleOutput } from './console';
 import type { Context } from './context';
 import { event, output } from './context';
@@ -155,6 +155,7 @@ async function settle(context: Context, machine: Machine): Promise<void> {
   for (const vcpu of vcpus) machine.threadOf(vcpu);
   context.breakpoints.resolve({ symbols, hypercalls, hypervisor: context.host.hypervisorSources });
   await target.setStops(machine.args.noDebug === true ? [] : context.breakpoints.points());
+  tellSlow(context);
   await control.reset(first);
 }
 

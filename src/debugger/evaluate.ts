@@ -1,5 +1,6 @@
 import type { Expression } from '../machine/expressions';
 import { ExpressionError, parseExpression } from '../machine/expressions';
+import { registerName } from '../machine/register-names';
 import { bare } from '../guest/dwarf';
 import { evaluateAt } from './c/evaluate';
 import type { Operand } from './c/operand';
@@ -10,7 +11,6 @@ import { formatLocation, hex, parseLocation, virtual } from './locations';
 import { bytesToNumber, flags, numberToBytes, registerFile } from './registers';
 import { symbolic } from './symbols';
 import type { Frame } from './unwind';
-import { registerName } from './unwind/activation';
 import { membersOf, pointee } from './values/show';
 import { typedRow } from './values/rows';
 import type { Variable } from './variables';

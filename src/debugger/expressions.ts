@@ -39,7 +39,10 @@ export const unitOf = ({ frame, symbols }: EvaluationContext): Unit | undefined 
 export function localsOf({
   frame,
   symbols,
-}: EvaluationContext): { name: string; entry: Entry; hidden: boolean }[] {
+}: {
+  readonly symbols: SymbolIndex;
+  readonly frame?: Pick<Frame, 'scopes'> | undefined;
+}): { name: string; entry: Entry; hidden: boolean }[] {
   const { debug } = symbols;
   if (debug === undefined || frame?.scopes === undefined) return [];
   const seen = new Set<string>();

@@ -8,6 +8,7 @@ import { sameVcpu } from './locations';
 import { readRegisters } from './registers';
 import type { DomainSymbols } from './symbols';
 import { createTurnstile } from './turnstile';
+import { unwind } from './unwind';
 
 /** Why the machine stands still, in the debugger's terms. */
 export type Halt =
@@ -97,13 +98,16 @@ export function createRunControl(
   let clean = true;
   const disposed = (): boolean => state === 'disposed';
 
-  const contextAt = async (stop: Stop): Promise<EvaluationContext> => ({
-    target,
-    vcpu: stop.vcpu,
-    registers: await readRegisters(target, stop.vcpu),
-    symbols: symbols.of(stop.vcpu.domain),
-    call: stop.reason.kind === 'hypercall' ? stop.reason.call : await target.currentHypercall(stop.vcpu),
-  });
+  const contextAt = async ({ vcpu, reason }: Stop): Promise<EvaluationContext> => {
+    const registers = await readRegisters(target, vcpu);
+    const own = symbols.of(vcpu.domain);
+    const call = reason.kind === 'hypercall' ? reason.call : await target.currentHypercall(vcpu);
+    const context = { target, vcpu, registers, symbols: own, call };
+    // At the boundary names are those of the hypercall's arguments; elsewhere, first of all local variables.
+    if (call !== undefined) return context;
+    const [frame] = await unwind(context, 1);
+    return frame === undefined ? context : { ...context, frame };
+  };
 
   const holds = async (one: Breakpoint, context: EvaluationContext): Promise<boolean> => {
     if (one.condition === undefined) return true;

@@ -1,5 +1,6 @@
 import { parseExpression } from '../machine/expressions';
 import { formatValue } from '../machine/format';
+import { registerName } from '../machine/register-names';
 import type { AddressSpace, DecodedValue, HypercallView, Register, VcpuRef } from '../machine/target';
 import { numberAt } from './c/evaluate';
 import type { EvaluationContext } from './expressions';
@@ -10,7 +11,6 @@ import { hex, hex64, virtual } from './locations';
 import { bytesToNumber, flags, numberToBytes, setRegister } from './registers';
 import { symbolic } from './symbols';
 import type { Frame } from './unwind';
-import { registerName } from './unwind/activation';
 import { globalRows, localRows } from './values/rows';
 
 /** A row of a tree of values. */

@@ -229,6 +229,8 @@ export interface StopState {
   readonly call?: () => HypercallView | undefined;
   readonly register?: (name: string) => bigint | undefined;
   readonly memory?: (address: bigint, bytes: number) => bigint;
+  /** Fewer where a hole begins. */
+  readonly bytes?: (address: bigint, length: number) => Uint8Array;
 }
 
 /** Names in the order in which they count: `$name` is always the register. */

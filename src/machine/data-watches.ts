@@ -251,7 +251,7 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
         by,
         offset: BigInt(offset),
       });
-      if (!gates.open(watch.point.id, state)) continue;
+      if (!gates.open(watch.point, state)) continue;
       const who = by === 'guest' || call === undefined ? {} : { call: host.callAt(call) };
       hits.push({ id: watch.point.id, access, by, offset, old, now, ...who });
     }

@@ -272,10 +272,9 @@ export function parseExpression(text: string, dialect: Dialect = {}): Expression
       const sure =
         type.keyword !== undefined ||
         type.pointers > 0 ||
-        type.dimensions.length > 0 ||
         typeWords.has(first.text) ||
         qualifierWords.has(first.text);
-      // `(name) x` is no expression unless name is a type; `(name) - x` is one, and stays it.
+      // `(name) x` and `(name[1]) x` are no expressions unless name is a type; with `- x` they are, and stay it.
       const operand =
         (after.kind !== 'operator' && after.kind !== 'end') ||
         isOperator('(') ||

@@ -1,4 +1,6 @@
+import { runCompiled, type Code } from './compiled';
 import {
+  ExpressionError,
   conditionHolds,
   parseExpression,
   stopScope,
@@ -7,6 +9,7 @@ import {
   type StopState,
 } from './conditions';
 import { parseHitCondition, type HitCondition } from './hit-condition';
+import { isTrue } from './scalars';
 import type { Gate } from './target';
 
 /** Conditions and hit counts of stop points, which the machine evaluates by itself: those that say no cost no message. */
@@ -14,9 +17,10 @@ export interface Gates {
   /** Counts go on for what has not changed. Throws an ExpressionError. */
   set(points: readonly Gate[]): void;
   /** Whether a point that was reached wants the machine to stop; counts it. `quiet`: names may be missing here. */
-  open(id: number, state: StopState, quiet?: boolean): boolean;
+  open(point: Gate, state: StopState, quiet?: boolean): boolean;
 }
 
+/** What several points of one number have in common: a line may have code at several addresses. */
 interface Known {
   readonly text: string;
   readonly condition: Expression | undefined;
@@ -30,18 +34,29 @@ interface Known {
 export function createGates(warn: (text: string) => void): Gates {
   let known = new Map<number, Known>();
 
-  const make = ({ condition, names = {}, hits }: Gate, old: Known | undefined): Known => {
+  const make = ({ condition, names = {}, hits, code }: Gate, old: Known | undefined): Known => {
     const text = `${condition ?? ''}\0${hits ?? ''}`;
     const hit = hits === undefined ? undefined : parseHitCondition(hits);
     if (typeof hit === 'string') throw new Error(hit);
     return {
       text,
-      condition: condition === undefined ? undefined : parseExpression(condition),
+      condition: condition === undefined || code !== undefined ? undefined : parseExpression(condition),
       names,
       hit,
       count: old?.text === text ? old.count : 0,
       warned: false,
     };
+  };
+
+  const holds = (id: number, code: Code, state: StopState): boolean => {
+    try {
+      return isTrue(runCompiled(code, state));
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      // Better to stop once too often than to hide that the condition says nothing here.
+      warn(`condition of breakpoint ${id.toString()}: ${error.message}`);
+      return true;
+    }
   };
 
   return {
@@ -51,17 +66,18 @@ export function createGates(warn: (text: string) => void): Gates {
         fresh.set(point.id, fresh.get(point.id) ?? make(point, known.get(point.id)));
       known = fresh;
     },
-    open(id, state, quiet = false) {
+    open({ id, code }, state, quiet = false) {
       const gate = known.get(id);
       if (gate === undefined) return true;
+      if (code !== undefined && !holds(id, code, state)) return false;
       if (gate.condition !== undefined) {
         const scope: Scope = stopScope(state, gate.names);
-        const holds = conditionHolds(gate.condition, scope, ({ message }) => {
+        const met = conditionHolds(gate.condition, scope, ({ message }) => {
           if (quiet || gate.warned) return;
           gate.warned = true;
           warn(`the condition of breakpoint ${id.toString()} does not hold: ${message}`);
         });
-        if (!holds) return false;
+        if (!met) return false;
       }
       return gate.hit === undefined || gate.hit(++gate.count);
     },

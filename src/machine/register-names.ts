@@ -69,3 +69,14 @@ export function partNamed(asked: string): boolean {
   const name = asked.replace(/^[$%]/, '').toLowerCase();
   return parts.has(name) || name in aliases || whole.has(name);
 }
+
+/** AMD64 psABI, figure 3.36: DWARF's numbers of the general registers. */
+export const dwarfRegisters: readonly string[] = [
+  'rax', 'rdx', 'rcx', 'rbx', 'rsi', 'rdi', 'rbp', 'rsp',
+  'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip',
+]; // prettier-ignore
+const FIRST_XMM = 17;
+/** Name by DWARF's number; undefined for those that no expression here reads. */
+export const registerName = (number: number): string | undefined =>
+  dwarfRegisters[number] ??
+  (number >= FIRST_XMM && number < FIRST_XMM + 16 ? `xmm${(number - FIRST_XMM).toString()}` : undefined);

@@ -38,6 +38,7 @@ type Extra = Readonly<Record<string, bigint | string>>;
 export const stateAt = (hypervisor: Hypervisor, vcpu: GuestVcpu, own: Extra): StopState => ({
   own: { dom: BigInt(vcpu.domain.id), vcpu: BigInt(vcpu.id), ...own },
   register: (name) => registerValue(vcpu.cpu, name),
+  bytes: (address, length) => readMemory(hypervisor, vcpu, vcpu.domain, 'virtual', address, length),
   memory: (address, bytes) => {
     const data = readMemory(hypervisor, vcpu, vcpu.domain, 'virtual', address, bytes);
     if (data.length < bytes) throw new ExpressionError(`0x${address.toString(16)} is not mapped`, 0);
@@ -94,7 +95,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
         (s.domain === undefined || s.domain === vcpu.domain.id) &&
         (s.name === '*' || names.includes(s.name)) &&
         // Of all hypercalls, most do not have the arguments that a condition is about.
-        gates.open(s.id, state, s.name === '*'),
+        gates.open(s, state, s.name === '*'),
     );
   };
 
@@ -107,11 +108,12 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
   ): boolean => {
     let state: StopState | undefined;
     const ids = (events.get(filter) ?? [])
-      .filter(({ id, only, domain }) => {
+      .filter((stop) => {
+        const { only, domain } = stop;
         if (domain !== undefined && BigInt(domain) !== (extra['dom'] ?? BigInt(vcpu.domain.id))) return false;
         if (only !== undefined && !matches(only, extra)) return false;
         state ??= { ...stateAt(hypervisor(), vcpu, extra), ...(view === undefined ? {} : { call: view }) };
-        return gates.open(id, state, true);
+        return gates.open(stop, state, true);
       })
       .map(({ id }) => id);
     if (ids.length === 0) return false;
@@ -240,7 +242,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
       };
       return here
         .filter(
-          ({ id, domain }) => (domain === undefined || domain === vcpu.domain.id) && gates.open(id, state),
+          (stop) => (stop.domain === undefined || stop.domain === vcpu.domain.id) && gates.open(stop, state),
         )
         .map(({ id }) => id);
     },

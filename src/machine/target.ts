@@ -14,6 +14,7 @@ import type {
 } from '../devices/index';
 
 import type { ChannelsView, GrantTableView } from '../hypervisor/inspect-domain';
+import type { Code } from './compiled';
 import type { Answer, Question } from './records/questions';
 
 import type {
@@ -54,6 +55,8 @@ export interface Gate {
   readonly condition?: Condition;
   /** Numbers that names in the condition stand for: symbols of the guest. */
   readonly names?: Readonly<Record<string, bigint>>;
+  /** What is evaluated instead of the condition, at this point: it is about the guest's C variables. */
+  readonly code?: Code;
   /** Which of the times that the condition held: `5`, `>= 5`, `% 5` (hit-condition.ts). */
   readonly hits?: string;
 }

@@ -222,20 +222,18 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
       if (one.kind !== 'hypercall' || one.when !== when) return [];
       const names = ['*', call.name, `${call.name}.${call.op ?? ''}`];
       if (!names.includes(one.name)) return [];
-      return gates.open(one.id, { ...here(), call: () => call }) ? [one.id] : [];
+      return gates.open(one, { ...here(), call: () => call }) ? [one.id] : [];
     });
   const events = (filter: string, call?: HypercallView): number[] =>
     stops.flatMap((one) =>
-      one.kind === 'event' &&
-      one.filter === filter &&
-      gates.open(one.id, { ...here(), call: () => call }, true)
+      one.kind === 'event' && one.filter === filter && gates.open(one, { ...here(), call: () => call }, true)
         ? [one.id]
         : [],
     );
   /** Ids of the instruction stop points at rip. */
   const pointsHere = (): number[] =>
     stops.flatMap((one) =>
-      one.kind === 'instruction' && one.address === get('rip') && gates.open(one.id, here()) ? [one.id] : [],
+      one.kind === 'instruction' && one.address === get('rip') && gates.open(one, here()) ? [one.id] : [],
     );
 
   /** Executes a hypercall whose entry has been passed; a reason to stop after it, if there is one. */

@@ -45,11 +45,13 @@ export const layers: Readonly<Record<string, Layer>> = {
       'machine/target',
       'machine/conditions',
       'machine/expressions',
+      'machine/scalars',
       'machine/records',
       'machine/format',
       'machine/hit-condition',
       'machine/register-names',
     ],
+    types: ['machine/compiled'],
     core: true,
   },
   dap: {

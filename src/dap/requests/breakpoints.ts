@@ -2,7 +2,7 @@ import type { DebugProtocol } from '@vscode/debugprotocol';
 import type { BreakpointKind, BreakpointOptions, BreakpointSpecs } from '../../debugger/breakpoints';
 import { LocationError } from '../../debugger/locations';
 import { symbolsOfDomains } from '../../debugger/symbols';
-import { toProtocolBreakpoint } from '../breakpoint-view';
+import { tellSlow, toProtocolBreakpoint } from '../breakpoint-view';
 import type { Context } from '../context';
 import { fromClientLine, needMachine, toClientLine } from '../context';
 import { RequestError } from '../errors';
@@ -36,6 +36,7 @@ export async function replace<K extends BreakpointKind>(
   const { machine } = context;
   if (machine !== undefined && machine.args.noDebug !== true) {
     await machine.control.still(() => machine.target.setStops(context.breakpoints.points()));
+    tellSlow(context);
   }
   return set.map((one) => toProtocolBreakpoint(context, machine?.symbols ?? symbolsOfDomains([]), one));
 }

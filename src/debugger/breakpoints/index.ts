@@ -1,6 +1,8 @@
 import { ExpressionError, parseExpression } from '../../machine/expressions';
 import type { Expression } from '../../machine/expressions';
 import type { Gate, StopPoint } from '../../machine/target';
+import type { Code } from '../../machine/compiled';
+import { compile } from '../c/compile';
 import { noHypervisorSources } from '../hypervisor-source';
 import { noSymbols, symbolsOfDomains } from '../symbols';
 import { resolveException } from './exception';
@@ -171,6 +173,7 @@ function build<K extends BreakpointKind>(
   const verified = !pending && problems.length === 0 && resolution.points.length > 0;
   const message = pending ? 'pending until the machine is there' : (problems[0] ?? resolution.message);
   const gate = gateOf(spec, condition, resolution, environment);
+  const inMachine = typeof gate === 'object';
   return {
     id,
     kind,
@@ -179,10 +182,13 @@ function build<K extends BreakpointKind>(
     message,
     address: resolution.address,
     line: resolution.line,
-    points: verified ? resolution.points.map((point) => ({ ...gate, ...point, id })) : [],
-    condition: gate === undefined && !resolution.points.some(isInside) ? condition : undefined,
-    hit: gate === undefined ? hit : undefined,
+    points: verified
+      ? resolution.points.map((point, index) => ({ ...(inMachine ? gate.at(index) : {}), ...point, id }))
+      : [],
+    condition: inMachine || resolution.points.some(isInside) ? undefined : condition,
+    hit: inMachine ? undefined : hit,
     log,
+    ...(typeof gate === 'string' && verified ? { slow: gate } : {}),
   };
 }
 
@@ -190,21 +196,55 @@ function build<K extends BreakpointKind>(
 const isInside = ({ kind }: StopPointSpec): boolean => kind === 'statement' || kind === 'state';
 const isCode = ({ kind }: StopPointSpec): boolean => kind === 'instruction';
 
-/** What the machine is to decide before it stops; undefined where it cannot. */
+type PointGate = Omit<Gate, 'id'>;
+
+/** What the machine is to decide before it stops at each of the points; where it cannot, why not. */
 function gateOf(
   { condition: text, hitCondition }: BreakpointOptions,
   condition: Expression | undefined,
   { points, address }: Resolution,
   environment: Environment | undefined,
-): Omit<Gate, 'id'> | undefined {
+): { at(index: number): PointGate } | string | undefined {
   if (environment === undefined || points.some(isInside)) return undefined;
   const names = condition === undefined ? {} : numbersAt(condition, points, address, environment);
-  if (names === undefined) return undefined;
-  return {
+  const plain: PointGate = {
     ...(condition === undefined || text === undefined ? {} : { condition: text }),
-    ...(Object.keys(names).length === 0 ? {} : { names }),
     ...(hitCondition === undefined || hitCondition.trim() === '' ? {} : { hits: hitCondition }),
   };
+  if (names !== undefined)
+    return { at: () => ({ ...plain, ...(Object.keys(names).length === 0 ? {} : { names }) }) };
+  if (condition === undefined) return undefined;
+  const codes = codesAt(condition, points, environment);
+  return typeof codes === 'string'
+    ? codes
+    : { at: (index) => ({ ...plain, ...(codes[index] === undefined ? {} : { code: codes[index] }) }) };
+}
+
+/** A condition over C variables, for each point; a text says why it is the debugger's to evaluate. */
+function codesAt(
+  condition: Expression,
+  points: readonly StopPointSpec[],
+  { symbols }: Environment,
+): readonly Code[] | string {
+  const known = new Map<string, Code | string>();
+  const codes: Code[] = [];
+  for (const point of points) {
+    if (point.kind !== 'instruction') return 'what it asks for is decoded at the stop';
+    const { address, domain } = point;
+    const image =
+      domain === undefined
+        ? symbols.images.length === 1
+          ? symbols.images[0]
+          : undefined
+        : symbols.images.find(({ domains }) => domains.includes(domain));
+    if (image === undefined) return 'several domains can come by, each with names of its own';
+    const key = `${symbols.images.indexOf(image)} ${address}`;
+    const code = known.get(key) ?? compile(condition, { symbols: image.symbols, pc: address });
+    known.set(key, code);
+    if (typeof code === 'string') return code;
+    codes.push(code);
+  }
+  return codes;
 }
 
 /** Names mean the same at all of the points, or it is not the machine's. */

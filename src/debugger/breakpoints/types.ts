@@ -60,6 +60,8 @@ export interface Breakpoint<K extends BreakpointKind = BreakpointKind> {
   readonly address: bigint | undefined;
   readonly line: number | undefined;
   readonly points: readonly StopPoint[];
+  /** Why the condition is evaluated here, at each stop, and not in the machine. */
+  readonly slow?: string;
   /** Evaluated here at each stop, with the hit count; most are the machine's (in-machine.ts). */
   readonly condition: Expression | undefined;
   readonly hit: HitCondition | undefined;

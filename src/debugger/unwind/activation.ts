@@ -1,6 +1,7 @@
 import type { DebugInfo, Entry, ExpressionHost, Location, Scope } from '../../guest/dwarf';
 import { AT, TAG, Unavailable, bare, evaluateLocation, evaluateNumber } from '../../guest/dwarf';
 import { ImageError } from '../../guest/error';
+import { registerName } from '../../machine/register-names';
 import type { ReadMemory } from '../memory-cache';
 
 // One call that is on the stack, with the registers as they are in it, and what DWARF's expressions want to know.
@@ -29,18 +30,7 @@ export interface Activation {
   caller: Activation | undefined;
 }
 
-/** AMD64 psABI, figure 3.36: DWARF's numbers of the general registers. */
-export const dwarfRegisters: readonly string[] = [
-  'rax', 'rdx', 'rcx', 'rbx', 'rsi', 'rdi', 'rbp', 'rsp',
-  'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip',
-]; // prettier-ignore
-const FIRST_XMM = 17;
 export const REGISTER = { rdx: 1, rbx: 3, rdi: 5, rbp: 6, rsp: 7, r10: 10, r13: 13, rip: 16 } as const;
-
-/** Name of the target's register; undefined for those that no expression here reads. */
-export const registerName = (number: number): string | undefined =>
-  dwarfRegisters[number] ??
-  (number >= FIRST_XMM && number < FIRST_XMM + 16 ? `xmm${number - FIRST_XMM}` : undefined);
 
 const CALL_SITES = new Set<number>([TAG.call_site, TAG.GNU_call_site]);
 const CALL_PARAMETERS = new Set<number>([TAG.call_site_parameter, TAG.GNU_call_site_parameter]);

@@ -21,7 +21,7 @@ export type TableResult = TableCaller | 'end' | undefined;
 
 /** Registers that a function gives back as it found them (AMD64 psABI, figure 3.4): rbx, rbp, r12 to r15. */
 const PRESERVED = [3, 6, 12, 13, 14, 15];
-const context = { version: 4, offsetSize: 4, addressSize: 8 } as const;
+const context = { offsetSize: 4, addressSize: 8 } as const;
 const wrap = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /** Where the frame begins, by its row. Undefined where that needs a register that is not known. */
@@ -31,14 +31,8 @@ export async function cfaOf(row: FrameRow, activation: Activation): Promise<bigi
     const base = activation.registers.get(cfa.register);
     return base === undefined ? undefined : wrap(base.value + cfa.offset);
   }
-  const { debug } = activation;
-  if (debug === undefined) return undefined;
   try {
-    return await evaluateNumber(
-      cfa.expression,
-      { ...context, sections: debug.dwarf.sections },
-      expressionHost(activation),
-    );
+    return await evaluateNumber(cfa.expression, context, expressionHost(activation));
   } catch (error) {
     if (error instanceof Unavailable) return undefined;
     throw error;
@@ -69,13 +63,7 @@ export async function callerByRow(row: FrameRow, activation: Activation): Promis
         return registers.get(rule.register);
       case 'expression':
       case 'value expression': {
-        const sections = debug.dwarf.sections;
-        const value = await evaluateNumber(
-          rule.expression,
-          { ...context, sections },
-          expressionHost(activation),
-          cfa,
-        );
+        const value = await evaluateNumber(rule.expression, context, expressionHost(activation), cfa);
         return rule.kind === 'expression' ? saved(value) : { value, at: undefined };
       }
     }

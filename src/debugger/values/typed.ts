@@ -1,11 +1,11 @@
 import type { Location, Member, Place, Type } from '../../guest/dwarf';
 import { Unavailable, bare, sizeOf } from '../../guest/dwarf';
+import { registerName } from '../../machine/register-names';
 import type { Target, VcpuRef } from '../../machine/target';
 import type { ReadMemory } from '../memory-cache';
 import { hex } from '../locations';
 import { bytesToNumber, numberToBytes, setRegister } from '../registers';
 import type { Activation } from '../unwind/activation';
-import { registerName } from '../unwind/activation';
 
 // Values with a C type: where they are, what they hold, and how they are changed.
 

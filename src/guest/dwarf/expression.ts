@@ -36,11 +36,11 @@ export type Location = Place | { readonly kind: 'pieces'; readonly pieces: reado
 export interface ExpressionHost {
   /** In the frame that is looked at, by DWARF's number. */
   register(number: number): bigint;
-  memory(address: bigint, length: number): Promise<Uint8Array>;
-  frameBase(): Promise<bigint>;
+  memory(address: bigint, length: number): Uint8Array | Promise<Uint8Array>;
+  frameBase(): bigint | Promise<bigint>;
   cfa(): bigint;
   /** The value that an expression had when the function was entered. */
-  entryValue(expression: ByteView): Promise<bigint>;
+  entryValue(expression: ByteView): bigint | Promise<bigint>;
   indexedAddress(index: number): bigint;
   /** Bytes and signedness of the base type at an offset of the unit. */
   baseType(offset: number): { readonly size: number; readonly signed: boolean; readonly float: boolean };
@@ -65,16 +65,25 @@ function toBytes(value: bigint, length: number): Uint8Array {
 const MAX_STEPS = 10_000;
 const MAX_STACK = 4096;
 
+/** What reading an expression depends on. */
+export type ExpressionContext = Pick<FormContext, 'offsetSize' | 'addressSize'>;
+
 interface Machine {
   readonly stack: bigint[];
   readonly reader: ByteReader;
   readonly host: ExpressionHost;
-  readonly context: FormContext;
+  readonly context: ExpressionContext;
   /** What the expression turned out to describe besides an address. */
   place: Place | undefined;
   readonly pieces: Piece[];
 }
 type Step = (m: Machine) => void | Promise<void>;
+
+/** At once where the value is there: a host that waits for nothing is served without waiting. */
+function after<T>(value: T | Promise<T>, work: (value: T) => void): void | Promise<void> {
+  if (value instanceof Promise) return value.then(work);
+  work(value);
+}
 
 const pop = ({ stack }: Machine): bigint => {
   const value = stack.pop();
@@ -120,12 +129,12 @@ const unavailable =
     throw new Unavailable(reason);
   };
 
-async function load(m: Machine, size: number, isSigned = false): Promise<void> {
-  const bytes = await m.host.memory(pop(m), size);
-  if (bytes.length < size) throw new Unavailable('memory that its location is computed from is not mapped');
-  const value = littleEndian(bytes);
-  push(m, isSigned ? BigInt.asIntN(size * 8, value) : value);
-}
+const load = (m: Machine, size: number, isSigned = false): void | Promise<void> =>
+  after(m.host.memory(pop(m), size), (bytes) => {
+    if (bytes.length < size) throw new Unavailable('memory that its location is computed from is not mapped');
+    const value = littleEndian(bytes);
+    push(m, isSigned ? BigInt.asIntN(size * 8, value) : value);
+  });
 function block(m: Machine): ByteView {
   const size = m.reader.ulebNumber();
   const at = m.reader.offset;
@@ -139,7 +148,7 @@ function jump(m: Machine): void {
     throw new Unavailable('its location expression is damaged: it jumps outside');
   m.reader.offset = to;
 }
-const entryValue: Step = async (m) => push(m, await m.host.entryValue(block(m)));
+const entryValue: Step = (m) => after(m.host.entryValue(block(m)), (value) => push(m, value));
 const implicitPointer: Step = (m) => {
   const entry = offsetNumber(m.reader, m.context);
   m.place = { kind: 'implicit pointer', entry, offset: m.reader.sleb() };
@@ -163,9 +172,9 @@ const registerType: Step = (m) => {
   const value = m.host.register(register);
   push(m, isSigned ? BigInt.asIntN(size * 8, value) : BigInt.asUintN(size * 8, value));
 };
-const derefType: Step = async (m) => {
+const derefType: Step = (m) => {
   const size = m.reader.u8();
-  await load(m, size, typed(m).signed);
+  return load(m, size, typed(m).signed);
 };
 const convert: Step = (m) => {
   const at = m.reader.offset;
@@ -242,9 +251,9 @@ const single: Readonly<Record<number, Step>> = {
   0x2e: compare((a, b) => a !== b),
   0x2f: jump, // skip
   0x90: (m) => void (m.place = { kind: 'register', register: m.reader.ulebNumber() }), // regx
-  0x91: async (m) => {
+  0x91: (m) => {
     const distance = m.reader.sleb();
-    push(m, (await m.host.frameBase()) + distance);
+    return after(m.host.frameBase(), (base) => push(m, base + distance));
   }, // fbreg
   0x92: (m) => {
     const register = m.reader.ulebNumber();
@@ -301,47 +310,91 @@ function numbered(opcode: number, m: Machine): boolean {
   return true;
 }
 
-/**
- * Where an expression says that something is. Rejects with Unavailable where it cannot be told.
- * @param initial on the stack before it, as frame information has the CFA
- */
-export async function evaluateLocation(
+const begin = (
   expression: ByteView,
-  context: FormContext,
+  context: ExpressionContext,
   host: ExpressionHost,
-  initial?: bigint,
-): Promise<Location> {
-  const m: Machine = {
-    stack: initial === undefined ? [] : [initial],
-    reader: new ByteReader(expression),
-    host,
-    context,
-    place: undefined,
-    pieces: [],
-  };
-  if (expression.size === 0) return { kind: 'nowhere' };
+  initial: bigint | undefined,
+): Machine => ({
+  stack: initial === undefined ? [] : [initial],
+  reader: new ByteReader(expression),
+  host,
+  context,
+  place: undefined,
+  pieces: [],
+});
+function* operations(m: Machine): Generator<void | Promise<void>> {
   for (let steps = 0; !m.reader.done; steps++) {
     if (steps >= MAX_STEPS) throw new Unavailable('its location expression does not come to an end');
     const opcode = m.reader.u8();
     if (numbered(opcode, m)) continue;
     const step = single[opcode];
     if (step === undefined) throw new Unavailable(`its location uses the unknown operation ${hex(opcode)}`);
-    await step(m);
+    yield step(m);
   }
-  if (m.pieces.length > 0) return { kind: 'pieces', pieces: m.pieces };
-  return m.place ?? { kind: 'memory', address: pop(m) };
 }
+const result = (m: Machine): Location =>
+  m.pieces.length > 0
+    ? { kind: 'pieces', pieces: m.pieces }
+    : (m.place ?? { kind: 'memory', address: pop(m) });
 
-/** The value that an expression computes: for frame bases, rules of frame information and call-site values. */
-export async function evaluateNumber(
+/**
+ * Where an expression says that something is. Rejects with Unavailable where it cannot be told.
+ * @param initial on the stack before it, as frame information has the CFA
+ */
+export async function evaluateLocation(
   expression: ByteView,
-  context: FormContext,
+  context: ExpressionContext,
   host: ExpressionHost,
   initial?: bigint,
-): Promise<bigint> {
-  const location = await evaluateLocation(expression, context, host, initial);
+): Promise<Location> {
+  if (expression.size === 0) return { kind: 'nowhere' };
+  const m = begin(expression, context, host, initial);
+  for (const waiting of operations(m)) if (waiting !== undefined) await waiting;
+  return result(m);
+}
+
+/** What waits for nothing. */
+type Immediate<H> = {
+  readonly [K in keyof H]: H[K] extends (...args: infer A) => infer R
+    ? (...args: A) => Exclude<R, Promise<unknown>>
+    : H[K];
+};
+export type ImmediateHost = Immediate<ExpressionHost>;
+
+/** The same, at once. Throws Unavailable. */
+export function locationNow(
+  expression: ByteView,
+  context: ExpressionContext,
+  host: ImmediateHost,
+  initial?: bigint,
+): Location {
+  if (expression.size === 0) return { kind: 'nowhere' };
+  const m = begin(expression, context, host, initial);
+  const steps = operations(m);
+  while (steps.next().done !== true);
+  return result(m);
+}
+
+const toNumber = (location: Location, host: Pick<ExpressionHost, 'register'>): bigint => {
   if (location.kind === 'memory') return location.address;
   if (location.kind === 'register') return host.register(location.register);
   if (location.kind === 'value') return littleEndian(location.bytes);
   throw new Unavailable('it was optimized away');
-}
+};
+
+/** The value that an expression computes: for frame bases, rules of frame information and call-site values. */
+export const evaluateNumber = async (
+  expression: ByteView,
+  context: ExpressionContext,
+  host: ExpressionHost,
+  initial?: bigint,
+): Promise<bigint> => toNumber(await evaluateLocation(expression, context, host, initial), host);
+
+/** The same, at once. Throws Unavailable. */
+export const numberNow = (
+  expression: ByteView,
+  context: ExpressionContext,
+  host: ImmediateHost,
+  initial?: bigint,
+): bigint => toNumber(locationNow(expression, context, host, initial), host);

@@ -192,5 +192,5 @@ export type { Scope } from './scopes';
 export type { Entry, Unit } from './units';
 export * from './types';
 export { AT, TAG } from './constants';
-export type { ExpressionHost, Location, Piece, Place } from './expression';
-export { Unavailable, evaluateLocation, evaluateNumber } from './expression';
+export type { ExpressionHost, ImmediateHost, Location, Piece, Place } from './expression';
+export { Unavailable, evaluateLocation, evaluateNumber, locationNow } from './expression';

@@ -18,6 +18,8 @@ import { readElf } from '../../../src/guest/elf';
 import { symbolsOfElf } from '../../../src/guest/symbols';
 import { ExpressionError, parseExpression } from '../../../src/machine/expressions';
 import { CORE_VCPU, coreTarget } from '../../support/core-file';
+import { compareExpressions } from '../../support/c-expressions';
+import { createRandom } from '../../support/random';
 import { skipBecause } from '../../support/skip';
 
 // gdb and this debugger, asked the same about the same core file of the same program: frames, lines, variables,
@@ -47,6 +49,8 @@ const builds: readonly { readonly flags: readonly string[]; readonly pack?: stri
 
 /** What gdb 13 leaves out: a variable that is a constant of floating point. */
 const BEYOND: Readonly<Record<string, string>> = { half: '0.5' };
+
+const GLOBALS = ['nodes', 'ratio', 'matrix', 'mail', 'sink', 'GONE', 'weight_of'];
 
 /** A number as gdb says it, 'optimized out', or undefined for what is no number. */
 async function valueOf(expression: string, context: EvaluationContext): Promise<string | undefined> {
@@ -117,6 +121,8 @@ async function compare(built: string, core: string, answer: Answer): Promise<voi
     answer.frames.map((one) => `${one.name}:${one.line}${one.inlined ? ' inlined' : ''}`),
   );
   let compared = 0;
+  let valued = 0;
+  const random = createRandom(7);
   const differences: string[] = [];
   for (const [i, gdbs] of answer.frames.entries()) {
     const frame = frames[i] ?? assert.fail();
@@ -134,6 +140,10 @@ async function compare(built: string, core: string, answer: Answer): Promise<voi
     for (const name of names)
       if (!known.includes(name))
         assert.equal(await valueOf(name, here), BEYOND[name], `${gdbs.name}: ${name}`);
+    // What the machine is given of a condition means the same as at a stop.
+    const asked = await compareExpressions(here, GLOBALS, random, 60);
+    assert.deepEqual(asked.differences, [], `${gdbs.name}: conditions in the machine`);
+    valued += asked.valued;
     for (const [expression, wanted] of Object.entries({ ...gdbs.values, ...gdbs.variables })) {
       const ours = await valueOf(expression, here);
       compared++;
@@ -143,6 +153,7 @@ async function compare(built: string, core: string, answer: Answer): Promise<voi
   }
   assert.deepEqual(differences, []);
   assert.ok(compared > 150, `${compared} values`);
+  assert.ok(valued > 100, `${valued} conditions with a value`);
   compareTypes(bytes, answer);
   compareLines(symbols, answer);
 }
