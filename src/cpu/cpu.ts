@@ -5,7 +5,7 @@ import { GuestFault } from './fault';
 import { HELPERS } from './helpers/index';
 import type { HelperContext } from './helpers/context';
 import { FORMS } from './instructions/index';
-import { interpreterKey } from './interpreter-module';
+import { crossingIndex, interpreterKey } from './interpreter-module';
 import type { MachineMemory } from './memory';
 import { VECTOR, type Seg } from './ops';
 import { PTE, WALK } from './paging';
@@ -26,6 +26,11 @@ export interface InterpretingCpu extends Cpu {
   readonly regions: RegionTier | undefined;
   /** Address, in linear memory, of the word that makes vCPU `index` leave with EXIT.KICK while it is non-zero. */
   kickWord(index: number): number;
+  /**
+   * Has exits seen to where they happen: `f` is an exported WebAssembly function of the vCPU's address and the reason,
+   * which returns 1 when the exit is done with and the vCPU may go on, and 0 when the run has to end with it.
+   */
+  setCrossing(f: WebAssembly.ExportedFunction): void;
 }
 
 const NAMES = ['run', 'walk', 'walk_probe', 'fetch', 'attend', 'ask_watch', 'flush_set'] as const;
@@ -302,6 +307,11 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     },
     setBreakpoints: (addresses) => code.setBreakpoints(addresses),
     skipBreakpoint: (v) => v.setInt('skip_break', 1),
+    setCrossing: (f) => {
+      const { table } = instance.exports;
+      if (!(table instanceof WebAssembly.Table)) throw new Error("the interpreter's module exports no table");
+      table.set(crossingIndex(FORMS.length), f);
+    },
     kickWord: (index) => (layout.vcpus[index] ?? 0) + offsetOf('kick'),
   };
 }

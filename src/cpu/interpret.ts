@@ -1,4 +1,5 @@
 import type { Form } from './encoding';
+import { crossingIndex } from './interpreter-module';
 import { Emitter } from './ir/emitter';
 import { asOps, irOps } from './ir/ops';
 import { asSource, recordSource } from './ir/record-source';
@@ -53,6 +54,12 @@ function defineEndOfBlock(t: Routines): void {
   if (ref !== undefined) t.builder.element(ref);
 }
 
+/** What stands in the table where somebody may put a function that sees to exits: nothing is seen to. */
+function defineCrossing(t: Routines): void {
+  t.define('no_crossing', ['i32', 'i32'], ['i32'], (r) => r.i32(0));
+  const ref = t.functions.get('no_crossing');
+  if (ref !== undefined) t.builder.element(ref);
+}
 /**
  * Generates the interpreter's module: a handler for every form, at the form's number in the table, and the
  * run loop with its slow paths. `helpers`: names of the registry, in its order. `key`: interpreterKey().
@@ -83,7 +90,8 @@ export function generateInterpreter(
     }
   }); // prettier-ignore
   defineEndOfBlock(t);
-  defineRun(t, forms.length);
+  defineCrossing(t);
+  defineRun(t, forms.length, crossingIndex(forms.length));
   for (const name of [
     'run',
     'walk',

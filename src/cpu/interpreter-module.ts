@@ -23,3 +23,6 @@ export function interpreterKey(): string {
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return `run_${(hash >>> 0).toString(16).padStart(8, '0')}`;
 }
+
+/** Where in the table the function stands that sees to exits: behind the handlers and the end of a block. */
+export const crossingIndex = (forms: number): number => forms + 1;

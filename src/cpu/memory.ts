@@ -1,6 +1,6 @@
 import { STATE_SIZE } from './state';
 import { PAGE_SIZE, type PhysicalMemory } from './types';
-import { GLOBALS, SLOT_COUNT, SLOT_SHIFT, TLB_SET_BYTES } from './wasm/abi';
+import { ANNEX_SIZE, GLOBALS, SLOT_COUNT, SLOT_SHIFT, TLB_SET_BYTES } from './wasm/abi';
 
 /** Size of a WebAssembly page, and how many a 32-bit memory has at most (WebAssembly Core 2.0 §4.2.8). */
 const WASM_PAGE = 65536;
@@ -59,7 +59,7 @@ export function layoutMemory(request: MemoryRequest): { layout: MemoryLayout; by
     at += size;
     return here;
   };
-  const states = Array.from({ length: vcpus }, () => take(STATE_SIZE, 64));
+  const states = Array.from({ length: vcpus }, () => take(STATE_SIZE + ANNEX_SIZE, 64));
   const tlbs = Array.from({ length: vcpus }, () => take(2 * TLB_SET_BYTES, 64));
   const slots = take(SLOT_COUNT << SLOT_SHIFT, 64);
   const records = take(recordsSize, 64);

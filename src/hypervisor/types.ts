@@ -117,7 +117,7 @@ export interface Hypervisor {
   /** Decoded for people. `live` reads guest memory as it is now, otherwise what was captured with the call. */
   view(vcpu: GuestVcpu | undefined, call: Call): CallView;
   /** Names that a call answers to: 'mmu_update', 'memory_op', 'memory_op.populate_physmap' … */
-  namesOf(vcpu: GuestVcpu, call: Call): readonly string[];
+  namesOf(vcpu: GuestVcpu | undefined, call: Call): readonly string[];
   /** The hypercall in which a vCPU is held, if any. */
   currentCall(vcpu: GuestVcpu): Call | undefined;
   /** The hypercall whose handler is at work: there is one only in the middle of it. */

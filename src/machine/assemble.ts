@@ -16,6 +16,7 @@ import { SavedFileError, type Compression } from './saved/container';
 import type { SavedDomain } from './saved/contents';
 import { openSaved } from './saved/load';
 import { configsOf, originOf, withFiles } from './saved/origin';
+import { createFastPath } from './fastpath/index';
 import { createGates } from './gates';
 import { callName } from './format';
 import { createStops, stateAt } from './stops';
@@ -34,6 +35,8 @@ export interface AssembleOptions {
   readonly compile?: CpuOptions['compile'];
   /** Hypercalls that the trace keeps before it overwrites the oldest. */
   readonly traceRecords?: number;
+  /** Whether the most frequent exits are seen to in place (fastpath/): as they are by default. For tests, and to measure. */
+  readonly fastPath?: boolean;
   /** For disks whose images are files. */
   readonly openFile?: OpenFile;
   /** For machines that go on from a file. */
@@ -287,6 +290,7 @@ function emptyMachine(
     trace,
     stops,
     watches,
+    fastPath: options.fastPath === false ? undefined : createFastPath({ cpu, clock, trace, stops, watches }),
     setStops: (points) => {
       gates.set(points);
       stops.set(points);

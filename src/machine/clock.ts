@@ -15,6 +15,11 @@ export interface MachineClock {
   countAt(time: bigint): number;
   /** Writes `retired` and `now`, 64-bit words each, into the 32-bit words from `at` on. @returns `now` as a number */
   stamp(into: Uint32Array, at: number): number;
+  /**
+   * What makes the count of one vCPU's instructions that of all, and that the time, as 64-bit words into the 32-bit words
+   * from `others` and from `skipped` on.
+   */
+  bases(own: number, into: Uint32Array, others: number, skipped: number): void;
   /** Jump forward to an absolute time; earlier times are ignored. */
   skipTo(time: bigint): void;
   save(): ClockState;
@@ -68,6 +73,13 @@ export function createClock(
       into[at + 2] = timeLow;
       into[at + 3] = timeHigh;
       return timeHigh * 2 ** 32 + (timeLow >>> 0);
+    },
+    bases(own, into, others, skipped) {
+      const rest = count() - own;
+      into[others] = rest;
+      into[others + 1] = rest / 2 ** 32;
+      into[skipped] = skippedLow;
+      into[skipped + 1] = skippedHigh;
     },
     skipTo(time) {
       const ahead = time - now();

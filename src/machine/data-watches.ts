@@ -23,6 +23,8 @@ export interface DataWatches {
   take(vcpu: GuestVcpu): DataReason | undefined;
   /** It could not be told now: the next `take` gives it again. */
   keep(reason: DataReason): void;
+  /** Whether there are any. */
+  any(): boolean;
   /** A vCPU must run one instruction at a time. */
   stepping(vcpu: GuestVcpu): boolean;
   /** What has changed so far was not the guest's doing: the debugger wrote, or went elsewhere in time. */
@@ -336,6 +338,7 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
     keep(reason) {
       kept = reason;
     },
+    any: () => watches.length > 0,
     stepping: ({ domain, id }) =>
       stepped.length > 0 &&
       stepped.some(({ watched: { vcpu } }) => vcpu?.domain === domain.id && vcpu.vcpu === id),

@@ -5,6 +5,7 @@ import type { BackendSet } from '../devices/index';
 import type { GuestVcpu, Hypervisor, HypervisorSnapshot } from '../hypervisor/types';
 import type { Crossings } from './crossings';
 import type { ClockState, MachineClock } from './clock';
+import type { FastPath } from './fastpath/index';
 import type { FrameMark, Marks } from './marks';
 import { createSchedule, type InputEntry, type MachineInput, type ScheduleState } from './schedule';
 import { createRunSession, type PauseRequest, type RunSession } from './session';
@@ -32,6 +33,8 @@ export interface MachineParts {
   readonly trace: Trace;
   readonly stops: Stops;
   readonly watches: DataWatches;
+  /** Sees to the most frequent exits in place; undefined: all of them are the hypervisor's. */
+  readonly fastPath: FastPath | undefined;
   /** Everything that run() stops at but statements. Throws for what cannot be. */
   setStops(points: readonly StopPoint[]): void;
   readonly log: Log;

@@ -51,6 +51,9 @@ export interface Schedule {
   /** Exits handled and deliveries made. */
   turns(): number;
 
+  /** So many exits were handled without our doing, and what came of each was delivered. */
+  crossed(exits: number): void;
+
   /**
    * Something happened since the current vCPU last ran that Xen looks for pending events after: an exit, a timer,
    * input, its turn on the processor. A slice, step or stop that ends for our own reasons is no such thing: if it
@@ -237,6 +240,10 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
     delivered() {
       deliveryDue = false;
       turns++;
+    },
+
+    crossed(exits) {
+      turns += 2 * exits;
     },
 
     input(input) {

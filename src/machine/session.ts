@@ -43,7 +43,7 @@ interface Detour {
 
 /** Begin to run. `pause` is what the machine's pause() sets, and is taken back here. */
 export function createRunSession(
-  { cpu, hypervisor, clock, stops, watches }: MachineParts,
+  { cpu, hypervisor, clock, stops, watches, fastPath }: MachineParts,
   schedule: Schedule,
   pause: PauseRequest,
   until: RunUntil,
@@ -229,10 +229,13 @@ export function createRunSession(
     const retired = clock.count();
     const untilTimer = Math.max(1, schedule.deadline() - retired);
     let limit = Math.min(end - retired, schedule.quantumLeft(), untilTimer);
+    // Where input is due at a moment that only exits bring, each of them has to be counted as it comes.
+    let inPlace = fastPath !== undefined && !stepping && exits === undefined && crossings?.active !== true;
     const input = schedule.nextInput();
     if (input !== undefined) {
       const due = Math.max(Number(input.retired), clock.countAt(input.time));
       limit = Math.min(limit, Math.max(1, due - retired));
+      inPlace &&= due > retired;
     }
     const counting = detour === undefined && counts(v);
     if ((counting && until.outside !== undefined) || watches.stepping(v)) limit = 1;
@@ -246,7 +249,9 @@ export function createRunSession(
     }
     const from = v.cpu.icount();
     const at = remaining === 1n ? v.cpu.get('rip') : 0n;
+    if (inPlace) fastPath?.arm(v);
     const exit = v.cpu.runFor(limit);
+    if (inPlace && fastPath !== undefined) schedule.crossed(fastPath.collect(v));
     const watching = exits?.intoFaults === true && exit === EXIT.EXCEPTION && isVcpu(v, exits.vcpu);
     const [reached, faulting] = watching ? [v.cpu.icount(), v.cpu.get('rip')] : [0, 0n];
     if (crossings?.active === true) {

@@ -23,6 +23,8 @@ export interface Stops {
   at(vcpu: GuestVcpu): readonly number[];
   /** An entry of a multicall that the run is to end before (RunUntil). */
   before(entry: RunUntil['entry']): void;
+  /** Whether faults, and whether hypercalls of these names, may have to be looked at before they go on. */
+  observed(names: readonly string[]): { readonly faults: boolean; readonly calls: boolean };
   /** Observes the back ends. */
   readonly backends: BackendObserver;
   /** Observes the hypervisor; what it matched is left in `taken`. */
@@ -130,6 +132,8 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
   };
 
   let wanted: RunUntil['entry'];
+  let known:
+    { readonly names: readonly string[]; readonly faults: boolean; readonly calls: boolean } | undefined;
   const isWanted = ({ id, domain, state }: GuestVcpu, { depth }: Call): boolean =>
     wanted !== undefined &&
     depth > 0 &&
@@ -214,8 +218,18 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
   };
 
   return {
+    observed(names) {
+      if (known?.names !== names) {
+        const about = ({ name }: HypercallStop): boolean =>
+          name === '*' || names.some((n) => name === n || name.startsWith(`${n}.`));
+        const calls = entries.some(about) || returns.some(about);
+        known = { names, faults: events.has('guest-fault'), calls };
+      }
+      return known;
+    },
     set(points) {
       addresses = undefined;
+      known = undefined;
       instructions = byKey(
         points.filter((p) => p.kind === 'instruction'),
         (p) => p.address,

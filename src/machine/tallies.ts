@@ -30,7 +30,7 @@ export interface TalliesState {
 }
 
 /** What the trace asks of the hypervisor: the names a completed call answers to (`mmu_update`, `mmu_update.normal`, …). */
-export type Names = (vcpu: GuestVcpu, call: Call) => readonly string[];
+export type Names = (vcpu: GuestVcpu | undefined, call: Call) => readonly string[];
 
 /** Its number alone (it has no sub-operations), that and the command in its first argument, or guest memory. */
 export type NamedBy = 'number' | 'register' | 'memory';
@@ -121,9 +121,14 @@ const shown = (name: string, c: Count): CallCount => ({
 });
 
 export interface Tallies {
-  /** @param now virtual time in nanoseconds */
-  add(vcpu: GuestVcpu, call: Call, refused: boolean, now: number): void;
-  trap(name: string): void;
+  /** @param now virtual time in nanoseconds; vcpu: whose memory may be looked at for names */
+  add(vcpu: GuestVcpu | undefined, call: Call, refused: boolean, now: number): void;
+  /** Whether the names of a call of that number are in its registers: it may be counted later. */
+  isPlain(nr: number): boolean;
+  /** Another that was not refused, by its number and the low half of its first argument; false: it is the first such. */
+  again(nr: number, low: number, now: number): boolean;
+  trap(name: string, times: number): void;
+  knowsTrap(name: string): boolean;
   summary(): TraceSummary;
   save(): TalliesState;
   restore(state: TalliesState): void;
@@ -155,7 +160,7 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
     remembering = 0;
   };
 
-  const find = (vcpu: GuestVcpu, call: Call): Counters => {
+  const find = (vcpu: GuestVcpu | undefined, call: Call): Counters => {
     const all = names(vcpu, call);
     let found = byNames.get(all);
     if (found === undefined) {
@@ -169,10 +174,19 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
     return found;
   };
 
-  function countersOf(vcpu: GuestVcpu, call: Call): Counters {
+  const namingFor = (nr: number): Naming | undefined =>
+    nr < NUMBERS ? (namings[nr] ??= { by: namedBy(nr), found: new Map<number, Counters>() }) : undefined;
+  function countEach({ call, ops: each }: Counters, refused: boolean, now: number): void {
+    count(call, refused, now);
+    for (let i = 0; i < each.length; i++) {
+      const op = each[i];
+      if (op !== undefined) count(op, refused, now);
+    }
+  }
+
+  function countersOf(vcpu: GuestVcpu | undefined, call: Call): Counters {
     const { nr } = call;
-    const naming =
-      nr < NUMBERS ? (namings[nr] ??= { by: namedBy(nr), found: new Map<number, Counters>() }) : undefined;
+    const naming = namingFor(nr);
     if (naming === undefined || naming.by === 'memory') return find(vcpu, call);
     const key = naming.by === 'number' ? NO_COMMAND : lowHalf(call.args[0] ?? 0n);
     let found = naming.found.get(key);
@@ -183,7 +197,7 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
     return found;
   }
 
-  function refuse(vcpu: GuestVcpu, call: Call): void {
+  function refuse(vcpu: GuestVcpu | undefined, call: Call): void {
     const all = names(vcpu, call);
     const name = all[1] ?? all[0] ?? `#${call.nr.toString()}`;
     const errno = call.errno ?? '';
@@ -196,17 +210,24 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
 
   return {
     add(vcpu, call, refused, now) {
-      const { call: all, ops: each } = countersOf(vcpu, call);
-      count(all, refused, now);
-      for (let i = 0; i < each.length; i++) {
-        const op = each[i];
-        if (op !== undefined) count(op, refused, now);
-      }
+      countEach(countersOf(vcpu, call), refused, now);
       if (refused) refuse(vcpu, call);
     },
-    trap(name) {
-      traps.set(name, (traps.get(name) ?? 0) + 1);
+    isPlain(nr) {
+      const naming = namingFor(nr);
+      return naming !== undefined && naming.by !== 'memory';
     },
+    again(nr, low, now) {
+      const naming = namingFor(nr);
+      const found = naming?.found.get(naming.by === 'number' ? NO_COMMAND : low);
+      if (found === undefined) return false;
+      countEach(found, false, now);
+      return true;
+    },
+    trap(name, times) {
+      traps.set(name, (traps.get(name) ?? 0) + times);
+    },
+    knowsTrap: (name) => traps.has(name),
     summary() {
       let total = 0;
       for (const c of calls.values()) total += c.count;

@@ -3,6 +3,7 @@ import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
 import { createClock, type MachineClock } from './clock';
 import { createTallies, type NamedBy, type Names, type TalliesState } from './tallies';
+import { HEAD, HEAD_SIZE, TRACE_RECORD_SIZE } from './trace-layout';
 import type { TraceRecord, TraceSummary } from './target';
 
 /**
@@ -13,14 +14,12 @@ import type { TraceRecord, TraceSummary } from './target';
  * The heads of all records lie together, and what was captured of memory behind them: a call without any touches one
  * or two cache lines that follow those of the call before, which the processor has fetched by then.
  */
-export const TRACE_RECORD_SIZE = 384;
-const HEAD_SIZE = 96;
 const TAIL_SIZE = TRACE_RECORD_SIZE - HEAD_SIZE;
+export { TRACE_RECORD_SIZE };
 
-/** Byte offsets in a head. */
-const AT = {
-  retired: 0, time: 8, rip: 16, result: 24, args: 32, nr: 80, domain: 84, vcpu: 86, depth: 88, ranges: 89, refused: 90,
-} as const; // prettier-ignore
+/** Records that are counted together, later: their words are then read one after another. */
+const COUNTED_TOGETHER = 256;
+
 /** In a record of a file, what was captured comes here; the rest of a head is padding. */
 const FILED_HEAD = 92;
 /** Each captured range: u64 address, u16 length, bytes. */
@@ -34,6 +33,15 @@ export interface Trace extends TraceSink {
   callerOf?: (vcpu: GuestVcpu, call: Call) => bigint;
   /** What it answered. */
   caller(seq: number): bigint;
+  /** For who writes heads by itself: address of the first in the memory, and how many there are. */
+  readonly heads: { readonly at: number; readonly count: number };
+  /** So many may be written before `wrote`. */
+  room(): number;
+  /** So many heads have been written behind the last record, of calls that captured nothing and were not refused. */
+  wrote(records: number): void;
+  /** Whether a trap of that name was counted already; and counts it so many times. */
+  knowsTrap(name: string): boolean;
+  traps(name: string, count: number): void;
   /** Sequence number of the next record; records [first, next) can be read. */
   readonly first: () => number;
   readonly next: () => number;
@@ -101,15 +109,32 @@ export function createTrace(
   /** By slot, once they are asked for. */
   let callers: BigUint64Array | undefined;
 
+  /** Records before it are in the tallies. */
+  let counted = 0;
+  function countRest(): void {
+    for (; counted < next; counted++) {
+      const slot = counted % capacity;
+      const h = slot * (HEAD_SIZE / 4);
+      const time = (u32[h + HEAD.time / 4 + 1] ?? 0) * 2 ** 32 + (u32[h + HEAD.time / 4] ?? 0);
+      if (!tallies.again(u32[h + HEAD.nr / 4] ?? 0, u32[h + HEAD.args / 4] ?? 0, time))
+        tallies.add(undefined, readCall(slot, undefined), false, time);
+    }
+  }
+  const written = (records: number): void => {
+    next += records;
+    if (next > highest) highest = next;
+  };
+
   const first = (): number => Math.min(next, Math.max(origin, highest - capacity));
 
   const tails = capacity * HEAD_SIZE;
+  const together = Math.min(COUNTED_TOGETHER, capacity);
 
   const readCall = (slot: number, refusal: Refusal | undefined): Call => {
     const captured: CapturedRange[] = [];
     const at = slot * HEAD_SIZE;
     let p = tails + slot * TAIL_SIZE;
-    for (let i = 0; i < view.getUint8(at + AT.ranges); i++) {
+    for (let i = 0; i < view.getUint8(at + HEAD.ranges); i++) {
       const length = view.getUint16(p + 8, true);
       captured.push({
         address: view.getBigUint64(p, true),
@@ -118,11 +143,11 @@ export function createTrace(
       p += RANGE_HEADER + length;
     }
     return {
-      nr: view.getUint32(at + AT.nr, true),
-      args: Array.from({ length: 6 }, (_, i) => view.getBigUint64(at + AT.args + 8 * i, true)),
-      rip: view.getBigUint64(at + AT.rip, true),
-      depth: view.getUint8(at + AT.depth),
-      result: view.getBigUint64(at + AT.result, true),
+      nr: view.getUint32(at + HEAD.nr, true),
+      args: Array.from({ length: 6 }, (_, i) => view.getBigUint64(at + HEAD.args + 8 * i, true)),
+      rip: view.getBigUint64(at + HEAD.rip, true),
+      depth: view.getUint8(at + HEAD.depth),
+      result: view.getBigUint64(at + HEAD.result, true),
       captured,
       ...(refusal?.errno === undefined ? {} : { errno: refusal.errno }),
       ...(refusal?.reason === undefined ? {} : { reason: refusal.reason }),
@@ -167,31 +192,47 @@ export function createTrace(
       const slot = next % capacity;
       const q = slot * (HEAD_SIZE / 8);
       const h = q * 2;
-      const time = clock.stamp(u32, h + AT.retired / 4);
-      u64[q + AT.rip / 8] = call.rip;
+      const time = clock.stamp(u32, h + HEAD.retired / 4);
+      u64[q + HEAD.rip / 8] = call.rip;
       // The array keeps the low 64 bits.
-      u64[q + AT.result / 8] = call.result ?? 0n;
+      u64[q + HEAD.result / 8] = call.result ?? 0n;
       const { args } = call;
-      for (let i = 0; i < 6; i++) u64[q + AT.args / 8 + i] = args[i] ?? 0n;
-      u32[h + AT.nr / 4] = call.nr;
-      u32[h + AT.domain / 4] = vcpu.domain.id | (vcpu.id << 16);
+      for (let i = 0; i < 6; i++) u64[q + HEAD.args / 8 + i] = args[i] ?? 0n;
+      u32[h + HEAD.nr / 4] = call.nr;
+      u32[h + HEAD.domain / 4] = vcpu.domain.id | (vcpu.id << 16);
       const ranges = call.captured.length === 0 ? 0 : keep(slot, call.captured);
       const refused = call.errno !== undefined || call.reason !== undefined;
       // Depth, ranges, refused: a byte each.
-      u32[h + AT.depth / 4] = call.depth | (ranges << 8) | (refused ? 1 << 16 : 0);
+      u32[h + HEAD.depth / 4] = call.depth | (ranges << 8) | (refused ? 1 << 16 : 0);
       if (refused) refusals[slot] = { errno: call.errno, reason: call.reason };
       if (sink.callerOf !== undefined) {
         callers ??= new BigUint64Array(capacity);
         callers[slot] = sink.callerOf(vcpu, call);
       }
-      next++;
-      if (next > highest) highest = next;
-
+      if (!refused && tallies.isPlain(call.nr)) {
+        written(1);
+        if (next - counted >= together) countRest();
+        return;
+      }
+      // In their order, by which counters come into being.
+      countRest();
+      written(1);
+      counted = next;
       tallies.add(vcpu, call, refused, time);
+    },
+    heads: { at: memory.byteOffset, count: capacity },
+    room: () => capacity - (next - counted),
+    wrote(records) {
+      written(records);
+      countRest();
+    },
+    knowsTrap: (name) => tallies.knowsTrap(name),
+    traps(name, count) {
+      tallies.trap(name, count);
     },
 
     trap(_vcpu, name) {
-      tallies.trap(name);
+      tallies.trap(name, 1);
     },
 
     caller: (seq) => callers?.[seq % capacity] ?? 0n,
@@ -205,11 +246,11 @@ export function createTrace(
       const at = slot * HEAD_SIZE;
       return {
         seq,
-        retired: view.getBigUint64(at + AT.retired, true),
-        time: view.getBigUint64(at + AT.time, true),
-        domain: view.getUint16(at + AT.domain, true),
-        vcpu: view.getUint16(at + AT.vcpu, true),
-        call: readCall(slot, memory[at + AT.refused] === 0 ? undefined : refusals[slot]),
+        retired: view.getBigUint64(at + HEAD.retired, true),
+        time: view.getBigUint64(at + HEAD.time, true),
+        domain: view.getUint16(at + HEAD.domain, true),
+        vcpu: view.getUint16(at + HEAD.vcpu, true),
+        call: readCall(slot, memory[at + HEAD.refused] === 0 ? undefined : refusals[slot]),
       };
     },
     read(hypervisor, seq) {
@@ -217,12 +258,18 @@ export function createTrace(
       return { ...where, rip: call.rip, call: hypervisor.view(undefined, call), depth: call.depth };
     },
 
-    summary: () => tallies.summary(),
+    summary() {
+      countRest();
+      return tallies.summary();
+    },
 
-    save: () => ({ next, ...tallies.save() }),
+    save() {
+      countRest();
+      return { next, ...tallies.save() };
+    },
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
-      next = state.next;
+      counted = next = state.next;
       // None of those before it is in the ring any more, or ever was.
       if (next <= highest - capacity || next > highest) origin = highest = next;
       tallies.restore(state);

@@ -76,6 +76,12 @@ export const SLOT_COUNT = 1 << 15;
 /** Access kinds of the page walk. */
 export const ACCESS = { READ: 0, WRITE: 1, FETCH: 2 } as const;
 
+/**
+ * Bytes behind each vCPU's state for who sees to exits in place (`InterpretingCpu.setCrossing`): what they need to
+ * know and what they leave, which is no part of the vCPU.
+ */
+export const ANNEX_SIZE = 256;
+
 /** Addresses, in the shared linear memory, of what generated code needs besides the vCPU. Words of the globals page. */
 export const GLOBALS = {
   /** Lowest page is left unused, so that address 0 means "none". */
@@ -96,5 +102,5 @@ export const GLOBALS = {
 /** All of it: part of the key by which a stale module is told (interpreter-module.ts). */
 export const ABI = [
   RC, TLB, TLB_ENTRY_SHIFT, TLB_ENTRIES, EXEC, EXEC_ENTRY_SHIFT, EXEC_ENTRIES, TLB_USED_MAX, TLB_SET_BYTES,
-  SLOT, SLOT_SHIFT, SLOT_COUNT, GLOBALS,
+  SLOT, SLOT_SHIFT, SLOT_COUNT, GLOBALS, ANNEX_SIZE,
 ]; // prettier-ignore

@@ -119,8 +119,11 @@ const DR6_BS = 1n << 14n;
  * The run loop: finds (or has decoded) the block at rip, runs its records, keeps `icount` and `rip` exact.
  * `icount` counts the block's instructions but the last before the block runs, and the last one after it: so
  * an instruction that looks at the time ends its block and sees the number retired before it.
+ *
+ * An exit goes to the function at `crossing` in the table first: non-zero says that it is done with, as it would have
+ * been outside, and the run goes on.
  */
-export function defineRun(t: Routines, endOfBlock: number): void {
+export function defineRun(t: Routines, endOfBlock: number, crossing: number): void {
   defineTruncate(t, endOfBlock);
 
   t.define('run', ['i32'], ['i32'], (r, cpu) => {
@@ -128,6 +131,10 @@ export function defineRun(t: Routines, endOfBlock: number): void {
     r.loop(
       () => r.i32(1),
       (top) => {
+        const leave = (reason: Node): void => {
+          r.if(r.call('dispatch', [cpu, reason, r.i32(crossing)], 'i32'), () => r.continue(top));
+          r.return(reason);
+        };
         const start = i64(r, 'icount');
         const left = r.n('i64.sub', i64(r, 'ilimit'), start);
         r.if(r.n('i64.le_s', left, r.i64(0)), () => r.return(r.i32(EXIT.LIMIT)));
@@ -136,7 +143,7 @@ export function defineRun(t: Routines, endOfBlock: number): void {
 
         // Where its bytes are.
         const at = r.call('fetch', [cpu, rip], 'i32');
-        r.if(r.n('i32.eqz', at), () => r.return(r.i32(EXIT.EXCEPTION)));
+        r.if(r.n('i32.eqz', at), () => leave(r.i32(EXIT.EXCEPTION)));
 
         // The block: by linear address and bytes.
         const slot = slotOf(r, at);
@@ -146,14 +153,14 @@ export function defineRun(t: Routines, endOfBlock: number): void {
           r.n('i32.ne', r.load('i32.load', slot, SLOT.host), at),
         );
         const decode = (): void => {
-          r.if(r.call('decode', [cpu, slot, at], 'i32'), () => r.return(r.i32(EXIT.EXCEPTION)));
+          r.if(r.call('decode', [cpu, slot, at], 'i32'), () => leave(r.i32(EXIT.EXCEPTION)));
         };
         r.if(other, decode);
         const host2 = r.load('i32.load', slot, SLOT.host2);
         r.if(host2, () => {
           const second = r.n('i64.add', pageOf(r, rip), r.i64(4096));
           const fetched = r.call('fetch', [cpu, second], 'i32');
-          r.if(r.n('i32.eqz', fetched), () => r.return(r.i32(EXIT.EXCEPTION)));
+          r.if(r.n('i32.eqz', fetched), () => leave(r.i32(EXIT.EXCEPTION)));
           r.if(r.n('i32.ne', fetched, host2), decode);
         });
         r.if(r.load('i32.load16_u', slot, SLOT.breakpoint), () => {
@@ -241,12 +248,12 @@ export function defineRun(t: Routines, endOfBlock: number): void {
         r.if(r.n('i32.and', result, r.i32(RC.FAULT)), () => {
           setField(r, 'icount', done);
           setField(r, 'rip', r.n('i64.sub', next, r.load('i64.load8_u', here, RECORD.length)));
-          r.return(field(r, 'exit_reason'));
+          leave(field(r, 'exit_reason'));
         });
         setField(r, 'icount', r.n('i64.add', done, r.i64(1)));
         const ended = r.n('i32.and', result, r.i32(RC.END));
         setField(r, 'rip', r.n('select', i64(r, 'next'), next, ended));
-        r.if(r.n('i32.and', result, r.i32(RC.EXIT)), () => r.return(field(r, 'exit_reason')));
+        r.if(r.n('i32.and', result, r.i32(RC.EXIT)), () => leave(field(r, 'exit_reason')));
         singleStep();
       },
     );

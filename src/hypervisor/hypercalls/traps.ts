@@ -178,8 +178,8 @@ const [RIP, RSP, RCX, R11] = [wordOf('rip'), wordOf('rsp'), wordOf('rcx'), wordO
 const [CS, SS] = [halfOf('cs'), halfOf('ss')];
 /** EFLAGS as a number: what of the frame's is taken, and what is set whatever it says. */
 const IF = Number(EFLAGS.IF);
-const RETURNED_FLAGS = 0x3f_ffff & ~Number(EFLAGS.IOPL | EFLAGS.NT | EFLAGS.VM);
-const SET_FLAGS = IF | 2;
+export const RETURNED_FLAGS = 0x3f_ffff & ~Number(EFLAGS.IOPL | EFLAGS.NT | EFLAGS.VM);
+export const SET_FLAGS = IF | 2;
 const IN_SYSCALL = Number(VGCF_in_syscall);
 
 /** The frame that is returned by, and the index of each of its words. */

@@ -1,0 +1,56 @@
+/**
+ * What the generated function (module.ts) and index.ts tell each other, in the bytes behind a vCPU's state. Words that
+ * begin with the state's name are the hypervisor's (VcpuState) while none runs.
+ */
+import { STATE_SIZE } from '../../cpu/state';
+import { ANNEX_SIZE } from '../../cpu/wasm/abi';
+
+/** i64s first. */
+const WIDE = [
+  /** VcpuState.kernelSp, kernelSs, shadowGs, cr2. */
+  'kernelSp', 'kernelSs', 'shadowGs', 'cr2',
+  /** CR3 of guest kernel and guest user; the latter 0 when there is none. */
+  'kernelBase', 'userBase',
+  /** Handlers; 0: none, or none to be called from here. */
+  'syscallHandler', 'faultHandler',
+  /** What makes retired instructions of this vCPU those of the machine, and these virtual time. */
+  'othersRetired', 'skipped',
+] as const; // prettier-ignore
+const NARROW = [
+  /** Bits of ALLOWED; 0: every exit leaves. */
+  'allowed',
+  /** Since index.ts looked last: exits seen to, and of which kinds. */
+  'crossings', 'syscalls', 'faults',
+  /** VcpuState.kernelMode, nmiMasked: 0 or 1. */
+  'kernelMode', 'nmiMasked',
+  /** The handlers' Callback.maskEvents. */
+  'syscallMasks', 'faultMasks',
+  /** Addresses: the two sets of the soft TLB, vcpu_info and its frame's attention byte, the first page of the GDT. */
+  'kernelTlb', 'userTlb', 'info', 'attention', 'gdt',
+  /** The trace: address of the ring's heads, how many there are, the next one's number, how many may be written. */
+  'heads', 'capacity', 'slot', 'room',
+  /** As a head has it: domain | vCPU << 16. */
+  'who',
+] as const; // prettier-ignore
+
+export type WideName = (typeof WIDE)[number];
+export type NarrowName = (typeof NARROW)[number];
+
+/** Byte offsets from the vCPU's address. */
+export const ANNEX = Object.fromEntries([
+  ...WIDE.map((name, i) => [name, STATE_SIZE + 8 * i] as const),
+  ...NARROW.map((name, i) => [name, STATE_SIZE + 8 * WIDE.length + 4 * i] as const),
+]) as Readonly<Record<WideName | NarrowName, number>>;
+
+if (8 * WIDE.length + 4 * NARROW.length > ANNEX_SIZE)
+  throw new RangeError('the annex of a vCPU is too small');
+
+/** What may be seen to without leaving. */
+export const ALLOWED = {
+  /** SYSCALL of the guest's user. */
+  syscall: 1,
+  /** #PF that is the guest's. */
+  fault: 2,
+  /** Hypercalls of this family. */
+  hypercall: 4,
+} as const;

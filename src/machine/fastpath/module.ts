@@ -1,0 +1,491 @@
+/**
+ * A WebAssembly function that sees to the most frequent exits where they happen: what the hypervisor does for a
+ * SYSCALL of the guest's user, a page fault that is the guest's, and a few hypercalls, when nothing out of the ordinary
+ * is the matter. It decides first and changes afterwards: whatever it does not do, it has not begun.
+ *
+ * This is a second account of what src/hypervisor says, for speed only (docs/decisions/exits-in-place.md): the
+ * functions named here are the first, and test/machine/fastpath.test.ts holds the two together.
+ */
+import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START } from '../../abi/mmu';
+import { vcpu_info } from '../../abi/info';
+import { SEGBASE, VGCF_in_syscall, iret_context } from '../../abi/traps';
+import { XENVER } from '../../abi/version';
+import { EXIT } from '../../cpu/exits';
+import type { Node } from '../../cpu/ir/nodes';
+import type { Recorder } from '../../cpu/ir/recorder';
+import { VECTOR } from '../../cpu/ops';
+import { STATUS_FLAGS, offsetOf, type FieldName } from '../../cpu/state';
+import { TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
+import { ModuleBuilder } from '../../cpu/wasm/encoder';
+import { Routines } from '../../cpu/wasm/routines';
+import { EFLAGS } from '../../hypervisor/bounce';
+import { XEN_VERSION } from '../../hypervisor/cpuid';
+import { xen_version } from '../../hypervisor/hypercalls/misc';
+import {
+  RETURNED_FLAGS,
+  SET_FLAGS,
+  iret,
+  set_segment_base,
+  stack_switch,
+} from '../../hypervisor/hypercalls/traps';
+import { FLAT_KERNEL_CS, FLAT_KERNEL_SS } from '../../hypervisor/vcpu';
+import { HEAD, HEAD_SIZE } from '../trace-layout';
+import { ALLOWED, ANNEX, type NarrowName, type WideName } from './annex';
+
+/** Pages of 64 KiB that the memory import allows at most: 4 GiB. */
+const MAXIMUM_PAGES = 65536;
+
+const [IF, DF, IOPL, TF, NT, RF, VM] = [
+  EFLAGS.IF, EFLAGS.DF, EFLAGS.IOPL, EFLAGS.TF, EFLAGS.NT, EFLAGS.RF, EFLAGS.VM,
+].map(Number) as [number, number, number, number, number, number, number]; // prettier-ignore
+const STATUS = Number(STATUS_FLAGS);
+const INFO = vcpu_info.offset;
+const FRAME = iret_context.offset;
+/** In vcpu_info.arch. */
+const INFO_CR2 = INFO.arch;
+/** #PF error code, SDM vol. 3 §4.7. */
+const PF = { WRITE_PRESENT: 3, USER: 4 } as const;
+
+/** SDM vol. 3 §3.4.5: what ring 3 needs of a 64-bit code segment and of a stack segment, of these bits. */
+const [PRESENT, CODE_OR_DATA, EXECUTABLE, WRITABLE, DPL3, LONG] = [
+  1n << 47n, 1n << 44n, 1n << 43n, 1n << 41n, 3n << 45n, 1n << 53n,
+] as const; // prettier-ignore
+const SEGMENT = {
+  code: PRESENT | CODE_OR_DATA | EXECUTABLE | DPL3 | LONG,
+  stack: PRESENT | CODE_OR_DATA | WRITABLE | DPL3,
+};
+
+const no = (r: Recorder): void => {
+  r.return(r.i32(0));
+};
+const CPU = (r: Recorder): Node => r.param('i32', 0);
+const reg = (r: Recorder, name: FieldName): Node => r.load('i64.load', CPU(r), offsetOf(name));
+const low = (r: Recorder, name: FieldName): Node => r.load('i32.load', CPU(r), offsetOf(name));
+const setReg = (r: Recorder, name: FieldName, v: Node): void => {
+  r.store(v.type === 'i32' ? 'i32.store' : 'i64.store', CPU(r), v, offsetOf(name));
+};
+const wide = (r: Recorder, name: WideName): Node => r.load('i64.load', CPU(r), ANNEX[name]);
+const word = (r: Recorder, name: NarrowName): Node => r.load('i32.load', CPU(r), ANNEX[name]);
+const setAnnex = (r: Recorder, name: WideName | NarrowName, v: Node): void => {
+  r.store(v.type === 'i32' ? 'i32.store' : 'i64.store', CPU(r), v, ANNEX[name]);
+};
+const increment = (r: Recorder, name: NarrowName): void => {
+  setAnnex(r, name, r.n('i32.add', word(r, name), r.i32(1)));
+};
+
+/** Address of `bytes` at a linear address, by an entry of the TLB set: Vcpu.reach. Without one it leaves. */
+function reach(r: Recorder, set: Node, linear: Node, bytes: number, write: boolean): Node {
+  const at = r.wrap(linear);
+  const offset = r.n('i32.and', at, r.i32(4095));
+  r.if(r.n('i32.gt_u', offset, r.i32(4096 - bytes)), () => {
+    no(r);
+  });
+  const index = r.n('i32.and', r.n('i32.shr_u', at, r.i32(12)), r.i32(TLB_ENTRIES - 1));
+  const entry = r.n('i32.add', set, r.n('i32.shl', index, r.i32(TLB_ENTRY_SHIFT)));
+  const tag = r.load('i64.load', entry, write ? TLB.tagWrite : TLB.tagRead);
+  const plain = write ? tag : r.n('i64.and', tag, r.i64(BigInt.asUintN(64, ~TLB_BARRED)));
+  r.if(r.n('i64.ne', plain, r.n('i64.and', linear, r.i64(BigInt.asUintN(64, ~0xfffn)))), () => {
+    no(r);
+  });
+  return r.n('i32.add', at, r.load('i32.load', entry, TLB.addend));
+}
+
+/** Low half of RFLAGS: composeFlags of cpu/flags.ts. */
+function flagsOf(r: Recorder): Node {
+  const or = (...bits: readonly Node[]): Node => bits.reduce((a, b) => r.n('i32.or', a, b));
+  const at = (bit: Node, shift: number): Node => r.n('i32.shl', bit, r.i32(shift));
+  const odd = r.n('i32.and', r.n('i32.popcnt', r.n('i32.and', low(r, 'pf'), r.i32(0xff))), r.i32(1));
+  const sign = (name: FieldName): Node => r.wrap(r.n('i64.shr_u', reg(r, name), r.i64(63)));
+  return or(
+    r.n('i32.and', low(r, 'rflags'), r.i32(~STATUS)),
+    r.i32(2),
+    r.n('i64.ne', reg(r, 'cf'), r.i64(0)),
+    at(r.n('i32.xor', odd, r.i32(1)), 2),
+    r.n('i32.and', low(r, 'af'), r.i32(0x10)),
+    at(r.n('i64.eqz', reg(r, 'zf')), 6),
+    at(sign('sf'), 7),
+    at(sign('of'), 11),
+  );
+}
+
+/** splitFlags of cpu/flags.ts. */
+function setFlags(r: Recorder, v: Node): void {
+  const bit = (mask: number): Node => r.n('i32.and', v, r.i32(mask));
+  setReg(r, 'cf', r.bool(bit(1)));
+  setReg(r, 'pf', r.bool(r.n('i32.eqz', bit(4))));
+  setReg(r, 'af', r.bool(bit(0x10)));
+  setReg(r, 'zf', r.bool(r.n('i32.eqz', bit(0x40))));
+  setReg(r, 'sf', r.n('i64.shl', r.bool(bit(0x80)), r.i64(56)));
+  setReg(r, 'of', r.n('i64.shl', r.bool(bit(0x800)), r.i64(52)));
+  setReg(r, 'rflags', r.bool(r.n('i32.or', r.n('i32.and', v, r.i32(~STATUS)), r.i32(2))));
+}
+
+/** vcpu.ts toggleMode. */
+function toggle(r: Recorder, toKernel: boolean): void {
+  const gs = reg(r, 'gs_base');
+  setReg(r, 'gs_base', wide(r, 'shadowGs'));
+  setAnnex(r, 'shadowGs', gs);
+  setReg(r, 'cr3', wide(r, toKernel ? 'kernelBase' : 'userBase'));
+  setReg(r, 'tlb', word(r, toKernel ? 'kernelTlb' : 'userTlb'));
+  setAnnex(r, 'kernelMode', r.i32(toKernel ? 1 : 0));
+}
+
+/** Stores to vcpu_info are announced (MachineMemory): only where nobody wants to hear of them. */
+function mayStoreInfo(r: Recorder): void {
+  r.if(r.load('i32.load8_u', word(r, 'attention')), () => {
+    no(r);
+  });
+}
+const infoByte = (r: Recorder, offset: number): Node => r.load('i32.load8_u', word(r, 'info'), offset);
+
+/** An upcall that would be made before the guest goes on, when events are masked or not then. */
+function noUpcall(r: Recorder, masked: Node): void {
+  const due = r.n(
+    'i32.and',
+    r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_pending), r.i32(0)),
+    r.n('i32.eqz', masked),
+  );
+  r.if(due, () => {
+    no(r);
+  });
+}
+
+/** The exit is done with: the hypervisor's turn is over, and what might hold it was looked at before. */
+function done(r: Recorder): void {
+  increment(r, 'crossings');
+  // A run that begins anew skips no breakpoint that it was not asked to.
+  setReg(r, 'skip_break', r.i32(0));
+  r.return(r.i32(1));
+}
+
+/**
+ * bounce.ts. @param before further things to be sure of, when the frame has its place; @param after what the handler
+ * finds beside the frame
+ */
+function bounce(
+  r: Recorder,
+  kind: 'syscall' | 'fault',
+  kernel: Node,
+  frame: { readonly rcx: Node; readonly r11: Node; readonly error?: Node },
+  after: () => void,
+): void {
+  const handler = wide(r, `${kind}Handler`);
+  const masks = word(r, `${kind}Masks`);
+  r.if(r.n('i64.eqz', handler), () => {
+    no(r);
+  });
+  const rsp = reg(r, 'rsp');
+  const bytes = frame.error === undefined ? 56 : 64;
+  const from = r.n('select', rsp, wide(r, 'kernelSp'), kernel);
+  const sp = r.n('i64.sub', r.n('i64.and', from, r.i64(BigInt.asUintN(64, ~15n))), r.i64(bytes));
+  // Stacks above Xen's part, which is where kernels have theirs.
+  r.if(r.n('i64.lt_u', sp, r.i64(HYPERVISOR_VIRT_END)), () => {
+    no(r);
+  });
+  const stack = reach(r, word(r, 'kernelTlb'), sp, bytes, true);
+  mayStoreInfo(r);
+  const masked = r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_mask), r.i32(0));
+  noUpcall(r, r.n('i32.or', masked, masks));
+
+  const flags = flagsOf(r);
+  const rip = reg(r, 'rip');
+  const level = r.n('select', r.i32(~3), r.i32(-1), kernel);
+  const cs = r.bool(r.n('i32.and', low(r, 'cs'), level));
+  const ss = r.bool(r.n('i32.and', low(r, 'ss'), level));
+  const shown = r.n(
+    'i32.or',
+    r.n('i32.and', flags, r.i32(~(IF | IOPL))),
+    r.n('select', r.i32(0), r.i32(IF), masked),
+  );
+  [
+    frame.rcx,
+    frame.r11,
+    ...(frame.error === undefined ? [] : [r.bool(frame.error)]),
+    rip,
+    // The guest's kernel sees itself at privilege level 0.
+    r.n('i64.or', cs, r.n('i64.shl', r.bool(masked), r.i64(32))),
+    r.bool(shown),
+    rsp,
+    ss,
+  ].forEach((value, i) => {
+    r.store('i64.store', stack, value, 8 * i);
+  });
+  after();
+  r.if(r.n('i32.eqz', kernel), () => {
+    toggle(r, true);
+  });
+  r.if(masks, () => {
+    r.store('i32.store8', word(r, 'info'), r.i32(1), INFO.evtchn_upcall_mask);
+  });
+  setReg(r, 'rsp', sp);
+  setReg(r, 'rip', handler);
+  setReg(r, 'cs', r.i32(Number(FLAT_KERNEL_CS)));
+  setReg(r, 'ss', r.i32(Number(FLAT_KERNEL_SS)));
+  // The status flags stay as they are.
+  const cleared = VM | RF | NT | TF | (kind === 'syscall' ? DF : 0);
+  setReg(r, 'rflags', r.bool(r.n('i32.and', low(r, 'rflags'), r.i32(~cleared))));
+}
+
+/** hypervisor.ts systemCall. */
+function systemCall(r: Recorder): void {
+  const rip = reg(r, 'rip');
+  const r11 = r.bool(flagsOf(r));
+  bounce(r, 'syscall', r.i32(0), { rcx: rip, r11 }, () => {
+    // returnByRegisters
+    setReg(r, 'rcx', rip);
+    setReg(r, 'r11', r11);
+    increment(r, 'syscalls');
+  });
+  done(r);
+}
+
+/** traps.ts decideFault, for a #PF that is not Xen's to repair: deliverFault. */
+function pageFault(r: Recorder): void {
+  const address = reg(r, 'exit_address');
+  const error = low(r, 'exit_error');
+  // ldt.ts fixDescriptorFault: in Xen's part.
+  const xens = r.n(
+    'i32.and',
+    r.n('i64.ge_u', address, r.i64(HYPERVISOR_VIRT_START)),
+    r.n('i64.lt_u', address, r.i64(HYPERVISOR_VIRT_END)),
+  );
+  r.if(xens, () => {
+    no(r);
+  });
+  const kernel = word(r, 'kernelMode');
+  // ptwrite.ts emulateTableWrite.
+  const barred = r.n('i32.eq', r.n('i32.and', error, r.i32(PF.WRITE_PRESENT)), r.i32(PF.WRITE_PRESENT));
+  r.if(r.n('i32.and', barred, kernel), () => {
+    no(r);
+  });
+  // asTheGuestSeesIt
+  const user = r.n('select', r.i32(0), r.i32(PF.USER), kernel);
+  const seen = r.n('i32.or', r.n('i32.and', error, r.i32(~PF.USER)), user);
+  bounce(r, 'fault', kernel, { rcx: reg(r, 'rcx'), r11: reg(r, 'r11'), error: seen }, () => {
+    // setInfoCr2
+    setAnnex(r, 'cr2', address);
+    r.store('i64.store', word(r, 'info'), address, INFO_CR2);
+    increment(r, 'faults');
+  });
+  done(r);
+}
+
+/** A record as trace.ts makes it, of a call that captured nothing and was not refused; the arguments stand in the registers. */
+function traceCall(r: Recorder, nr: number, result: Node): void {
+  const slot = word(r, 'slot');
+  r.if(word(r, 'heads'), () => {
+    const head = r.n('i32.add', word(r, 'heads'), r.n('i32.mul', slot, r.i32(HEAD_SIZE)));
+    const retired = r.n('i64.add', reg(r, 'icount'), wide(r, 'othersRetired'));
+    r.store('i64.store', head, retired, HEAD.retired);
+    r.store('i64.store', head, r.n('i64.add', retired, wide(r, 'skipped')), HEAD.time);
+    r.store('i64.store', head, reg(r, 'rip'), HEAD.rip);
+    r.store('i64.store', head, result, HEAD.result);
+    (['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as const).forEach((name, i) => {
+      r.store('i64.store', head, reg(r, name), HEAD.args + 8 * i);
+    });
+    r.store('i32.store', head, r.i32(nr), HEAD.nr);
+    r.store('i32.store', head, word(r, 'who'), HEAD.domain);
+    // Depth, ranges, refused.
+    r.store('i32.store', head, r.i32(0), HEAD.depth);
+    const following = r.n('i32.add', slot, r.i32(1));
+    setAnnex(r, 'slot', r.n('select', r.i32(0), following, r.n('i32.eq', following, word(r, 'capacity'))));
+    setAnnex(r, 'room', r.n('i32.sub', word(r, 'room'), r.i32(1)));
+  });
+}
+
+/** segments.ts codeProblem, stackProblem: leaves unless the selector is the flat one, or good in the GDT's first page. */
+function goodSelector(r: Recorder, selector: Node, flat: bigint, kind: keyof typeof SEGMENT): void {
+  r.if(r.n('i32.ne', selector, r.i32(Number(flat))), () => {
+    const offset = r.n('i32.and', selector, r.i32(0xfff8));
+    const elsewhere = r.n(
+      'i32.or',
+      r.n('i32.or', r.n('i32.le_u', selector, r.i32(3)), r.n('i32.and', selector, r.i32(4))),
+      r.n('i32.or', r.n('i32.gt_u', offset, r.i32(4088)), r.n('i32.eqz', word(r, 'gdt'))),
+    );
+    r.if(elsewhere, () => {
+      no(r);
+    });
+    r.if(r.n('i32.gt_u', r.n('i32.add', offset, r.i32(7)), low(r, 'gdt_limit')), () => {
+      no(r);
+    });
+    const descriptor = r.load('i64.load', r.n('i32.add', word(r, 'gdt'), offset));
+    const looked = SEGMENT[kind] | EXECUTABLE;
+    r.if(r.n('i64.ne', r.n('i64.and', descriptor, r.i64(looked)), r.i64(SEGMENT[kind])), () => {
+      no(r);
+    });
+  });
+}
+
+/** hypercalls/traps.ts iret, checkReturn. */
+function returnFromTrap(r: Recorder): void {
+  const frame = reach(r, low(r, 'tlb'), reg(r, 'rsp'), iret_context.size, false);
+  const at = (name: keyof typeof FRAME): Node => r.load('i64.load', frame, FRAME[name]);
+  const half = (name: keyof typeof FRAME): Node => r.load('i32.load', frame, FRAME[name]);
+  const rip = at('rip');
+  const selector = (name: 'cs' | 'ss'): Node =>
+    r.n('i32.or', r.n('i32.and', half(name), r.i32(0xffff)), r.i32(3));
+  const toUser = r.n('i32.eq', r.n('i32.and', half('cs'), r.i32(3)), r.i32(3));
+  r.if(r.n('i32.and', toUser, r.n('i64.eqz', wide(r, 'userBase'))), () => {
+    no(r);
+  });
+  const canonical = r.n('i64.shr_s', r.n('i64.shl', rip, r.i64(16)), r.i64(16));
+  r.if(r.n('i64.ne', canonical, rip), () => {
+    no(r);
+  });
+  const cs = selector('cs');
+  const ss = selector('ss');
+  goodSelector(r, cs, FLAT_KERNEL_CS, 'code');
+  goodSelector(r, ss, FLAT_KERNEL_SS, 'stack');
+  mayStoreInfo(r);
+  const rflags = half('rflags');
+  const masked = r.n('i32.eqz', r.n('i32.and', rflags, r.i32(IF)));
+  noUpcall(r, masked);
+
+  const rax = at('rax');
+  traceCall(r, iret.nr, rax);
+  const flags = r.n('i32.or', r.n('i32.and', rflags, r.i32(RETURNED_FLAGS)), r.i32(SET_FLAGS));
+  const fromSyscall = r.n('i32.and', half('flags'), r.i32(Number(VGCF_in_syscall)));
+  setReg(r, 'rcx', r.n('select', rip, at('rcx'), fromSyscall));
+  setReg(r, 'r11', r.n('select', r.bool(flags), at('r11'), fromSyscall));
+  setReg(r, 'rip', rip);
+  setReg(r, 'rsp', at('rsp'));
+  setReg(r, 'rax', rax);
+  setReg(r, 'cs', cs);
+  setReg(r, 'ss', ss);
+  setFlags(r, flags);
+  r.if(toUser, () => {
+    toggle(r, false);
+  });
+  r.store('i32.store8', word(r, 'info'), masked, INFO.evtchn_upcall_mask);
+  setAnnex(r, 'nmiMasked', r.i32(0));
+  done(r);
+}
+
+/** A call that returns `result` to behind the SYSCALL; `act`: what it does. dispatch.ts enterHypercall. */
+function plainCall(r: Recorder, nr: number, result: number, act: () => void): void {
+  noUpcall(r, infoByte(r, INFO.evtchn_upcall_mask));
+  traceCall(r, nr, r.i64(result));
+  act();
+  setReg(r, 'rcx', reg(r, 'rip'));
+  setReg(r, 'r11', r.bool(flagsOf(r)));
+  setReg(r, 'rax', r.i64(result));
+  done(r);
+}
+
+const isCanonical = (r: Recorder, va: Node): Node =>
+  r.n('i64.eq', r.n('i64.shr_s', r.n('i64.shl', va, r.i64(16)), r.i64(16)), va);
+
+/** hypercalls/traps.ts set_segment_base. */
+function segmentBase(r: Recorder): void {
+  const which = low(r, 'rdi');
+  const base = reg(r, 'rsi');
+  const set = (segment: number, good: Node, act: () => void): void => {
+    r.if(r.n('i32.eq', which, r.i32(segment)), () => {
+      r.if(good, () => {
+        plainCall(r, set_segment_base.nr, 0, act);
+      });
+    });
+  };
+  const canonical = isCanonical(r, base);
+  set(SEGBASE.SEGBASE_FS, canonical, () => {
+    setReg(r, 'fs_base', base);
+  });
+  set(SEGBASE.SEGBASE_GS_USER, canonical, () => {
+    setAnnex(r, 'shadowGs', base);
+  });
+  set(SEGBASE.SEGBASE_GS_KERNEL, canonical, () => {
+    setReg(r, 'gs_base', base);
+  });
+  const nothing = r.n('i64.le_u', r.n('i64.and', base, r.i64(0xffff)), r.i64(3));
+  set(SEGBASE.SEGBASE_GS_USER_SEL, nothing, () => {
+    setAnnex(r, 'shadowGs', r.i64(0));
+  });
+  no(r);
+}
+
+/** By number. Each returns from the function. */
+const CALLS: readonly (readonly [number, (r: Recorder) => void])[] = [
+  [iret.nr, returnFromTrap],
+  [set_segment_base.nr, segmentBase],
+  [
+    stack_switch.nr,
+    (r) => {
+      plainCall(r, stack_switch.nr, 0, () => {
+        setAnnex(r, 'kernelSs', r.n('i64.or', reg(r, 'rdi'), r.i64(3)));
+        setAnnex(r, 'kernelSp', reg(r, 'rsi'));
+      });
+    },
+  ],
+  [
+    // What a guest calls for to have its events delivered, too: nothing else is as short.
+    xen_version.nr,
+    (r) => {
+      r.if(r.n('i32.eq', low(r, 'rdi'), r.i32(XENVER.XENVER_version)), () => {
+        plainCall(r, xen_version.nr, XEN_VERSION, () => undefined);
+      });
+      no(r);
+    },
+  ],
+];
+/** Names of the declarations above, for those who arm. */
+export const FAST_CALLS: readonly string[] = [iret, set_segment_base, stack_switch, xen_version].map(
+  ({ name }) => name,
+);
+
+/** dispatch.ts enterHypercall; the number is the low half of rax. */
+function hypercall(r: Recorder): void {
+  r.if(r.n('i32.eqz', word(r, 'room')), () => {
+    no(r);
+  });
+  const nr = low(r, 'rax');
+  for (const [number, call] of CALLS) {
+    r.if(r.n('i32.eq', nr, r.i32(number)), () => {
+      call(r);
+    });
+  }
+}
+
+/** The module: exports `crossing(vcpu, reason)`, see InterpretingCpu.setCrossing. */
+export function fastPathModule(): Uint8Array {
+  const builder = new ModuleBuilder();
+  builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
+  const t = new Routines(builder);
+  t.define('crossing', ['i32', 'i32'], ['i32'], (r, _cpu, reason) => {
+    const allowed = word(r, 'allowed');
+    r.if(r.n('i32.eqz', allowed), () => {
+      no(r);
+    });
+    // Who counts turns, timers and input is outside: where the run would end anyway, it ends there with the exit.
+    r.if(r.n('i64.ge_s', reg(r, 'icount'), reg(r, 'ilimit')), () => {
+      no(r);
+    });
+    const may = (what: number): Node => r.n('i32.and', allowed, r.i32(what));
+    r.if(r.n('i32.eq', reason, r.i32(EXIT.SYSCALL)), () => {
+      r.if(
+        word(r, 'kernelMode'),
+        () => {
+          r.if(may(ALLOWED.hypercall), () => {
+            hypercall(r);
+          });
+        },
+        () => {
+          r.if(may(ALLOWED.syscall), () => {
+            systemCall(r);
+          });
+        },
+      );
+      no(r);
+    });
+    r.if(r.n('i32.eq', reason, r.i32(EXIT.EXCEPTION)), () => {
+      r.if(r.n('i32.eq', low(r, 'exit_vector'), r.i32(VECTOR.PF)), () => {
+        r.if(may(ALLOWED.fault), () => {
+          pageFault(r);
+        });
+      });
+    });
+    return r.i32(0);
+  });
+  const ref = t.functions.get('crossing');
+  if (ref !== undefined) builder.export(ref);
+  return builder.finish();
+}
