@@ -1,6 +1,7 @@
 /** Compiled regions and what they have to make way for: breakpoints, watched and copy-on-write frames, stores to code, faults. */
 import assert from 'node:assert/strict';
 import { EXIT } from '../../src/cpu/exits';
+import { GPR } from '../../src/cpu/state';
 import { ATTENTION, type Hooks } from '../../src/cpu/types';
 import { CODE, D, DATA, flatMachine, P, U, W, type FlatMachine } from './flat-machine';
 
@@ -205,5 +206,39 @@ describe('region compiler: makes way', () => {
     }
     // An arm is 3 instructions, and each of the 7 that are hot is in one region with the jump.
     assert.ok((b.cpu.regions?.statistics.instructions ?? 0) >= 4 + 7 * 3);
+  });
+
+  it('a loop that remembers its pages goes from one to the next, across their border, and faults where they end', () => {
+    /*
+     * 0: mov rax,[rsi]; add rax,rbx; mov [rdi],rax; movzx ebx,byte [rsi+7]; mov dl,[r8+rbx]; add rsi,13; sub rdi,-13;
+     *    inc r9; dec rcx; jnz 0; then from the beginning of both pages again
+     */
+    const bytes = '488b064801d84889070fb65e07418a14184883c60d4883eff349ffc148ffc975df';
+    const run = (tier: 'interpret' | 'compile'): string[] => {
+      const m = flatMachine({}, 512, { tier, compile: { heat: 5, batch: 1 } });
+      m.put(Number(CODE), [...Buffer.from(bytes, 'hex')]);
+      // Neighbours in linear memory only.
+      m.map(DATA + 0x1000n, DATA + 0x4000n, P | W | U);
+      for (const page of [0, 0x4000])
+        for (let i = 0; i < 4096; i++) m.put(Number(DATA) + page + i, [(i * 7 + (i >> 8) + page) & 255]);
+      const seen: string[] = [];
+      for (const start of [3n, 5n, 0n, 8n]) {
+        m.v.set('rsi', DATA + start);
+        m.v.set('rdi', DATA + start + 1n);
+        m.v.set('r8', DATA + 0x1f80n - start);
+        m.v.set('rcx', 1n << 40n);
+        m.v.set('rip', CODE);
+        for (let exit: number = EXIT.LIMIT; exit === EXIT.LIMIT;) {
+          exit = m.step(undefined, 997n);
+          const registers = GPR.map((r) => m.v.get(r).toString(16));
+          seen.push([exit, m.v.get('rip'), m.v.get('icount'), m.v.rflags, ...registers].join());
+        }
+        seen.push([m.v.getInt('exit_error'), m.v.get('exit_address'), m.u64(m.pteAt(DATA))].join());
+      }
+      seen.push(m.get(Number(DATA), 0x5000).join());
+      if (tier === 'compile') assert.ok((m.cpu.regions?.statistics.regions ?? 0) > 0, 'nothing was compiled');
+      return seen;
+    };
+    assert.deepEqual(run('compile'), run('interpret'));
   });
 });

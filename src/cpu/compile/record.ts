@@ -1,4 +1,4 @@
-import type { Block, Departure, LoopLabel, Node, Special } from '../ir/nodes';
+import type { Block, Departure, LoopLabel, Node, Placing, Special } from '../ir/nodes';
 import { asOps, irOps, type IrOps } from '../ir/ops';
 import { asSource } from '../ir/record-source';
 import { Recorder } from '../ir/recorder';
@@ -10,6 +10,7 @@ import { plainPacked, plainResult } from '../wasm/floating-point';
 import { isFlag, RegionFlags, type AtHand } from './flags';
 import { TRACKED, isFixed, trackedIndex, type RegionLocals, type RegionState, type Tracked } from './state';
 import type { Instr } from './discover';
+import type { Loop } from './structure';
 
 /** The semantics want something that regions leave to the interpreter. */
 export class Unsupported extends Error {}
@@ -47,6 +48,8 @@ export class RegionRecorder {
   /** Address of the instruction after the one at hand. */
   private after = 0n;
   readonly flags: RegionFlags;
+  /** The innermost loop around the block at hand. */
+  loop: Loop | undefined;
   /** Flags that are at hand where this tree of blocks begins. */
   private here: AtHand = new Set();
   /** Nodes that are kept in locals. */
@@ -56,7 +59,7 @@ export class RegionRecorder {
     readonly locals: RegionLocals,
     private readonly exit: LoopLabel,
   ) {
-    this.r.departure = (act) => this.departureOf(act);
+    this.r.placing = (act) => this.placing(act);
     this.flags = new RegionFlags(this.r, locals);
   }
 
@@ -105,12 +108,12 @@ export class RegionRecorder {
     return this.out(this.r.i64(this.place.rip), 0, RC.REGION | RC.BAIL, this.before, this.place.rest);
   }
 
-  private departureOf(act: Special): Departure | undefined {
+  private placing(act: Special): Placing | undefined {
     switch (act.op) {
       case 'guestLoad':
       case 'guestStore':
       case 'fpCheck':
-        return this.bail();
+        return { bail: this.bail(), loop: this.loop };
       case 'fp':
         return undefined;
       default:

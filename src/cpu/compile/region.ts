@@ -6,6 +6,7 @@ import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, RC, TLB_EXEC } from '../wasm/abi'
 import type { Region } from './discover';
 import { isFlag, type AtHand } from './flags';
 import { lowerRegion } from './lower';
+import { Nearness } from './near';
 import { RegionRecorder } from './record';
 import { RegionLocals, trackedIndex } from './state';
 import { structure, type Flow } from './structure';
@@ -53,6 +54,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   const { r } = w;
   /** Labels of loops and merges that are open here. */
   const labels = new Map<Flow, LoopLabel>();
+  const near = new Nearness();
   let instructions = 0;
 
   const atHand = (to: Flow): AtHand => {
@@ -60,8 +62,11 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
     if (there === undefined) standing.set(to, (there = new Set()));
     return there;
   };
-  const edge = (to: Flow, label: LoopLabel, where: 'break' | 'continue'): void =>
-    r.push({ kind: 'edge', to: { sets: w.sets(w.state, atHand(to)), label, where } });
+  const edge = (from: Flow, to: Flow, label: LoopLabel, where: 'break' | 'continue'): void => {
+    const sets = w.sets(w.state, atHand(to));
+    near.edges.push({ from, to, sets });
+    r.push({ kind: 'edge', to: { sets, label, where } });
+  };
   const leave = (rip: Node, link: number, condition?: Node, code: number = RC.REGION): void =>
     r.push({ kind: 'leave', condition, to: w.out(rip, link, code) });
 
@@ -91,20 +96,20 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
     const label = labels.get(to);
     if (back || to.merge) {
       if (label === undefined) throw new Error('a jump to what is not open');
-      edge(to, label, back ? 'continue' : 'break');
+      edge(from, to, label, back ? 'continue' : 'break');
     } else if (to.loop) {
-      edgeInto(to);
+      edgeInto(from, to);
     } else {
       body(to);
     }
   }
 
   /** Into a loop that begins right here. */
-  function edgeInto(to: Flow): void {
+  function edgeInto(from: Flow, to: Flow): void {
     const here: LoopLabel = { depth: undefined };
     r.push({
       kind: 'block',
-      body: r.inside(() => edge(to, here, 'break')).block,
+      body: r.inside(() => edge(from, to, here, 'break')).block,
       label: here,
     });
     w.afresh(atHand(to), () => tree(to));
@@ -150,6 +155,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   /** The instructions of a block, and where it goes. */
   function straight(x: Flow): void {
     const { instrs } = x.block;
+    w.loop = x.within;
     const n = instrs.length;
     const start = r.i64(x.rip);
     if (x.loop) {
@@ -197,7 +203,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   if (w.flags.again) return undefined;
   w.flags.settle();
 
-  const lowering = lowerRegion(locals, (name) => c.call(name));
+  const lowering = lowerRegion(locals, near, (name) => c.call(name));
   const e = new Emitter(2, lowering);
   // Locals that the code asks for only now come after the others.
   locals.of('left');

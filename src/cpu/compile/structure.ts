@@ -1,5 +1,10 @@
 import type { BasicBlock, BlockKey, Region } from './discover';
 
+/** A loop's blocks; an edge from one of them leads back to its head. */
+export interface Loop {
+  readonly body: ReadonlySet<Flow>;
+}
+
 /**
  * A region's control flow as WebAssembly wants it: loops entered at their head, jumps forward out of blocks. After
  * N. Ramsey, "Beyond Relooper: recursive translation of unstructured control flow to structured control flow",
@@ -16,6 +21,8 @@ export interface Flow {
   readonly merges: Flow[];
   /** Successors inside the region by address, and whether the way leads back. */
   readonly ways: Map<bigint, { readonly to: Flow; readonly back: boolean }>;
+  /** The innermost loop that it is part of. */
+  readonly within: Loop | undefined;
 }
 
 export function structure(region: Region): Flow {
@@ -71,9 +78,10 @@ export function structure(region: Region): Flow {
   };
 
   // An edge back to what does not dominate it is not made; dominators found with it hold without it, too, as far as they are used.
-  const flows: (Flow & { loop: boolean; merge: boolean })[] = order.map((block) => ({
-    block, rip: block.rip, loop: false, merge: false, merges: [], ways: new Map(),
+  const flows: (Flow & { loop: boolean; merge: boolean; within: Loop | undefined })[] = order.map((block) => ({
+    block, rip: block.rip, loop: false, merge: false, merges: [], ways: new Map(), within: undefined,
   })); // prettier-ignore
+  const bodies = new Map<number, Set<number>>();
   order.forEach((b, i) => {
     for (const s of new Set(b.successors)) {
       const to = number.get(s);
@@ -82,9 +90,25 @@ export function structure(region: Region): Flow {
       const back = to <= i;
       if (back && !dominates(to, i)) continue;
       flows[i]?.ways.set(flow.rip, { to: flow, back });
-      if (back) flow.loop = true;
+      if (!back) continue;
+      flow.loop = true;
+      const body = bodies.get(to) ?? new Set([to]);
+      bodies.set(to, body);
+      for (const open = [i]; ;) {
+        const b = open.pop();
+        if (b === undefined) break;
+        if (body.has(b)) continue;
+        body.add(b);
+        open.push(...(preds[b] ?? []));
+      }
     }
   });
+  // From the outermost to the innermost.
+  for (const numbers of [...bodies.values()].sort((a, b) => b.size - a.size)) {
+    const members = [...numbers].flatMap((n) => flows[n] ?? []);
+    const loop = { body: new Set(members) };
+    for (const flow of members) flow.within = loop;
+  }
   order.forEach((b, i) => {
     const forward = (preds[i] ?? []).filter((p) => p < i);
     // Both ways of one branch may lead to the same place.

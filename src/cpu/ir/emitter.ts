@@ -2,7 +2,7 @@ import { Bytes, VALTYPE } from '../wasm/encoder';
 import { ALIGN, opInfo, type ValType } from '../wasm/opcodes';
 import type { FieldName } from '../state';
 import { prune } from './liveness';
-import type { Block, Departure, Local, LoopLabel, Node, Special, Statement } from './nodes';
+import type { Block, Departure, Local, LoopLabel, Node, Placing, Special, Statement } from './nodes';
 
 /** Decides where state lives and what accesses, faults and calls look like. */
 export interface Lowering {
@@ -15,7 +15,7 @@ export interface Lowering {
     act: Special,
     args: readonly Node[],
     result: Node | undefined,
-    bail: Departure | undefined,
+    placing: Placing | undefined,
   ): void;
 }
 
@@ -238,7 +238,7 @@ export class Emitter {
         return;
       case 'special':
         this.flush(...s.args);
-        this.lowering.special(this, s.act, s.args, s.result, s.bail);
+        this.lowering.special(this, s.act, s.args, s.result, s.placing);
         return;
       case 'return':
         this.flush(...s.values);

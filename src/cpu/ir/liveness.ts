@@ -61,7 +61,7 @@ function keep(s: Statement, depth: number): Statement | undefined {
     case 'block':
       return { ...s, body: prune(s.body, depth) };
     case 'special':
-      for (const { value } of s.bail?.sets ?? []) useCold(value);
+      for (const { value } of s.placing?.bail.sets ?? []) useCold(value);
       for (const v of s.args) use(v, depth);
       return s;
     case 'return':

@@ -66,7 +66,7 @@ export type Statement =
   | { readonly kind: 'put'; readonly field: FieldName; readonly value: Node }
   /** Raw store: op names the WebAssembly store, args [address, value]. */
   | { readonly kind: 'store'; readonly op: string; readonly offset: number; readonly address: Node; readonly value: Node }
-  | { readonly kind: 'special'; readonly act: Special; readonly args: readonly Node[]; readonly result: Node | undefined; readonly bail?: Departure }
+  | { readonly kind: 'special'; readonly act: Special; readonly args: readonly Node[]; readonly result: Node | undefined; readonly placing?: Placing }
   | { readonly kind: 'if'; readonly condition: Node; readonly then: Block; readonly otherwise: Block }
   | { readonly kind: 'loop'; readonly head: Block; readonly condition: Node; readonly body: Block; readonly label: LoopLabel }
   | { readonly kind: 'jump'; readonly label: LoopLabel; readonly where: 'break' | 'continue' }
@@ -78,6 +78,13 @@ export type Statement =
   | { readonly kind: 'edge'; readonly to: Departure }
   /** The value is put into a local here, whoever uses it. */
   | { readonly kind: 'keep'; readonly node: Node }; // prettier-ignore
+
+/** Where a special statement of a region is: what it leaves to when it fails, and a loop around it. */
+export interface Placing {
+  readonly bail: Departure;
+  /** Whatever the lowering knows loops by. */
+  readonly loop?: object | undefined;
+}
 
 /** Locals that are set, all at once, before a jump. */
 export interface Departure {

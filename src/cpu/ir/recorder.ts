@@ -1,7 +1,7 @@
 import type { FieldName } from '../state';
 import { opInfo, type ValType } from '../wasm/opcodes';
 import { bitLength, foldConstants, rangeOf, simplify } from './fold';
-import type { Block, Departure, Local, LoopLabel, Node, Read, Special, Statement } from './nodes';
+import type { Block, Local, LoopLabel, Node, Placing, Read, Special, Statement } from './nodes';
 
 /**
  * Records nodes and statements. Pure nodes are shared within the scope they were made in (and those inside it);
@@ -9,8 +9,8 @@ import type { Block, Departure, Local, LoopLabel, Node, Read, Special, Statement
  */
 export class Recorder {
   readonly body: Block = [];
-  /** Where an act that may fail leaves to, for those who compile regions. */
-  departure: ((act: Special) => Departure | undefined) | undefined;
+  /** Where an act that may fail is, for those who compile regions. */
+  placing: ((act: Special) => Placing | undefined) | undefined;
   private block: Block = this.body;
   /** Constants and parameters: known everywhere. */
   private readonly leaves = new Map<string, Node>();
@@ -118,8 +118,8 @@ export class Recorder {
 
   special(act: Special, args: readonly Node[], type?: ValType, bits?: number): Node | undefined {
     const result = type === undefined ? undefined : this.result(type, bits);
-    const bail = this.departure?.(act);
-    this.push({ kind: 'special', act, args, result, ...(bail === undefined ? {} : { bail }) });
+    const placing = this.placing?.(act);
+    this.push({ kind: 'special', act, args, result, ...(placing === undefined ? {} : { placing }) });
     return result;
   }
 
