@@ -40,6 +40,24 @@ const worker = (bundles: readonly string[]): Configuration => ({
 const probed = (file: string): boolean =>
   file.startsWith(at('src/hypervisor') + path.sep) && !file.endsWith('probe.ts');
 
+/**
+ * Adapter, command line and what the extension loads with its first session are mostly the same code: it is in one
+ * file, dist/core.js, which they require. The extension's own bundle, which the editor waits for, has no part in it.
+ */
+const plain = (bundles: readonly string[]): Configuration => ({
+  ...common('plain', bundles),
+  optimization: {
+    splitChunks: {
+      chunks: (chunk) => chunk.name !== 'extension',
+      cacheGroups: {
+        default: false,
+        defaultVendors: false,
+        core: { name: 'core', minChunks: 2, enforce: true },
+      },
+    },
+  },
+});
+
 /** A webview's script: one file for a page, which has no Node. */
 const page: Configuration = {
   ...common('pages', []),
@@ -50,10 +68,7 @@ const page: Configuration = {
 
 /** @param bundles the files of src/, without `.ts`, that each start a bundle of dist/ */
 export const webpackConfig = (bundles: readonly string[]): Configuration[] => [
-  common(
-    'plain',
-    bundles.filter((bundle) => bundle !== 'worker'),
-  ),
+  plain(bundles.filter((bundle) => bundle !== 'worker')),
   worker(bundles.filter((bundle) => bundle === 'worker')),
   page,
 ];

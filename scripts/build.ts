@@ -82,7 +82,7 @@ const steps: readonly Step[] = [
       'src',
       'media/trace',
     ],
-    outputs: [...bundles, 'trace-page'].map((name) => `dist/${name}.js`),
+    outputs: [...bundles, 'core', 'trace-page'].map((name) => `dist/${name}.js`),
     run: bundle,
   },
   {

@@ -23,6 +23,7 @@ const required = [
   'dist/adapter.js',
   'dist/worker.js',
   'dist/cli.js',
+  'dist/core.js',
   'dist/trace-page.js',
   'media/trace/trace.css',
   'dist/interpret.wasm',
