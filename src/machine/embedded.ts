@@ -223,7 +223,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       if (snapshot === undefined) throw new RangeError(`there is no mark ${mark.toString()}`);
       saving.keepStill();
       machine.restore(snapshot);
-      statements.forget();
+      statements.forget(false);
       records.follow();
       return Promise.resolve(momentOf(machine));
     },
@@ -244,7 +244,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       marks.clear();
       const old = machine;
       machine = await start();
-      statements.forget();
+      statements.forget(true);
       records.follow();
       for (const { connections } of old.devices.inspect().net.bridges)
         for (const { connection } of connections)

@@ -8,7 +8,7 @@ import {
   type Scope,
   type StopState,
 } from './conditions';
-import { parseHitCondition, type HitCondition } from './hit-condition';
+import { createHitCounts } from './hit-condition';
 import { isTrue } from './scalars';
 import type { Gate } from './target';
 
@@ -22,11 +22,8 @@ export interface Gates {
 
 /** What several points of one number have in common: a line may have code at several addresses. */
 interface Known {
-  readonly text: string;
   readonly condition: Expression | undefined;
   readonly names: Readonly<Record<string, bigint>>;
-  readonly hit: HitCondition | undefined;
-  count: number;
   warned: boolean;
 }
 
@@ -34,19 +31,12 @@ interface Known {
 export function createGates(warn: (text: string) => void): Gates {
   let known = new Map<number, Known>();
 
-  const make = ({ condition, names = {}, hits, code }: Gate, old: Known | undefined): Known => {
-    const text = `${condition ?? ''}\0${hits ?? ''}`;
-    const hit = hits === undefined ? undefined : parseHitCondition(hits);
-    if (typeof hit === 'string') throw new Error(hit);
-    return {
-      text,
-      condition: condition === undefined || code !== undefined ? undefined : parseExpression(condition),
-      names,
-      hit,
-      count: old?.text === text ? old.count : 0,
-      warned: false,
-    };
-  };
+  const hits = createHitCounts();
+  const make = ({ condition, names = {}, code }: Gate): Known => ({
+    condition: condition === undefined || code !== undefined ? undefined : parseExpression(condition),
+    names,
+    warned: false,
+  });
 
   const holds = (id: number, code: Code, state: StopState): boolean => {
     try {
@@ -62,8 +52,8 @@ export function createGates(warn: (text: string) => void): Gates {
   return {
     set(points) {
       const fresh = new Map<number, Known>();
-      for (const point of points)
-        fresh.set(point.id, fresh.get(point.id) ?? make(point, known.get(point.id)));
+      for (const point of points) fresh.set(point.id, fresh.get(point.id) ?? make(point));
+      hits.set(points);
       known = fresh;
     },
     open({ id, code }, state, quiet = false) {
@@ -79,7 +69,7 @@ export function createGates(warn: (text: string) => void): Gates {
         });
         if (!met) return false;
       }
-      return gate.hit === undefined || gate.hit(++gate.count);
+      return hits.reached(id);
     },
   };
 }

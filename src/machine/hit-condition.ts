@@ -22,3 +22,43 @@ export function parseHitCondition(text: string): HitCondition | string {
   }
   return make(Number(match[2]));
 }
+
+/** How often the stop points of a machine have been reached, their conditions being met. */
+export interface HitCounts {
+  /** Counts go on for points that are as they were. */
+  set(points: readonly CountedPoint[]): void;
+  /** Counts one; whether it is one to stop at. */
+  reached(id: number): boolean;
+  /** From nothing again. */
+  reset(): void;
+}
+interface CountedPoint {
+  readonly id: number;
+  readonly condition?: string;
+  readonly hits?: string;
+}
+
+export function createHitCounts(): HitCounts {
+  let known = new Map<number, { readonly text: string; readonly hit: HitCondition; count: number }>();
+  return {
+    set: (points) => {
+      const fresh: typeof known = new Map();
+      for (const { id, condition = '', hits } of points) {
+        if (hits === undefined) continue;
+        const hit = parseHitCondition(hits);
+        if (typeof hit === 'string') throw new Error(hit);
+        const text = `${condition}\0${hits}`;
+        const old = known.get(id);
+        fresh.set(id, old?.text === text ? old : { text, hit, count: 0 });
+      }
+      known = fresh;
+    },
+    reached: (id) => {
+      const one = known.get(id);
+      return one === undefined || one.hit(++one.count);
+    },
+    reset: () => {
+      for (const one of known.values()) one.count = 0;
+    },
+  };
+}

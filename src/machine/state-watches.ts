@@ -1,6 +1,7 @@
 import { FRAME_FLAG, FRAME_TYPE_NAMES } from '../hypervisor/frames';
 import type { Domain, Hypervisor } from '../hypervisor/types';
 import { conditionHolds } from './conditions';
+import { createHitCounts } from './hit-condition';
 import { ExpressionError, parseExpression, type Expression } from './expressions';
 import { ownerName } from './inspect';
 import { memberOf, reveal, type Revealed } from './revealed';
@@ -28,7 +29,7 @@ export interface StateWatches {
   /** What has changed since it was last asked. */
   changed(): Change | undefined;
   /** The machine is another one now: what was reached from local variables of the hypervisor's is gone. */
-  forget(): void;
+  forget(anew: boolean): void;
   /** Throws an ExpressionError for what is not there. */
   look(expression: string): HypervisorWatch;
   /** Keeps what is reached by a path from the locals of a frame. Throws an ExpressionError where that is nowhere. */
@@ -60,6 +61,7 @@ const written = (text: string): string =>
 const HANDLE = /^@(\d+)$/;
 
 export function createStateWatches(hypervisor: () => Hypervisor, warn: (text: string) => void): StateWatches {
+  const hits = createHitCounts();
   let entries: readonly Entry[] = [];
   const kept = new Map<number, { readonly name: string; readonly read: Reader }>();
   let nextHandle = 1;
@@ -165,6 +167,7 @@ export function createStateWatches(hypervisor: () => Hypervisor, warn: (text: st
   return {
     set: (points) => {
       const before = new Map(entries.map((one) => [one.point.expression, one.last]));
+      hits.set(points);
       entries = points.flatMap((point): Entry[] => {
         try {
           const { name, read } = find(point.expression);
@@ -189,7 +192,7 @@ export function createStateWatches(hypervisor: () => Hypervisor, warn: (text: st
       for (const one of entries) {
         const now = sample(one.read);
         if (now === one.last) continue;
-        if (told(one, now)) {
+        if (told(one, now) && hits.reached(one.point.id)) {
           found ??= { ids: [], texts: [] };
           found.ids.push(one.point.id);
           found.texts.push(`${one.name}: ${shown(one.last)} → ${shown(now)}`);
@@ -198,7 +201,8 @@ export function createStateWatches(hypervisor: () => Hypervisor, warn: (text: st
       }
       return found === undefined ? undefined : { ids: found.ids, text: found.texts.join('; ') };
     },
-    forget: () => {
+    forget: (anew) => {
+      if (anew) hits.reset();
       kept.clear();
       const gone = entries.filter(({ point }) => HANDLE.test(point.expression));
       entries = entries.filter((one) => !gone.includes(one));

@@ -3,6 +3,7 @@ import { probe } from '../hypervisor/probe';
 import type { GuestVcpu } from '../hypervisor/types';
 import { ExpressionError, evaluateExpression, parseExpression, truth, type Expression } from './conditions';
 import { crossing, isEntry, viewCrossing, type Crossing, type Crossings, type Way } from './crossings';
+import { createHitCounts } from './hit-condition';
 import { createRecords } from './records';
 import { reveal, revealAll, type Revealed } from './revealed';
 import type { CrossingView, HypervisorFrame, HypervisorValue, RunUntil, StopPoint, VcpuRef } from './target';
@@ -48,8 +49,8 @@ export interface Statements {
   /** Throws ExpressionError. */
   evaluate(frame: number, expression: string): HypervisorValue;
   watch(what: string | { readonly frame: number; readonly path: readonly string[] }): HypervisorWatch;
-  /** The machine is another one now. */
-  forget(): void;
+  /** The machine is another one now; `anew`: at its beginning, so that hits count from nothing. */
+  forget(anew: boolean): void;
   /** Held in it: what it is at. */
   crossing(): CrossingView | undefined;
   /** Where an error was made. */
@@ -105,6 +106,7 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
   /** Whose calls are to be entered. */
   let entering: VcpuRef | undefined;
   let now: Crossing | undefined;
+  const hits = createHitCounts();
   const records = createRecords();
   let frames: readonly Shown[] = [];
   let holding = false;
@@ -151,6 +153,7 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
           return false;
         }
       })
+      .filter(({ id }) => hits.reached(id))
       .map(({ id }) => id);
   }
 
@@ -310,6 +313,7 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
         .filter(({ filter }) => filter === 'failing-check')
         .map(({ id, condition }) => ({ id, condition: parse(condition) }));
       checks = checksIn(failing.length === 0 ? {} : (probes?.table ?? {}));
+      hits.set(given.filter(({ kind }) => kind === 'statement' || kind === 'event'));
       watched.set(given.filter((point) => point.kind === 'state'));
       arm();
     },
@@ -352,8 +356,9 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
       quietly(() =>
         typeof what === 'string' ? watched.look(what) : watched.keep(frameAt(what.frame), what.path),
       ),
-    forget: () => {
-      watched.forget();
+    forget: (anew) => {
+      if (anew) hits.reset();
+      watched.forget(anew);
       arm();
     },
     crossing: () =>

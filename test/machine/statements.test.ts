@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { instrument } from '../../scripts/probes/instrument';
-import { workerTarget } from '../../src/host/node';
+import { samplesFolder, workerTarget } from '../../src/host/node';
 import type { Stop, Target, VcpuRef } from '../../src/machine/target';
 import { withLine } from '../support/lines';
 import { SAMPLE, domain, watch } from '../support/machines';
 
+/** Prints four lines by console_io. */
+const TOUR = join(samplesFolder, 'c-tour', 'c-tour.elf');
 const vcpu: VcpuRef = { domain: 1, vcpu: 0 };
 const lineOf = (file: string, text: string): number => withLine(join(__dirname, '../../src', file), text);
 
@@ -105,6 +107,31 @@ describe('machine: statements of the hypervisor', function () {
     assert.deepEqual(end, plain);
     assert.equal(await target.stateHash(), await other.target.stateHash());
     await other.target.dispose();
+  });
+
+  it('counts hits where it looks, from nothing after a restart', async () => {
+    const file = 'hypervisor/hypercalls/misc.ts';
+    const line = lineOf(file, 'core.options.console?.(domain, bytes);');
+    await target.dispose();
+    target = await workerTarget({ domains: [domain(TOUR)] });
+    const printed = async (hits?: string): Promise<string[]> => {
+      await target.restart();
+      await target.setStops([{ kind: 'statement', id: 7, file, line, ...(hits === undefined ? {} : { hits }) }]); // prettier-ignore
+      const lines: string[] = [];
+      while (lines.length < (hits === undefined ? 4 : 2)) {
+        const { reason } = await target.run({});
+        assert.deepEqual(reason, { kind: 'statement', ids: [7] });
+        lines.push((await target.hypervisorEvaluate(0, 'line')).text);
+      }
+      return lines;
+    };
+    const all = await printed();
+    const second = all.filter((_line, index) => index % 2 === 1);
+    assert.deepEqual(await printed('% 2'), second);
+    assert.deepEqual(await printed('% 2'), second);
+    await target.restart();
+    await target.setStops([{ kind: 'state', id: 8, expression: 'd1v0.run', hits: '1000' }]);
+    assert.equal((await target.run({})).reason.kind, 'shutdown');
   });
 
   it('refuses what cannot be done there, and can be restarted and ended from there', async () => {

@@ -185,14 +185,14 @@ function build<K extends BreakpointKind>(
     points: verified
       ? resolution.points.map((point, index) => ({ ...(inMachine ? gate.at(index) : {}), ...point, id }))
       : [],
-    condition: inMachine || resolution.points.some(isInside) ? undefined : condition,
+    condition: inMachine ? undefined : condition,
     hit: inMachine ? undefined : hit,
     log,
     ...(typeof gate === 'string' && verified ? { slow: gate } : {}),
   };
 }
 
-/** What is in the hypervisor: the machine evaluates the conditions where it looks, and hits are counted here. */
+/** What is in the hypervisor: the machine evaluates conditions and counts hits where it looks. */
 const isInside = ({ kind }: StopPointSpec): boolean => kind === 'statement' || kind === 'state';
 const isCode = ({ kind }: StopPointSpec): boolean => kind === 'instruction';
 
@@ -205,11 +205,13 @@ function gateOf(
   { points, address }: Resolution,
   environment: Environment | undefined,
 ): { at(index: number): PointGate } | string | undefined {
-  if (environment === undefined || points.some(isInside)) return undefined;
+  if (environment === undefined) return undefined;
+  const hits = hitCondition === undefined || hitCondition.trim() === '' ? {} : { hits: hitCondition };
+  if (points.some(isInside)) return { at: () => hits };
   const names = condition === undefined ? {} : numbersAt(condition, points, address, environment);
   const plain: PointGate = {
     ...(condition === undefined || text === undefined ? {} : { condition: text }),
-    ...(hitCondition === undefined || hitCondition.trim() === '' ? {} : { hits: hitCondition }),
+    ...hits,
   };
   if (names !== undefined)
     return { at: () => ({ ...plain, ...(Object.keys(names).length === 0 ? {} : { names }) }) };
