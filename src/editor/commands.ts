@@ -71,6 +71,9 @@ async function menu(sessions: Sessions): Promise<void> {
   if (picked !== undefined) await vscode.commands.executeCommand(picked.command);
 }
 
+/** What a key binding of package.json gives, for a command that means something else without a row. */
+const SELECTED = 'selected';
+
 /** A row of ours, or what a menu of VS Code's gives. */
 type Given = Row | undefined;
 
@@ -120,7 +123,9 @@ export function registerCommands(
     'hyperstep.walkAddress': () => tables.walkAddress(),
     'hyperstep.goToAddress': () => tables.goTo(undefined),
     'hyperstep.showInPageTables': (given) => tables.goTo(given ?? views.selected()),
-    'hyperstep.whoMaps': (row) => tables.whoMaps(row),
+    // From the keyboard it is about the row that is selected; from a title or the palette a number is asked for.
+    'hyperstep.whoMaps': (given: unknown) =>
+      tables.whoMaps(given === SELECTED ? views.selected() : (given as Given)),
     'hyperstep.keepPageTables': () => tables.keep(),
     'hyperstep.comparePageTables': () => tables.compare(),
     'hyperstep.goToHypercall': () => goToHypercall(requester, views),

@@ -10,6 +10,9 @@ interface Modules {
   readonly modules: readonly { readonly name: string; readonly symbolStatus?: string }[];
 }
 
+/** What `modules` says of a kernel that has names only, or not even those. */
+const WITHOUT_LINES = /no line table|no symbols/;
+
 const restartWith = (
   { workspaceFolder, configuration }: vscode.DebugSession,
   more: Partial<LaunchArguments>,
@@ -45,7 +48,7 @@ export function launchHelp(sessions: Sessions): Owned {
     if (symbols !== undefined || asked.has(session.id) || !setting('symbols.offer')) return;
     asked.add(session.id);
     const { modules } = (await session.customRequest('modules', {})) as Modules;
-    const bare = modules.find(({ symbolStatus }) => symbolStatus?.includes('no line table') === true);
+    const bare = modules.find(({ symbolStatus }) => WITHOUT_LINES.test(symbolStatus ?? ''));
     if (bare === undefined || asked.has(bare.name)) return;
     asked.add(bare.name);
     const choice = await vscode.window.showInformationMessage(

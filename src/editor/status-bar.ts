@@ -14,6 +14,8 @@ export function createStatusBar(sessions: Sessions, requester: Requester): Owned
   item.name = 'Hyperstep';
   item.command = 'hyperstep.menu';
   let before: Sample | undefined;
+  /** Whose that is. */
+  let of: vscode.DebugSession | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const look = async (): Promise<void> => {
@@ -26,7 +28,7 @@ export function createStatusBar(sessions: Sessions, requester: Requester): Owned
       const status = await requester.request<MachineStatus>('hyperstep/status', {});
       if (session !== sessions.active) return;
       const now = { status, wallMs: performance.now() };
-      const { text, accessible } = statusText(before, now);
+      const { text, accessible } = statusText(of === session ? before : undefined, now);
       item.text = text;
       item.accessibilityInformation = { label: accessible, role: 'button' };
       item.tooltip = new vscode.MarkdownString(
@@ -34,6 +36,7 @@ export function createStatusBar(sessions: Sessions, requester: Requester): Owned
       );
       item.show();
       before = now;
+      of = session;
       clearTimeout(timer);
       // It may be about to run: a session begins with a machine that stands still.
       if (sessions.state === 'running') timer = setTimeout(() => void look(), EVERY_MS);
@@ -45,7 +48,7 @@ export function createStatusBar(sessions: Sessions, requester: Requester): Owned
     }
   };
   const change = sessions.onDidChange(() => {
-    if (sessions.active === undefined) before = undefined;
+    if (sessions.active === undefined) of = undefined;
     void look();
   });
   return {

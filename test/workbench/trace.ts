@@ -22,7 +22,7 @@ const THEMES = {
 } as const;
 
 /** Gives the file dialog a path: it first shows where it starts, and takes no Enter while it looks at a folder. */
-async function choose({ page }: Editor, file: string): Promise<void> {
+export async function choose({ page }: Editor, file: string): Promise<void> {
   const input = page.locator('.quick-input-widget input').first();
   await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: '..' }).first().waitFor();
   await input.fill(file);

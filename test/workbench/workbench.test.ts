@@ -14,6 +14,7 @@ import { linuxTests } from './linux';
 import { packProbe } from './probing';
 import type { EditorServer } from './server';
 import { startServer } from './server';
+import { toolTests } from './tools';
 import { traceTests } from './trace';
 
 // The packaged extension in VS Code's own workbench, used as a person uses it.
@@ -356,6 +357,7 @@ describe('in the workbench', function () {
   });
 
   traceTests(open, () => opened);
+  toolTests(open);
   linuxTests(open, () => home ?? '');
 
   it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
@@ -369,6 +371,18 @@ describe('in the workbench', function () {
     await at.page.keyboard.type('help\n', { delay: 20 });
     await eventually('the list of commands', at.terminal, (text) => /^rmmod MODULE/m.test(text));
     await at.shot('9-grub');
+
+    // It has no source lines: it stands in its instructions, with the registers, and a file is asked for.
+    await at.debug('pause');
+    await eventually('registers', at.variables, (list) => list.some((row) => /^rip/.test(row)));
+    await at.page.locator('.disassembly-view .monaco-list-row').filter({ hasText: '0x' }).first().waitFor();
+    const offer = at.page.locator('.notification-toast').filter({ hasText: 'has no source lines' }).first();
+    await offer.locator('.monaco-button').filter({ hasText: 'Choose the File' }).first().click();
+    await at.page
+      .locator('.quick-input-title')
+      .filter({ hasText: 'Debugging information of grub' })
+      .waitFor();
+    await at.page.keyboard.press('Escape');
     await at.debug('stop');
     await at.ended();
   });
