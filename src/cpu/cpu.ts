@@ -121,8 +121,8 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     hooks.cow(frame);
   }
 
-  const stored = (frame: number): void => {
-    if (((mem.attention[frame] ?? 0) & ATTENTION.WATCH_WRITE) !== 0) hooks.stored?.(frame);
+  const stored = (frame: number, offset: number, length: number): void => {
+    if (((mem.attention[frame] ?? 0) & ATTENTION.WATCH_WRITE) !== 0) hooks.stored?.(frame, offset, length);
   };
 
   const env: Record<string, WebAssembly.ImportValue> = {
@@ -283,7 +283,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
         toU64(wasm[probe ? 'walk_probe' : 'walk'](address, BigInt.asIntN(64, linear), BigInt(access), user ? 1n : 0n, BigInt.asIntN(64, cr3))), // prettier-ignore
       flushSet: (set) => void wasm.flush_set(set),
       attend: (machine, bytes) => {
-        stored(Math.floor(machine / PAGE_SIZE));
+        stored(Math.floor(machine / PAGE_SIZE), machine % PAGE_SIZE, bytes);
         wasm.attend(address, mem.framesBase + machine, bytes);
       },
     });
@@ -299,9 +299,9 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     flushAllTlbs() {
       for (const v of vcpus) v.flushTlb();
     },
-    beforeStore(frame) {
+    beforeStore(frame, offset = 0, length = 0) {
       const attention = mem.attention[frame] ?? 0;
-      stored(frame);
+      stored(frame, offset, length);
       if ((attention & ATTENTION.COW) !== 0) cow(frame);
       if ((attention & ATTENTION.CODE) !== 0) code.invalidate(frame, 0, PAGE_SIZE);
     },

@@ -41,8 +41,9 @@ export interface Hooks {
   /**
    * A frame watched for writes is about to be stored to by something else than an instruction's own access: by the
    * hypervisor, a device, the debugger. The processor's page walk, which sets A and D, is not told of.
+   * `length` is 0 where nobody says to which bytes.
    */
-  stored?(mfn: number): void;
+  stored?(mfn: number, offset: number, length: number): void;
   /**
    * A watched frame is accessed, after a store and before a load; true stops the run with EXIT.WATCH after the
    * instruction.
@@ -125,8 +126,9 @@ export interface Cpu {
   /** Flush address translations of every vCPU for a frame whose attention byte or mapping rights changed. */
   flushAllTlbs(): void;
   /** All stores to frames not made by guest instructions (hypervisor, devices, debugger) go through or announce
-   *  themselves here, so that code caches and COW stay right. Call before writing. */
-  beforeStore(mfn: number): void;
+   *  themselves here, so that code caches and COW stay right. Call before writing. Without the bytes that are
+   *  written, whoever watches the frame sees only what changes. */
+  beforeStore(mfn: number, offset?: number, length?: number): void;
   /** Instruction breakpoints by linear address (all vCPUs). */
   setBreakpoints(addresses: readonly bigint[]): void;
   /** Execute exactly past a breakpoint at the current rip on the next run. */

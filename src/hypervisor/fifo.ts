@@ -35,7 +35,7 @@ function wordOf(domain: Domain, number: number): Word | undefined {
 }
 const load = (core: Core, { frame, offset }: Word): number => core.memory.view(frame).getUint32(offset, true);
 function store(core: Core, { frame, offset }: Word, value: number): void {
-  core.cpu.beforeStore(frame);
+  core.cpu.beforeStore(frame, offset, 4);
   core.memory.view(frame).setUint32(offset, value >>> 0, true);
 }
 
@@ -77,7 +77,7 @@ function link(core: Core, domain: Domain, number: number, port: Port): void {
 }
 
 function storeControl(core: Core, queues: FifoQueues, at: number, value: number): void {
-  core.cpu.beforeStore(queues.frame);
+  core.cpu.beforeStore(queues.frame, queues.offset + at, 4);
   core.memory.view(queues.frame).setUint32(queues.offset + at, value >>> 0, true);
 }
 

@@ -85,7 +85,7 @@ export function readGrant(core: Core, domain: Domain, ref: number): GrantEntry |
 }
 
 function write16(core: Core, at: Place, value: number): void {
-  core.cpu.beforeStore(at.frame);
+  core.cpu.beforeStore(at.frame, at.offset, 2);
   core.memory.view(at.frame).setUint16(at.offset, value, true);
 }
 const read16 = (core: Core, at: Place): number => core.memory.view(at.frame).getUint16(at.offset, true);
@@ -113,7 +113,8 @@ export function writeGrant(
 ): void {
   const at = placeOf(domain, ref);
   if (at === undefined) throw new RangeError(`d${domain.id} has no grant ${ref}`);
-  core.cpu.beforeStore(at.frame);
+  const { size } = domain.state.grantVersion === 1 ? grant_entry_v1 : grant_entry_v2;
+  core.cpu.beforeStore(at.frame, at.offset, size);
   const view = core.memory.view(at.frame);
   if (domain.state.grantVersion === 1) {
     grant_entry_v1.write(view, at.offset, { flags, domid: to, frame: mfn });

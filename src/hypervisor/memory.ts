@@ -42,9 +42,9 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
     return mem.framesBase + mfn * PAGE_SIZE;
   };
   const bytes = (mfn: number): Uint8Array => mem.bytes.subarray(base(mfn), base(mfn) + PAGE_SIZE);
-  const writable = (mfn: number): Uint8Array => {
+  const announced = (mfn: number, offset?: number, length?: number): Uint8Array => {
     const page = bytes(mfn);
-    cpu.beforeStore(mfn);
+    cpu.beforeStore(mfn, offset, length);
     return page;
   };
   return {
@@ -52,28 +52,28 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
     all: mem.view,
     halves: mem.u32,
     bytes,
-    writable,
+    writable: (mfn) => announced(mfn),
     read64: (mfn, index) => mem.view.getBigUint64(base(mfn) + (index & 511) * 8, true),
     write64: (mfn, index, value) => {
       const at = base(mfn) + (index & 511) * 8;
-      cpu.beforeStore(mfn);
+      cpu.beforeStore(mfn, (index & 511) * 8, 8);
       mem.view.setBigUint64(at, value, true);
     },
     half: (mfn, index) => mem.u32[(base(mfn) >>> 2) + (index & 1023)] ?? 0,
     writeHalves: (mfn, index, low, high) => {
       const at = (base(mfn) >>> 2) + 2 * (index & 511);
-      cpu.beforeStore(mfn);
+      cpu.beforeStore(mfn, (index & 511) * 8, 8);
       mem.u32[at] = low;
       mem.u32[at + 1] = high;
     },
     byteAt: (mfn, offset) => mem.bytes[base(mfn) + offset] ?? 0,
     setByteAt: (mfn, offset, value) => {
-      cpu.beforeStore(mfn);
+      cpu.beforeStore(mfn, offset, 1);
       mem.bytes[base(mfn) + offset] = value;
     },
     wordAt: (mfn, offset) => mem.view.getBigUint64(base(mfn) + offset, true),
     setWordAt: (mfn, offset, value) => {
-      cpu.beforeStore(mfn);
+      cpu.beforeStore(mfn, offset, 8);
       mem.view.setBigUint64(base(mfn) + offset, value, true);
     },
     view: (mfn) => new DataView(mem.bytes.buffer, mem.bytes.byteOffset + base(mfn), PAGE_SIZE),
@@ -81,13 +81,13 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
       if (offset < 0 || offset + data.length > PAGE_SIZE) {
         throw new RangeError(`${data.length} bytes at offset ${offset} leave frame 0x${mfn.toString(16)}`);
       }
-      writable(mfn).set(data, offset);
+      announced(mfn, offset, data.length).set(data, offset);
     },
     zero: (mfn) => {
-      writable(mfn).fill(0);
+      announced(mfn, 0, PAGE_SIZE).fill(0);
     },
     copy: (to, from) => {
-      writable(to).set(bytes(from));
+      announced(to, 0, PAGE_SIZE).set(bytes(from));
     },
   };
 }

@@ -16,9 +16,9 @@ function bit(core: Core, domain: Domain, field: Bits, port: number): boolean {
 }
 
 function setBit(core: Core, domain: Domain, field: Bits, port: number, on: boolean): void {
-  core.cpu.beforeStore(domain.state.sharedInfo);
   const view = core.memory.view(domain.state.sharedInfo);
   const at = shared_info.offset[field] + (port >> 3);
+  core.cpu.beforeStore(domain.state.sharedInfo, at, 1);
   const mask = 1 << (port & 7);
   const old = view.getUint8(at);
   view.setUint8(at, on ? old | mask : old & ~mask);

@@ -114,7 +114,7 @@ export const TIME_INFO = {
 export const TSC_FREQUENCY = 1_000_000_000n;
 
 export function writeTimeInfo(core: Core, v: GuestVcpu): void {
-  core.cpu.beforeStore(v.state.infoFrame);
+  core.cpu.beforeStore(v.state.infoFrame, v.state.infoOffset + TIME, vcpu_time_info.size);
   vcpu_time_info.write(core.memory.view(v.state.infoFrame), v.state.infoOffset + TIME, { ...TIME_INFO });
 }
 

@@ -204,8 +204,8 @@ function emptyMachine(
         marks.beforeStore(mfn);
       },
       watch: (_vcpu, machineAddress, _linear, size, write) => watches.accessed(machineAddress, size, write),
-      stored: (mfn) => {
-        watches.stored(mfn);
+      stored: (mfn, offset, length) => {
+        watches.stored(mfn, offset, length);
       },
     },
   });

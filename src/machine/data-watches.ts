@@ -18,7 +18,7 @@ export interface DataWatches {
   set(points: readonly DataStop[]): void;
   /** Hooks.watch and Hooks.stored of the CPU. */
   accessed(machineAddress: number, bytes: number, write: boolean): boolean;
-  stored(mfn: number): void;
+  stored(mfn: number, offset: number, length: number): void;
   /** What was hit since the last time, with `vcpu` on the processor. To be asked between two instructions. */
   take(vcpu: GuestVcpu): DataReason | undefined;
   /** It could not be told now: the next `take` gives it again. */
@@ -80,6 +80,8 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
   const through = new Map<number, Watch[]>();
   /** Frames that the hypervisor or a device stored to since the last `take`. */
   const touched = new Set<number>();
+  /** What they stored to for certain, be it the value that was there. */
+  const written = new Set<InFrame>();
   let accesses: { readonly part: InFrame; readonly from: number; readonly to: number; readonly write: boolean }[] = []; // prettier-ignore
   let kept: DataReason | undefined;
   let calls = 0;
@@ -184,6 +186,14 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
     return [{ ...found, access: 'write', by }];
   }
 
+  /** Stored to, and as it was. */
+  function rewritten({ watch, piece }: InFrame): Happened[] {
+    if (watch.watched.value !== undefined) return [];
+    const end = piece.at + Math.min(piece.length, SHOWN);
+    const value = watch.bytes.slice(piece.at, end);
+    return [{ watch, access: 'write', by: 'hypervisor', offset: piece.at, old: value, now: value }];
+  }
+
   const samePieces = (a: readonly Piece[], b: readonly Piece[]): boolean =>
     a.length === b.length && a.every((piece, i) => piece.mfn === b[i]?.mfn && piece.at === b[i].at);
 
@@ -262,6 +272,7 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
 
   function refresh(): void {
     touched.clear();
+    written.clear();
     accesses = [];
     kept = undefined;
     if (watches.length === 0) return;
@@ -305,7 +316,11 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
       }
       return accesses.length > before;
     },
-    stored(mfn) {
+    stored(mfn, from, length) {
+      if (length > 0)
+        for (const part of inFrame.get(mfn)?.parts ?? [])
+          if (from < part.piece.offset + part.piece.length && from + length > part.piece.offset)
+            written.add(part);
       if (touched.has(mfn)) return;
       touched.add(mfn);
       // What it holds just before: what the processor has set in page tables meanwhile is no store of anybody's.
@@ -328,9 +343,12 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
       accesses = [];
       if (touched.size > 0 || moving.length > 0) happened.push(...relocate());
       for (const mfn of touched)
-        for (const { watch, piece } of inFrame.get(mfn)?.parts ?? [])
-          happened.push(...comparePiece(watch, piece, 'hypervisor'));
+        for (const part of inFrame.get(mfn)?.parts ?? []) {
+          const found = comparePiece(part.watch, part.piece, 'hypervisor');
+          happened.push(...found, ...(found.length === 0 && written.has(part) ? rewritten(part) : []));
+        }
       touched.clear();
+      written.clear();
       for (const watch of polled)
         happened.push(...compareValue(watch, watch.watched.pace === 'instructions' ? 'guest' : 'hypervisor'));
       return happened.length === 0 ? undefined : judge(happened, vcpu, call);

@@ -83,11 +83,14 @@ export function createRunSession(
   });
 
   /** What an observer asked for, or a data stop point; of both at once the second is told when the run goes on. */
-  function asked(v: GuestVcpu): StopReason | undefined {
+  function asked(v: GuestVcpu): StopAt | undefined {
     const first = stops.take();
     const data = watches.take(v);
     if (first !== undefined && data !== undefined) watches.keep(data);
-    return first ?? data;
+    if (first === undefined) return data === undefined ? undefined : { reason: data, vcpu: v };
+    // A watchdog bites, or one domain ends another, while a vCPU runs that has nothing to do with it.
+    const { reason, ended = v.domain } = first;
+    return { reason, vcpu: ended === v.domain ? v : (ended.vcpus[0] ?? v) };
   }
 
   /** With what else is to be told of the place where the run ends. */
@@ -138,7 +141,7 @@ export function createRunSession(
       schedule.takeDueInput();
       const held = schedule.current();
       const before = asked(held);
-      if (before !== undefined) return stop(before, held);
+      if (before !== undefined) return { kind: 'stop', stop: before };
       let outcome: Outcome;
       let v: GuestVcpu | undefined;
       if (held.state.held !== undefined) {
@@ -170,9 +173,9 @@ export function createRunSession(
         outcome = enter(v, end);
       }
       if (crossings?.active === true) changed ??= crossings.end();
-      const taken = asked(v) ?? changed;
+      const taken = asked(v) ?? (changed === undefined ? undefined : { reason: changed, vcpu: v });
       changed = undefined;
-      if (taken !== undefined) return stop(taken, v);
+      if (taken !== undefined) return { kind: 'stop', stop: taken };
       if (outcome === 'shutdown') {
         const gone = shutdownOf(v);
         if (gone !== undefined) return stop(gone, v);

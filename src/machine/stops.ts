@@ -1,4 +1,4 @@
-import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
+import type { Domain, GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, Fault, ShutdownReason } from '../hypervisor/state';
 import type { BackendObserver } from '../hypervisor/backend';
 import type { Observer } from '../hypervisor/observer';
@@ -30,8 +30,14 @@ export interface Stops {
   /** Observes the hypervisor; what it matched is left in `taken`. */
   readonly observer: Observer;
   /** The reason of the stop that an observer asked for, once; the oldest, where there are several. */
-  take(): StopReason | undefined;
+  take(): Asked | undefined;
   clear(): void;
+}
+
+/** `ended`: it is about that domain's end, whoever runs meanwhile. */
+export interface Asked {
+  readonly reason: StopReason;
+  readonly ended?: Domain;
 }
 
 type Extra = Readonly<Record<string, bigint | string>>;
@@ -78,10 +84,12 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
   let returns: readonly HypercallStop[] = [];
   let events: ReadonlyMap<EventFilter, readonly EventStop[]> = new Map();
   /** Back ends can do several things at one exit. */
-  let pending: StopReason[] = [];
+  let pending: Asked[] = [];
   /** A domain's end is told when whatever else there is has been: the outcome of going on tells it again. */
-  const push = (reason: StopReason): void => {
-    pending = [...pending.filter(({ kind }) => kind !== 'crash' && kind !== 'shutdown'), reason];
+  const push = (reason: StopReason, ended?: Domain): void => {
+    const isEnd = ({ kind }: StopReason): boolean => kind === 'crash' || kind === 'shutdown';
+    const asked = ended === undefined ? { reason } : { reason, ended };
+    pending = [...pending.filter((one) => !isEnd(one.reason)), asked];
   };
 
   const matching = (stops: readonly HypercallStop[], vcpu: GuestVcpu, call: Call): HypercallStop[] => {
@@ -107,6 +115,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
     text: () => string,
     extra: Extra = {},
     view?: () => HypercallView | undefined,
+    ended?: Domain,
   ): boolean => {
     let state: StopState | undefined;
     const ids = (events.get(filter) ?? [])
@@ -119,7 +128,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
       })
       .map(({ id }) => id);
     if (ids.length === 0) return false;
-    push({ kind: 'event', ids, text: text() });
+    push({ kind: 'event', ids, text: text() }, ended);
     return true;
   };
 
@@ -206,13 +215,15 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
       const [vcpu] = domain.vcpus;
       const why = text === '' ? `${domain.name}: ${reason}` : `${domain.name}: ${reason}: ${text}`;
       const stopsAt = (filter: EventStop['filter'], said: string): boolean =>
-        vcpu !== undefined && events.has(filter) && event(filter, vcpu, () => said, { reason });
+        vcpu !== undefined &&
+        events.has(filter) &&
+        event(filter, vcpu, () => said, { reason }, undefined, domain);
       if (reason === 'crash' && stopsAt('domain-crash', text)) return;
       if (stopsAt('domain-shutdown', why)) return;
       if (reason === 'crash') {
-        push({ kind: 'crash', text });
+        push({ kind: 'crash', text }, domain);
       } else {
-        push({ kind: 'shutdown', reason, text });
+        push({ kind: 'shutdown', reason, text }, domain);
       }
     },
   };

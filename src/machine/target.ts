@@ -115,8 +115,8 @@ export type StopPoint = Gate &
         readonly domain?: number;
       }
     /**
-     * Stops after the instruction, or the hypervisor's work, that did it. A store of the hypervisor's or a device's
-     * counts where it changes something; so does anything with a place that is no memory.
+     * Stops after the instruction, or the hypervisor's work, that did it. Stores of the value that was there count;
+     * with a place that is no memory, changes only.
      */
     | {
         readonly kind: 'data';

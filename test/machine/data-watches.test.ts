@@ -8,7 +8,7 @@ import { inProcessTarget, machineHost } from '../../src/host/node';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import { connectTarget, serveTarget, type Port } from '../../src/machine/rpc';
 import type { DataHit, DataPlace, Stop, StopPoint, Target } from '../../src/machine/target';
-import { SAMPLE, domain, runTo } from '../support/machines';
+import { SAMPLE, domain, machineOf, runTo } from '../support/machines';
 
 const V0 = { domain: 1, vcpu: 0 };
 const virtual = { kind: 'virtual', vcpu: V0 } as const;
@@ -177,6 +177,37 @@ describe('data stop points', function () {
     const calls = hits.flatMap(({ call }) => (call === undefined ? [] : [call]));
     assert.ok(calls.includes('mmu_update.normal_pt_update'), calls.join());
     assert.ok(hits.every(({ by, call }) => call === undefined || by === 'hypervisor'));
+  });
+
+  it('hear of a store of the hypervisor’s that changes nothing', async () => {
+    const machine = await machineOf(domain(SAMPLE));
+    const { memory: frames } = machine.hypervisor;
+    const [v] = machine.hypervisor.domains.get(1)?.vcpus ?? [];
+    assert.ok(v !== undefined);
+    const mfn = v.domain.state.p2m[0] ?? -1;
+    const place: DataPlace = { kind: 'memory', space: { kind: 'machine' }, address: BigInt(mfn) * 4096n + 16n, bytes: 8 }; // prettier-ignore
+    frames.write64(mfn, 2, 7n);
+    machine.setStops([
+      { kind: 'data', id: 1, access: 'write', place },
+      { kind: 'data', id: 2, access: 'write', place, condition: 'changed' },
+      { kind: 'data', id: 3, access: 'read', place },
+    ]);
+    const hits = (): string[] =>
+      (machine.watches.take(v)?.hits ?? []).map(
+        ({ id, by, old, now }) => `${id} ${by} ${number(old)} ${number(now)}`,
+      );
+    frames.write64(mfn, 2, 7n);
+    assert.deepEqual(hits(), ['1 hypervisor 7 7']);
+    frames.write64(mfn, 3, 9n);
+    frames.setByteAt(mfn, 15, 9);
+    assert.deepEqual(hits(), [], 'its neighbours are none of it');
+    frames.write(mfn, 23, Uint8Array.of(0, 1));
+    assert.deepEqual(hits(), ['1 hypervisor 7 7']);
+    frames.write64(mfn, 2, 8n);
+    assert.deepEqual(hits(), ['1 hypervisor 7 8', '2 hypervisor 7 8']);
+    // Nobody says here to which bytes: only changes are seen.
+    frames.writable(mfn)[16] = 8;
+    assert.deepEqual(hits(), []);
   });
 
   it('follow a virtual address when the guest maps something else there', async () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { rebootedDevices, type DevicesState } from '../../src/devices/index';
+import { interpreterModule } from '../../src/host/node';
+import { assembleMachine } from '../../src/machine/assemble';
 import { END_DEFAULTS, endAction } from '../../src/machine/ending';
 import type { Machine } from '../../src/machine/machine';
 import type { EndAction, Stop } from '../../src/machine/target';
@@ -37,6 +39,26 @@ describe('a domain that has ended', () => {
       'one of two cannot start alone',
     );
     assert.equal(endAction({ domains: [{ ...one, onEnd: { crash: 'preserve' } }] }, 1, 'crash'), 'preserve');
+  });
+
+  it('is told of as that domain’s, though another one’s vCPU runs when its watchdog bites', async () => {
+    for (const filter of [undefined, 'domain-shutdown'] as const) {
+      const domains = [domain(SAMPLE), domain(SAMPLE, { name: 'other' })];
+      const machine = await assembleMachine({ domains }, { interpreter: interpreterModule(), log: () => undefined }); // prettier-ignore
+      machine.setStops(filter === undefined ? [] : [{ kind: 'event', id: 1, filter }]);
+      const [, other] = machine.hypervisor.domains.values();
+      const [v] = other?.vcpus ?? [];
+      assert.ok(other !== undefined && v !== undefined);
+      v.state.run = 'blocked';
+      other.state.watchdogs[0] = machine.clock.now() + 20_000n;
+      const end = machine.run({}).slice(1_000_000n, true);
+      assert.ok(end.kind === 'stop');
+      assert.equal(machine.current().domain.id, 1, 'the first domain runs');
+      assert.deepEqual([end.stop.vcpu.domain.id, end.stop.vcpu.id], [2, 0]);
+      assert.equal(other.state.shutdown, 'watchdog');
+      assert.equal(end.stop.reason.kind, filter === undefined ? 'shutdown' : 'event');
+      machine.disks.dispose();
+    }
   });
 
   it('is kept for as long as anyone runs on', async () => {
