@@ -110,6 +110,7 @@ export const LOOPS: readonly Loop[] = [
   { name: 'CPUID (forced emulation)', define: 'CPUID', instructions: 2n, times: 1 },
   { name: 'RDMSR', define: 'RDMSR', instructions: 3n, times: 1 },
   { name: 'page fault to the guest and iret', define: 'FAULT', instructions: 12n, times: 1, probed: true },
+  { name: 'event to itself: send, upcall and iret', define: 'EVENT', instructions: 16n, times: 1 },
   { name: 'update_va_mapping', define: 'UPDATE_VA', instructions: 6n, times: 1 },
   { name: 'mmu_update of one entry', define: 'MMU_UPDATE=1', instructions: 7n, times: 1, probed: true },
   {

@@ -7,12 +7,22 @@
 #define VIRT_BASE 0xffffffff80000000
 #define __HYPERVISOR_set_trap_table 0
 #define __HYPERVISOR_mmu_update 1
+#define __HYPERVISOR_set_callbacks 4
 #define __HYPERVISOR_update_va_mapping 14
 #define __HYPERVISOR_xen_version 17
 #define __HYPERVISOR_iret 23
+#define __HYPERVISOR_event_channel_op 32
 #define __HYPERVISOR_physdev_op 33
+#define EVTCHNOP_send 4
+#define EVTCHNOP_bind_ipi 7
 #define PHYSDEVOP_set_iopl 6
+#define START_INFO_SHARED_INFO 0x28
 #define START_INFO_PT_BASE 0x58
+/* shared_info */
+#define UPCALL_MASK 1
+#define PENDING_SEL 8
+#define PENDING 2048
+#define MASK 2560
 #define DOMID_SELF 0x7ff0
 /* machine_to_phys_mapping, xen-x86_64.h HYPERVISOR_VIRT_START */
 #define M2P 0xffff800000000000
@@ -35,6 +45,29 @@
         mov     eax, __HYPERVISOR_set_trap_table
         syscall
         mov     edx, 0x1000
+#endif
+
+#ifdef EVENT
+        // shared_info in the page after `data`: r14. An IPI to itself, whose port lies at rbx + 4.
+        lea     r14, [rbx + 0x1000]
+        mov     eax, __HYPERVISOR_update_va_mapping
+        mov     rdi, r14
+        mov     rsi, [r15 + START_INFO_SHARED_INFO]
+        or      rsi, 0x63
+        mov     edx, 2
+        syscall
+        mov     eax, __HYPERVISOR_set_callbacks
+        lea     rdi, [rip + upcall]
+        xor     esi, esi
+        xor     edx, edx
+        syscall
+        mov     eax, __HYPERVISOR_event_channel_op
+        mov     edi, EVTCHNOP_bind_ipi
+        mov     dword ptr [rbx], 0
+        mov     rsi, rbx
+        syscall
+        mov     qword ptr [r14 + MASK], 0
+        mov     byte ptr [r14 + UPCALL_MASK], 0
 #endif
 
 #if defined(MMU_UPDATE) || defined(UPDATE_VA)
@@ -100,6 +133,12 @@ again:
 #ifdef FAULT
         mov     al, [rdx]
 #endif
+#ifdef EVENT
+        mov     eax, __HYPERVISOR_event_channel_op
+        mov     edi, EVTCHNOP_send
+        lea     rsi, [rbx + 4]
+        syscall
+#endif
 #ifdef MMU_UPDATE
         mov     eax, __HYPERVISOR_mmu_update
         mov     rdi, rbx
@@ -116,6 +155,20 @@ again:
         syscall
 #endif
         jmp     again
+
+#ifdef EVENT
+upcall: pop     rcx
+        pop     r11
+        mov     byte ptr [r14], 0
+        mov     qword ptr [r14 + PENDING_SEL], 0
+        mov     qword ptr [r14 + PENDING], 0
+        push    0
+        push    rcx
+        push    r11
+        push    rax
+        mov     eax, __HYPERVISOR_iret
+        syscall
+#endif
 
 #ifdef FAULT
 page_fault:

@@ -21,6 +21,8 @@ export interface MachineMemory {
   /** Word `index` (0–1023) of a frame taken as 32-bit words, unsigned; and entry `index` written by its halves. */
   half(mfn: number, index: number): number;
   writeHalves(mfn: number, index: number, low: number, high: number): void;
+  /** The first entry from `index` on in which two frames differ; 512: none. */
+  difference(a: number, b: number, index: number): number;
   /** One byte, and one 64-bit word, at an offset in bytes within the frame. */
   byteAt(mfn: number, offset: number): number;
   setByteAt(mfn: number, offset: number, value: number): void;
@@ -65,6 +67,12 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
       cpu.beforeStore(mfn, (index & 511) * 8, 8);
       mem.u32[at] = low;
       mem.u32[at + 1] = high;
+    },
+    difference: (a, b, index) => {
+      const { u32 } = mem;
+      const [one, other] = [base(a) >>> 2, base(b) >>> 2];
+      for (let i = 2 * index; i < PAGE_SIZE / 4; i++) if (u32[one + i] !== u32[other + i]) return i >> 1;
+      return PAGE_SIZE / 8;
     },
     byteAt: (mfn, offset) => mem.bytes[base(mfn) + offset] ?? 0,
     setByteAt: (mfn, offset, value) => {

@@ -78,9 +78,9 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
 
 /** @returns why one of the changed entries cannot be; those before it stand, as they would after single stores */
 function writeChanges(core: Core, domain: DomainId, table: number, copy: number): string | undefined {
-  for (let i = 0; i < 512; i++) {
-    const after = core.memory.read64(copy, i);
-    if (core.memory.read64(table, i) === after) continue;
+  const { memory } = core;
+  for (let i = memory.difference(copy, table, 0); i < 512; i = memory.difference(copy, table, i + 1)) {
+    const after = memory.read64(copy, i);
     const problem = core.types.modEntry(1, table, i, after, domain, false);
     if (problem !== undefined) return `entry ${i}: ${problem.message}`;
   }

@@ -154,7 +154,11 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
   let remembering = 0;
   /** By the very list: calls of one sub-operation have one list of names. */
   let byNames = new WeakMap<readonly string[], Counters>();
+  /** What `again` was asked for last: mostly it is asked for the same. */
+  let latest: Counters | undefined;
+  let [latestNr, latestLow] = [0, 0];
   const forget = (): void => {
+    latest = undefined;
     for (const n of namings) n?.found.clear();
     byNames = new WeakMap();
     remembering = 0;
@@ -218,10 +222,14 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
       return naming !== undefined && naming.by !== 'memory';
     },
     again(nr, low, now) {
-      const naming = namingFor(nr);
-      const found = naming?.found.get(naming.by === 'number' ? NO_COMMAND : low);
-      if (found === undefined) return false;
-      countEach(found, false, now);
+      if (latest === undefined || nr !== latestNr || low !== latestLow) {
+        const naming = namingFor(nr);
+        latest = naming?.found.get(naming.by === 'number' ? NO_COMMAND : low);
+        latestNr = nr;
+        latestLow = low;
+      }
+      if (latest === undefined) return false;
+      countEach(latest, false, now);
       return true;
     },
     trap(name, times) {

@@ -39,6 +39,8 @@ export interface Trace extends TraceSink {
   room(): number;
   /** So many heads have been written behind the last record, of calls that captured nothing and were not refused. */
   wrote(records: number): void;
+  /** How often it was put back to another moment. */
+  restored(): number;
   /** Whether a trap of that name was counted already; and counts it so many times. */
   knowsTrap(name: string): boolean;
   traps(name: string, count: number): void;
@@ -111,6 +113,7 @@ export function createTrace(
 
   /** Records before it are in the tallies. */
   let counted = 0;
+  let restored = 0;
   function countRest(): void {
     for (; counted < next; counted++) {
       const slot = counted % capacity;
@@ -226,6 +229,7 @@ export function createTrace(
       written(records);
       countRest();
     },
+    restored: () => restored,
     knowsTrap: (name) => tallies.knowsTrap(name),
     traps(name, count) {
       tallies.trap(name, count);
@@ -269,6 +273,7 @@ export function createTrace(
     },
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
+      restored++;
       counted = next = state.next;
       // None of those before it is in the ring any more, or ever was.
       if (next <= highest - capacity || next > highest) origin = highest = next;

@@ -34,6 +34,25 @@ interface Parts {
   readonly watches: DataWatches;
 }
 
+/** Bigints that were written, which need not be written again while they are no others. */
+interface Written {
+  kernelSp: bigint;
+  kernelSs: bigint;
+  shadowGs: bigint;
+  cr2: bigint;
+  syscallHandler: bigint;
+  faultHandler: bigint;
+}
+
+interface Annex {
+  readonly words: BigUint64Array;
+  readonly halves: Uint32Array;
+  readonly written: Written;
+  /** What it says of the guest's IOPL. */
+  vmAssist: bigint;
+  architecturalIopl: boolean;
+}
+
 /** Index from the beginning of an annex, in words of their size. */
 const at = (name: WideName): number => (ANNEX[name] - STATE_SIZE) >> 3;
 const as = (name: NarrowName): number => (ANNEX[name] - STATE_SIZE) >> 2;
@@ -56,7 +75,12 @@ const H = {
 const TRAPS = { syscall: 'syscall', fault: 'page-fault' } as const;
 const CPL = FIELD.cpl.offset >> 2;
 
+/** After so many runs at whose end nothing had been seen to, only one of so many is armed: what fits it comes in swarms. */
+const BARREN = 16;
+
 const isCanonical = (va: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, va)) === va;
+/** 0 for what is not to be entered from here. */
+const handler = (address: bigint): bigint => (isCanonical(address) ? address : 0n);
 
 /** Those of a machine address space: `mfn << 12`, as a 64-bit word. */
 function putBase(halves: Uint32Array, index: number, mfn: number): void {
@@ -74,48 +98,73 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
   if (typeof crossing !== 'function') throw new Error('the fast path exports no function');
   cpu.setCrossing(crossing);
 
-  const annexes = cpu.vcpus.map(({ address }) => ({
+  const annexes = cpu.vcpus.map(({ address }): Annex => ({
     words: new BigUint64Array(mem.memory.buffer, address + STATE_SIZE, ANNEX_SIZE >> 3),
     halves: new Uint32Array(mem.memory.buffer, address + STATE_SIZE, ANNEX_SIZE >> 2),
+    written: { kernelSp: 0n, kernelSs: 0n, shadowGs: 0n, cr2: 0n, syscallHandler: 0n, faultHandler: 0n },
+    vmAssist: 0n,
+    architecturalIopl: false,
   }));
   const { tlbs, attention } = mem.layout;
 
+  /** Traps that were counted already, so that counting them later makes no difference, since the trace was restored last. */
+  let known = 0;
+  let knownOf = -1;
+  function countedTraps(): number {
+    const now = trace.restored();
+    if (now !== knownOf) known = 0;
+    knownOf = now;
+    known =
+      (trace.knowsTrap(TRAPS.syscall) ? ALLOWED.syscall : 0) |
+      (trace.knowsTrap(TRAPS.fault) ? ALLOWED.fault : 0);
+    return known;
+  }
+  const BOTH = ALLOWED.syscall | ALLOWED.fault;
+
   /** What nobody wants to be asked about. */
-  function allowed(v: GuestVcpu): number {
+  function allowed(v: GuestVcpu, annex: Annex): number {
     const { state, domain } = v;
     if (domain.state.shutdown !== undefined || state.held !== undefined || state.multicall !== undefined)
       return 0;
     if (state.nmiPending || v.cpu.halves[CPL] !== 3 || watches.any()) return 0;
-    if (assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl)) return 0;
+    const { vmAssist } = domain.state;
+    if (vmAssist !== annex.vmAssist) {
+      annex.vmAssist = vmAssist;
+      annex.architecturalIopl = assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl);
+    }
+    if (annex.architecturalIopl) return 0;
     const { faults, calls } = stops.observed(FAST_CALLS);
+    const traps = known === BOTH && knownOf === trace.restored() ? BOTH : countedTraps();
     return (
-      (trace.knowsTrap(TRAPS.syscall) ? ALLOWED.syscall : 0) |
-      (faults || !trace.knowsTrap(TRAPS.fault) ? 0 : ALLOWED.fault) |
+      (faults ? traps & ALLOWED.syscall : traps) |
       (calls || trace.callerOf !== undefined ? 0 : ALLOWED.hypercall)
     );
   }
 
   let seen = 0;
+  /** Runs in a row at whose end nothing had been seen to. */
+  let barren = 0;
   return {
     seen: () => seen,
     arm(v) {
+      if (++barren > BARREN && barren % BARREN !== 0) return;
       const annex = annexes[v.cpu.index];
       if (annex === undefined) return;
-      const may = allowed(v);
+      const may = allowed(v, annex);
       if (may === 0) return;
-      const { words: w, halves: h } = annex;
+      const { words: w, halves: h, written } = annex;
       const { state } = v;
-      w[W.kernelSp] = state.kernelSp;
-      w[W.kernelSs] = state.kernelSs;
-      w[W.shadowGs] = state.shadowGs;
-      w[W.cr2] = state.cr2;
+      if (written.kernelSp !== state.kernelSp) w[W.kernelSp] = written.kernelSp = state.kernelSp;
+      if (written.kernelSs !== state.kernelSs) w[W.kernelSs] = written.kernelSs = state.kernelSs;
+      if (written.shadowGs !== state.shadowGs) w[W.shadowGs] = written.shadowGs = state.shadowGs;
+      if (written.cr2 !== state.cr2) w[W.cr2] = written.cr2 = state.cr2;
+      const { syscall } = state;
+      if (written.syscallHandler !== syscall.address)
+        w[W.syscallHandler] = handler((written.syscallHandler = syscall.address));
       const fault = state.traps[VECTOR.PF];
-      const put = (where: number, address: bigint): void => {
-        w[where] = isCanonical(address) ? address : 0n;
-      };
-      put(W.syscallHandler, state.syscall.address);
-      put(W.faultHandler, fault?.address ?? 0n);
-      h[H.syscallMasks] = state.syscall.maskEvents ? 1 : 0;
+      if (fault !== undefined && written.faultHandler !== fault.address)
+        w[W.faultHandler] = handler((written.faultHandler = fault.address));
+      h[H.syscallMasks] = syscall.maskEvents ? 1 : 0;
       h[H.faultMasks] = ((fault?.flags ?? 0) & TI_MASK_EVENTS) === 0 ? 0 : 1;
       putBase(h, KERNEL_BASE, state.kernelTable);
       putBase(h, USER_BASE, state.userTable ?? 0);
@@ -126,7 +175,7 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
       h[H.userTlb] = set + TLB_SET_BYTES;
       h[H.info] = mem.framesBase + state.infoFrame * PAGE_SIZE + state.infoOffset;
       h[H.attention] = attention + state.infoFrame;
-      const [gdt] = state.gdtFrames;
+      const gdt = state.gdtFrames[0];
       h[H.gdt] = gdt === undefined ? 0 : mem.framesBase + gdt * PAGE_SIZE;
       clock.bases(v.cpu.icount(), h, OTHERS, SKIPPED);
       const { heads } = trace;
@@ -140,27 +189,28 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
     collect(v) {
       const annex = annexes[v.cpu.index];
       if (annex === undefined) return 0;
-      const { words: w, halves: h } = annex;
+      const { words: w, halves: h, written } = annex;
       h[H.allowed] = 0;
       const crossings = h[H.crossings] ?? 0;
       if (crossings === 0) return 0;
+      barren = 0;
+      seen += crossings;
       const { state } = v;
       const syscalls = h[H.syscalls] ?? 0;
       const faults = h[H.faults] ?? 0;
       h[H.crossings] = 0;
-      seen += crossings;
       h[H.syscalls] = 0;
       h[H.faults] = 0;
       state.kernelMode = h[H.kernelMode] !== 0;
       state.nmiMasked = h[H.nmiMasked] !== 0;
-      state.shadowGs = w[W.shadowGs] ?? 0n;
-      if (faults > 0) state.cr2 = w[W.cr2] ?? 0n;
+      state.shadowGs = written.shadowGs = w[W.shadowGs] ?? 0n;
+      if (faults > 0) state.cr2 = written.cr2 = w[W.cr2] ?? 0n;
       if (syscalls > 0) trace.traps(TRAPS.syscall, syscalls);
       if (faults > 0) trace.traps(TRAPS.fault, faults);
       const calls = crossings - syscalls - faults;
       if (calls === 0) return crossings;
-      state.kernelSp = w[W.kernelSp] ?? 0n;
-      state.kernelSs = w[W.kernelSs] ?? 0n;
+      state.kernelSp = written.kernelSp = w[W.kernelSp] ?? 0n;
+      state.kernelSs = written.kernelSs = w[W.kernelSs] ?? 0n;
       if (h[H.heads] !== 0) trace.wrote(calls);
       return crossings;
     },
