@@ -225,7 +225,7 @@ describe('region compiler: makes way', () => {
       for (const start of [3n, 5n, 0n, 8n]) {
         m.v.set('rsi', DATA + start);
         m.v.set('rdi', DATA + start + 1n);
-        m.v.set('r8', DATA + 0x1f80n - start);
+        m.v.set('r8', DATA + 0xf80n);
         m.v.set('rcx', 1n << 40n);
         m.v.set('rip', CODE);
         for (let exit: number = EXIT.LIMIT; exit === EXIT.LIMIT;) {
