@@ -9,7 +9,7 @@ import { lowerRegion } from './lower';
 import { Nearness } from './near';
 import { RegionRecorder } from './record';
 import { RegionLocals, trackedIndex } from './state';
-import { structure, type Flow } from './structure';
+import { longestWay, structure, type Flow } from './structure';
 
 export interface RegionCode {
   /** Body of a function (vCPU, record) → RC, as the interpreter's handlers are. */
@@ -55,6 +55,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   /** Labels of loops and merges that are open here. */
   const labels = new Map<Flow, LoopLabel>();
   const near = new Nearness();
+  const lengths = new Map<Flow, number>();
   let instructions = 0;
 
   const atHand = (to: Flow): AtHand => {
@@ -164,10 +165,13 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
     }
     // Where the second page is another, the run loop looks both up, the first once more.
     if (x.block.second !== undefined) checkFetch(x.block.second, x.rip, RUN_LOOP);
-    const left = r.n('i64.add', w.get('left'), r.i64(-n));
-    // The interpreter's block at the entry may be shorter, and fit where ours does not.
-    const code = x === entry ? RC.REGION | RC.BAIL : RC.REGION;
-    leave(start, RUN_LOOP, r.n('i64.lt_s', left, r.i64(0)), code);
+    const before = w.get('left');
+    if (x.loop || x === entry) {
+      // Room for all that runs until this is asked again. The interpreter's block at the entry may fit where this does not.
+      const code = x === entry ? RC.REGION | RC.BAIL : RC.REGION;
+      leave(start, RUN_LOOP, r.n('i64.lt_s', before, r.i64(longestWay(x, lengths))), code);
+    }
+    const left = r.n('i64.add', before, r.i64(-n));
     w.set('left', left);
     instructions += n;
     instrs.forEach((i, k) => w.instruction(i, n - k));

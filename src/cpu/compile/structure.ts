@@ -25,6 +25,17 @@ export interface Flow {
   readonly within: Loop | undefined;
 }
 
+/** Instructions of the longest way from the block's beginning to where a loop begins (again), or out of the region. */
+export function longestWay(from: Flow, known = new Map<Flow, number>()): number {
+  let length = known.get(from);
+  if (length === undefined) {
+    const ways = [...from.ways.values()].map(({ to }) => (to.loop ? 0 : longestWay(to, known)));
+    length = from.block.instrs.length + Math.max(0, ...ways);
+    known.set(from, length);
+  }
+  return length;
+}
+
 export function structure(region: Region): Flow {
   const { blocks, entry } = region;
   // Reverse postorder.

@@ -78,12 +78,18 @@ export function simplify(
   op: string,
   args: readonly Node[],
   make: (op: string, ...args: Node[]) => Node,
+  constant: (v: bigint) => Node,
 ): Node | undefined {
   const [a, b, c] = args;
   if (a === undefined) return undefined;
   const name = op.slice(op.indexOf('.') + 1);
   if (b !== undefined && c === undefined) {
     if (RIGHT_ZERO.has(name) && isConst(b, 0n)) return a;
+    if (op === 'i64.add' && a.op === 'i64.add') {
+      const [x, y] = a.args;
+      if (x && y?.op === 'const' && b.op === 'const')
+        return make(op, x, constant((y.imm as bigint) + (b.imm as bigint)));
+    }
     if (LEFT_ZERO.has(name) && isConst(a, 0n)) return b;
     if (name === 'and' && a.type !== 'v128') {
       if (isConst(a, 0n) || isConst(b, ALL(b))) return a;
