@@ -34,6 +34,8 @@ const PATIENCE = 20;
 const MAX_REGIONS = 20_000;
 /** A region is compiled anew so often after its code changed, four times as late each time but the first. */
 const MAX_TIMES = 4;
+/** A block that is part of another's new region is hot again after this part of the entries. */
+const SOON = 16;
 /** Entries of a block that lost its region before it is looked at again. */
 const AGAIN = 200;
 /** Linear memory a module may import: 4 GiB. */
@@ -154,9 +156,16 @@ export function regionTier(
     for (const [name, signature] of REGION_CALLS)
       calls.set(name, builder.importFunction('env', name, signature).index);
     const made: { readonly name: string; readonly made: Made; readonly block: FoundBlock }[] = [];
+    /** Where blocks begin that are part of a region of this batch. */
+    const inside = new Set<number>();
     for (const { vcpu, rip, host } of batch) {
       const block = code.find(rip, host);
       if (block === undefined || block.second !== 0 || regions.size + made.length >= MAX_REGIONS) continue;
+      // The blocks of a loop get hot together. Once there is a region, this one is seldom entered from elsewhere.
+      if (inside.has(host)) {
+        view.setInt32(block.link + LINK.heat, Math.ceil(heat / SOON), true);
+        continue;
+      }
       if (
         view.getUint16(block.first + RECORD.handler, true) !== view.getUint16(block.link + LINK.entry, true)
       )
@@ -188,6 +197,7 @@ export function regionTier(
         statistics.refused++;
         continue;
       }
+      for (const b of region.blocks.values()) inside.add(b.host);
       const name = `r${made.length}`;
       const ref = builder.declare(name, { params: ['i32', 'i32'], results: ['i32'] });
       builder.define(ref, body.body);

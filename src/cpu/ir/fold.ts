@@ -73,6 +73,39 @@ const ALL = (n: Node): bigint => (n.type === 'i32' ? M32 : M64);
 const RIGHT_ZERO = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s']);
 const LEFT_ZERO = new Set(['add', 'or', 'xor']);
 
+/** a − b, both below 2^32 and the result cut to 32 bits; or of 64. */
+interface Difference {
+  readonly a: Node;
+  readonly b: Node;
+}
+const differenceOf = (n: Node | undefined): Difference | undefined =>
+  n?.op === 'i64.sub' && n.args[0] && n.args[1] ? { a: n.args[0], b: n.args[1] } : undefined;
+const difference = (n: Node | undefined): Difference | undefined => {
+  const inner =
+    n?.op === 'i64.extend_i32_u' && n.args[0]?.op === 'i32.wrap_i64' ? n.args[0].args[0] : undefined;
+  const d = differenceOf(inner);
+  return d !== undefined && d.a.bits <= 32 && d.b.bits <= 32 ? d : undefined;
+};
+const boolOf = (n: Node | undefined): Node | undefined =>
+  n?.op === 'i64.extend_i32_u' ? n.args[0] : undefined;
+
+/** Conditions as flags of a subtraction make them (instructions/flags.ts), as one comparison. */
+function comparison(
+  op: string,
+  a: Node,
+  b: Node,
+  make: (op: string, ...args: Node[]) => Node,
+): Node | undefined {
+  // cf | zf: below or equal.
+  if (op === 'i64.or') {
+    const [less, equal] = [boolOf(a), boolOf(b)];
+    if (less?.op !== 'i64.lt_u' || equal?.op !== 'i64.eq') return undefined;
+    if (less.args[0] !== equal.args[0] || less.args[1] !== equal.args[1]) return undefined;
+    return make('i64.extend_i32_u', make('i64.le_u', ...less.args));
+  }
+  return undefined;
+}
+
 /** An existing node that the operation equals, or undefined. `make` builds a replacement. */
 export function simplify(
   op: string,
@@ -101,6 +134,13 @@ export function simplify(
       if (op === 'i64.eq') return make('i64.eqz', a);
       if (a.op === 'i64.extend_i32_u' && a.bits === 1) return a.args[0];
     }
+  }
+  const compared = b === undefined ? undefined : comparison(op, a, b, make);
+  if (compared !== undefined) return compared;
+  if (op === 'i64.eqz') {
+    // The zero flag of a subtraction.
+    const s = a.op === 'i64.extend32_s' ? difference(a.args[0]) : differenceOf(a);
+    if (s !== undefined) return make('i64.eq', s.a, s.b);
   }
   if (op === 'i32.wrap_i64' && (a.op === 'i64.extend_i32_u' || a.op === 'i64.extend_i32_s')) return a.args[0];
   if (op === 'i64.extend_i32_u' && a.op === 'i32.wrap_i64' && (a.args[0]?.bits ?? 64) <= 32) return a.args[0];
