@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { LaunchArguments } from '../../src/dap/protocol';
 
 interface Manifest {
+  readonly engines: { readonly vscode: string };
   readonly icon: string;
   readonly main: string;
   readonly license: string;
@@ -154,6 +155,14 @@ describe('the manifest', () => {
       /!inDebugMode && workspaceFolderCount == 0 && (!editorIsOpen|activeEditor == 'gettingStartedPage')$/;
     for (const { command, key, when } of keys)
       assert.match(when, key === 'f5' ? emptyWindow : /focusedView (==|=~)/, command);
+  });
+
+  it('is compiled against the oldest VS Code that it says it runs in', () => {
+    const { version } = JSON.parse(
+      readFileSync(path.join(root, 'node_modules', '@types', 'vscode', 'package.json'), 'utf8'),
+    ) as { readonly version: string };
+    // A newer declaration would let through what that does not have.
+    assert.equal(version.replace(/\.\d+$/, ''), /^\^(\d+\.\d+)\.0$/.exec(manifest.engines.vscode)?.[1]);
   });
 
   it('leaves nothing to the mouse: what the menu of a row has, a key or the palette has, too', () => {

@@ -9,7 +9,7 @@ import { skipBecause } from '../support/skip';
 import type { Browser } from './browser';
 import { startBrowser } from './browser';
 import type { Editor } from './editor';
-import { eventually, openEditor, screenshots } from './editor';
+import { eventually, openEditor, screenshots, VIEWS } from './editor';
 import { linuxTests } from './linux';
 import { packProbe } from './probing';
 import type { EditorServer } from './server';
@@ -275,6 +275,18 @@ describe('in the workbench', function () {
 
     assert.match(await status.innerText(), /Xen PV [\d.]+ m?s/);
 
+    // What is said of rows and buttons to those who do not see them.
+    for (const title of VIEWS) {
+      const view = await section(title);
+      await view.locator('[role="treeitem"][aria-label]').first().waitFor();
+      for (const nameless of [
+        '[role="treeitem"]:not([aria-label])',
+        '.actions-container a:not([aria-label])',
+      ])
+        assert.equal(await view.locator(nameless).count(), 0, `${title}: ${nameless}`);
+    }
+    await at.collapse('Hypercalls');
+
     // As they look in the three kinds of theme; the pictures in docs/images are these.
     await at.widen(640);
     for (const title of ['Page Tables', 'Domains']) await section(title);
@@ -295,6 +307,26 @@ describe('in the workbench', function () {
     await at.start();
     assert.equal(await at.quickPick().count(), 0);
     assert.match((await at.stopped()).join('\n'), /_start/);
+    await at.debug('stop');
+    await at.ended();
+
+    // The walkthrough stays where it is while one follows it.
+    await at.command('View: Close All Editors');
+    await at.command('Welcome: Open Walkthrough...');
+    await at.quickPick().filter({ hasText: 'Your first hypercall' }).first().click();
+    const walkthrough = at.page.locator('.gettingStartedContainer');
+    const follow = async (step: string, link: string): Promise<void> => {
+      await walkthrough.locator('.getting-started-step').filter({ hasText: step }).first().click();
+      await walkthrough.locator('.monaco-button').filter({ hasText: link }).first().click();
+    };
+    await follow('Boot a guest', 'Debug the Sample Guest');
+    await at.page.locator('.tab').filter({ hasText: 'boot.S' }).waitFor();
+    await follow('Break on a hypercall', 'Show the Hypercalls');
+    await at.pane('Hypercalls').locator('.monaco-list-row').first().waitFor();
+    await follow('Step into the hypervisor', 'Step Into');
+    await eventually('a line further', at.frames, (list) => /49:/.test(list.join()));
+    await walkthrough.waitFor();
+    await at.shot('walkthrough');
     await at.debug('stop');
     await at.ended();
   });

@@ -12,7 +12,24 @@ async function start(
   await vscode.debug.startDebugging(folder ?? vscode.workspace.workspaceFolders?.[0], configuration);
 }
 
-export const debugSample = (): Promise<void> => start(sampleConfiguration);
+/** What the walkthrough's link gives: it is gone on with, so the machine is shown beside it. */
+const BESIDE = 'beside';
+
+/** A page of VS Code's own, such as a walkthrough: the source that the machine stops in would take its place. */
+async function keepPage(beside: boolean): Promise<void> {
+  const { activeTab } = vscode.window.tabGroups.activeTabGroup;
+  if (activeTab === undefined || activeTab.input !== undefined) return;
+  await vscode.commands.executeCommand('workbench.action.keepEditor');
+  if (!beside) return;
+  // What opens later goes there as well, whichever was clicked last.
+  await vscode.commands.executeCommand('workbench.action.lockEditorGroup');
+  await vscode.commands.executeCommand('workbench.action.newGroupRight');
+}
+
+export async function debugSample(given: unknown): Promise<void> {
+  await keepPage(given === BESIDE);
+  await start(sampleConfiguration);
+}
 
 /** Boots a file of the explorer: an xl.cfg's domain, or a kernel. Asks for one where none was given. */
 export async function debugFile(what: 'config' | 'kernel', given: unknown): Promise<void> {
