@@ -158,7 +158,7 @@ static void new_stack(void)
     u64 top = (u64)kernel_stack + 4 * PAGE_SIZE + below(3 * PAGE_SIZE);
     if (below(4))
         top &= ~15ul;
-    note(hypercall(NR_stack_switch, FLAT_KERNEL_SS, top, 0));
+    note(hypercall(NR_stack_switch, below(2) ? FLAT_KERNEL_SS : FLAT_KERNEL_SS & ~3, top, 0));
 }
 
 static void segment_base(void)
