@@ -7,6 +7,7 @@ import type { Workbench } from '../../scripts/workbench-install';
 
 export interface EditorServer {
   readonly url: string;
+  readonly pid: number;
   /** Ends it and every process it started. */
   stop(): Promise<void>;
 }
@@ -127,7 +128,7 @@ export async function startServer(
   const stop = (): Promise<void> => endGroup(child);
   for (let tries = 0; tries < 300; tries++) {
     if (child.exitCode !== null) break;
-    if (await isHealthy(url)) return { url, stop };
+    if (await isHealthy(url)) return { url, pid: child.pid ?? 0, stop };
     await waitMs(100);
   }
   await stop();

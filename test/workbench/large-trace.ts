@@ -1,0 +1,231 @@
+/**
+ * Opens a trace of ten million records in the packaged extension, in the real workbench, and measures what a person
+ * waits for: `npm run package && npx tsx test/workbench/large-trace.ts TRACE.ndjson [RECORDS]`. TRACE.ndjson is a real
+ * one (`hyperstep trace IMAGE --format ndjson`), which is repeated with its times shifted. Prints figures for
+ * docs/performance.md; a file of ten million takes some 9 GB beside it.
+ */
+import assert from 'node:assert/strict';
+import { createWriteStream, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { once } from 'node:events';
+import { findWorkbench } from '../../scripts/workbench-install';
+import { startBrowser, type Locator } from './browser';
+import { eventually, openEditor } from './editor';
+import { startServer } from './server';
+import { choose, tracePage } from './trace';
+
+const MINUTES = 60_000;
+/** Of nothing that is done here. */
+const FOREVER = 60 * MINUTES;
+
+const NUMBERS = /^\{"seq":\d+,"retired":"(0x[0-9a-f]+)","time":"(0x[0-9a-f]+)"/;
+
+/** @returns how many records were written */
+async function repeat(from: string, to: string, wanted: number): Promise<number> {
+  const [head = '', ...lines] = readFileSync(from, 'utf8').trimEnd().split('\n');
+  assert.match(head, /^\{"hyperstep":"trace"/, `${from} is no trace of this version`);
+  const parts = lines.map((line) => {
+    const [all, retired = '0x0', time = '0x0'] = NUMBERS.exec(line) ?? assert.fail(`not a record: ${line}`);
+    return { retired: Number(retired), time: Number(time), rest: line.slice(all.length) };
+  });
+  const last = parts.at(-1);
+  assert.ok(last !== undefined);
+  const out = createWriteStream(to);
+  out.write(`${head}\n`);
+  for (let n = 0; n < wanted;) {
+    const round = Math.floor(n / parts.length);
+    const some = parts.slice(n % parts.length, (n % parts.length) + Math.min(4096, wanted - n));
+    const text = some.map(({ retired, time, rest }, i) => {
+      const shifted = [retired + round * (last.retired + 1), time + round * (last.time + 1)];
+      const [a = '', b = ''] = shifted.map((x) => x.toString(16));
+      return `{"seq":${n + i},"retired":"0x${a}","time":"0x${b}"${rest}\n`;
+    });
+    if (!out.write(text.join(''))) await once(out, 'drain');
+    n += some.length;
+  }
+  out.end();
+  await once(out, 'close');
+  return wanted;
+}
+
+/** MiB that the extension host has resident, among the processes that a server has started. */
+function extensionHost(server: number): number {
+  const read = (pid: string, name: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/${name}`, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  const parents = new Map(
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => [pid, /\) \S (\d+)/.exec(read(pid, 'stat'))?.[1] ?? '']),
+  );
+  const isOurs = (pid: string | undefined): boolean =>
+    pid !== undefined && pid !== '' && (Number(pid) === server || isOurs(parents.get(pid)));
+  const sizes = [...parents.keys()]
+    .filter((pid) => isOurs(pid) && read(pid, 'cmdline').includes('extensionHost'))
+    .map((pid) => Number(/VmRSS:\s+(\d+)/.exec(read(pid, 'status'))?.[1] ?? 0));
+  return Math.max(0, ...sizes) / 1024;
+}
+
+/** Frames while `step` is done at each of them for so many milliseconds: how far apart they were, and long tasks. */
+const frames = (step: string): string => `async (body, ms) => {
+  const scroller = body.querySelector('.scroller');
+  const gaps = [], long = [];
+  const observer = new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push(e.duration)));
+  observer.observe({ entryTypes: ['longtask'] });
+  const start = performance.now();
+  let last = start, blank = 0, drawn = 0;
+  for (let i = 0; performance.now() - start < ms; i++) {
+    await new Promise(requestAnimationFrame);
+    const now = performance.now();
+    gaps.push(now - last);
+    last = now;
+    drawn++;
+    if (body.querySelector('.record[aria-busy]')) blank++;
+    (${step})(scroller, i);
+  }
+  observer.disconnect();
+  gaps.sort((a, b) => a - b);
+  const at = (share) => gaps[Math.min(gaps.length - 1, Math.floor(gaps.length * share))];
+  return { frames: drawn, p50: at(0.5), p95: at(0.95), worst: at(1), long: long.length, blank: blank / drawn };
+}`;
+interface Frames {
+  readonly frames: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly worst: number;
+  readonly long: number;
+  readonly blank: number;
+}
+const told = ({ frames: n, p50, p95, worst, long, blank }: Frames): string =>
+  `${n} frames, ${p50.toFixed(0)} ms apart (p95 ${p95.toFixed(0)}, worst ${worst.toFixed(0)}), ${long} tasks of over 50 ms, rows still to come in ${(blank * 100).toFixed(0)} %`;
+
+/** Milliseconds from a wheel on the timeline to its new counts. */
+const zoom = `(canvas, deltaY) => new Promise((resolve) => {
+  const start = performance.now();
+  const on = ({ data }) => {
+    if (data.type !== 'reply' || data.value?.lanes === undefined) return;
+    window.removeEventListener('message', on);
+    requestAnimationFrame(() => resolve(performance.now() - start));
+  };
+  window.addEventListener('message', on);
+  const box = canvas.getBoundingClientRect();
+  canvas.dispatchEvent(new WheelEvent('wheel', { deltaY, clientX: box.left + box.width / 2, bubbles: true, cancelable: true }));
+})`;
+
+const say = (name: string, text: string): void => console.log(`${name.padEnd(34)} ${text}`);
+
+async function main(): Promise<void> {
+  const [from, wanted = '10000000'] = process.argv.slice(2);
+  const root = path.join(__dirname, '..', '..');
+  const vsix = path.join(root, 'out', 'hyperstep.vsix');
+  const workbench = findWorkbench();
+  if (from === undefined) throw new Error('which trace? see the head of this file');
+  if (typeof workbench === 'string') throw new Error(workbench);
+  if (!existsSync(vsix)) throw new Error(`${vsix}: npm run package makes it`);
+  const home = mkdtempSync(path.join(tmpdir(), 'hyperstep-large-'));
+  const server = await startServer(workbench, home, [vsix], {
+    trust: true,
+    log: path.join(home, 'server.log'),
+  });
+  const browser = await startBrowser(workbench.playwright, workbench.chromium, home);
+  try {
+    const file = path.join(home, 'large.ndjson');
+    const count = await repeat(from, file, Number(wanted));
+    const folder = mkdtempSync(path.join(home, 'folder-'));
+    const at = await openEditor(
+      await browser.newPage({ viewport: { width: 1500, height: 1000 } }),
+      server.url,
+      folder,
+    );
+    at.page.setDefaultTimeout(FOREVER);
+    await at.command('Hyperstep: Open a Trace File…');
+    await choose(at, file);
+    const opened = performance.now();
+    const since = (start: number): string => `${((performance.now() - start) / 1000).toFixed(2)} s`;
+    const trace = tracePage(at);
+    const body = trace.locator('body');
+    const rows = trace.locator('.row.record:not([aria-busy])');
+    const status = (): Promise<string> => trace.locator('#count').innerText();
+    const until = (what: string, holds: (text: string) => boolean): Promise<string> =>
+      eventually(what, status, holds, FOREVER);
+    const measured = (step: string): Promise<Frames> => body.evaluate<Frames>(frames(step), 5000);
+    const WHEEL = `(s) => s.dispatchEvent(new WheelEvent('wheel', { deltaY: 330, bubbles: true, cancelable: true }))`;
+    const DRAG = `(s, i) => { s.scrollTop = (i % 200) / 200 * s.scrollHeight; }`;
+
+    await rows.first().waitFor();
+    say('first rows', since(opened));
+    say('turning the wheel while it is read', told(await measured(WHEEL)));
+    await until('all of it', (text) => text !== '' && !text.includes('reading'));
+    say('all read', since(opened));
+    say('the extension host', `${extensionHost(server.pid).toFixed(0)} MiB`);
+
+    const grid: Locator = trace.locator('.grid');
+    await grid.click();
+    const settled = async (key: string, holds: (line: number) => boolean): Promise<string> => {
+      const start = performance.now();
+      await at.page.keyboard.press(key);
+      await eventually(
+        key,
+        async () => {
+          const line = await trace.locator('.record[aria-selected="true"]:not([aria-busy])').allInnerTexts();
+          return Number((line[0] ?? '-1').split(/\s/)[0]?.replaceAll(/\D/g, '') || -1);
+        },
+        holds,
+        FOREVER,
+      );
+      return since(start);
+    };
+    say('to the end (End)', await settled('End', (n) => n >= count - 20));
+    say('to the beginning (Home)', await settled('Home', (n) => n >= 0 && n < 20));
+    const middle = performance.now();
+    await body.evaluate(
+      `(b) => { const s = b.querySelector('.scroller'); s.scrollTop = s.scrollHeight / 2; }`,
+    );
+    const [text = ''] = await eventually(
+      'the middle',
+      () => rows.allInnerTexts(),
+      (list) => Math.abs(Number(list[0]?.split(/\t|\n/)[0]?.replaceAll(/\D/g, '')) / count - 0.5) < 0.2,
+      FOREVER,
+    );
+    say('to the middle (the bar)', `${since(middle)}, at ${text.split(/\t|\n/)[0] ?? ''}`);
+    say('turning the wheel', told(await measured(WHEEL)));
+    say('dragging the bar over all of it', told(await measured(DRAG)));
+    for (const deltaY of [-700, -700, -700, 2100])
+      say(
+        `timeline, wheel ${deltaY}`,
+        `${(await trace.locator('#timeline').evaluate<number>(zoom, deltaY)).toFixed(0)} ms`,
+      );
+    for (const filter of [
+      'refused',
+      'mmu_update && time > 5s',
+      'rip in xen_set_pte || refused',
+      'sched_op && cmd == block',
+    ]) {
+      const start = performance.now();
+      await trace.locator('#filter').fill(filter);
+      const answer = await until(filter, (now) => / of /.test(now) && !now.includes('…'));
+      await trace.locator('#progress').waitFor({ state: 'hidden' });
+      say(
+        `filter ${filter}`,
+        `${since(start)}: ${await status()} (${answer.length > 0 ? 'shown at once' : ''})`,
+      );
+    }
+    const page = `() => (performance.memory.usedJSHeapSize / 2 ** 20).toFixed(0) + ' MiB, ' + document.querySelectorAll('*').length + ' elements'`;
+    say('the page', await body.evaluate<string>(page));
+    say('the extension host', `${extensionHost(server.pid).toFixed(0)} MiB`);
+  } finally {
+    await browser.close();
+    await server.stop();
+    rmSync(home, { recursive: true, force: true });
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+});
