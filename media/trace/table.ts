@@ -8,7 +8,11 @@ import { ask } from './host';
 
 const LINE = 22;
 const CACHED = 4000;
-const WINDOW = 100;
+/** Rows asked for beyond those on the screen, where the table moves to: at rest, and at most. */
+const AHEAD = 50;
+const MOST_AHEAD = 600;
+/** Frames that an answer may take while the wheel turns, and still be there in time. */
+const FRAMES_AHEAD = 30;
 const COLUMNS = [
   '#',
   'Instructions',
@@ -66,7 +70,9 @@ export function createTable(
   let currentAt: number | undefined;
   let inTime = false;
   let hasMachine = false;
-  let asked: string | undefined;
+  /** The version that is being asked about: one request at a time, for what is wanted when the last is answered. */
+  let asked: number | undefined;
+  let painted = 0;
   let drawn = false;
 
   const visible = (): number => Math.max(1, Math.floor(scroller.clientHeight / LINE));
@@ -95,21 +101,34 @@ export function createTable(
   };
 
   const fetch = async (start: number, count: number): Promise<void> => {
-    const key = `${version}:${start}:${count}`;
-    if (asked === key) return;
-    asked = key;
-    const now = version;
+    if (asked === version) return;
+    const now = (asked = version);
     try {
       const { rows: found } = await ask('rows', { filter, start, count });
       if (now !== version) return;
-      if (rows.size > CACHED) rows = new Map();
+      if (rows.size > CACHED) rows = new Map([...rows].filter(([row]) => Math.abs(row - start) < CACHED / 4));
       found.forEach((row, i) => rows.set(start + i, row));
       if (found.length > 0) draw();
     } catch (error) {
       if (now === version) failed(error);
     } finally {
-      if (asked === key) asked = undefined;
+      if (asked === now) asked = undefined;
     }
+  };
+  /** Asks for rows [from, to), and for some of those that will be wanted next; `moved`: lines since the last frame. */
+  const want = (from: number, to: number, moved: number): void => {
+    // Who drags the bar over millions sees what is where it stops.
+    const isJump = Math.abs(moved) > 4 * visible();
+    const ahead = isJump ? 0 : Math.min(MOST_AHEAD, AHEAD + Math.ceil(Math.abs(moved) * FRAMES_AHEAD));
+    const has = (row: number): boolean => rows.has(row);
+    const reach = (share: number): ReturnType<typeof missingRows> =>
+      missingRows(
+        Math.max(0, from - (moved > 0 ? 0 : Math.floor(ahead * share))),
+        Math.min(matched, to + (moved < 0 ? 0 : Math.floor(ahead * share))),
+        has,
+      );
+    const whole = reach(0.5) === undefined ? undefined : reach(1);
+    if (whole !== undefined) void fetch(whole.start, whole.count);
   };
 
   const cells = (row: RecordRow): HTMLElement[] => {
@@ -194,11 +213,8 @@ export function createTable(
     const from = wanted[0];
     const to = wanted.at(-1);
     if (from === undefined || to === undefined) return;
-    const missing = missingRows(from, to + 1, (row) => rows.has(row));
-    if (missing === undefined) return;
-    // Some more than are to be seen, for the next turn of the wheel.
-    const around = Math.max(0, missing.start - WINDOW / 2);
-    void fetch(around, Math.min(matched - around, missing.count + WINDOW));
+    want(from, to + 1, first - painted);
+    painted = first;
   }
 
   const open = async (index: number): Promise<void> => {

@@ -22,8 +22,8 @@ export interface Locator {
     readonly width: number;
     readonly height: number;
   } | null>;
-  /** Runs the text of a function in the page, with the element and `argument`. */
-  evaluate<T>(text: string, argument?: unknown): Promise<T>;
+  /** Evaluates an expression in the element's frame. */
+  evaluate<T>(expression: string): Promise<T>;
   getAttribute(name: string): Promise<string | null>;
   isVisible(): Promise<boolean>;
   waitFor(options?: {
