@@ -151,6 +151,11 @@ describe('dap: running and stepping', () => {
     host.files.delete('/guests/kernel');
     const refused = await client.refused('restart');
     assert.match(refused.message ?? '', /cannot read '\/guests\/kernel'/);
+    assert.equal(
+      (await client.stopped()).reason,
+      'entry',
+      'the client thinks that it runs, and hears that it does not',
+    );
     assert.equal(await rip(), at('start'), 'the machine that was there is still there');
   });
 

@@ -115,6 +115,16 @@ const configurationDone = handler('configurationDone', maybe({}), (context, _arg
   return undefined;
 });
 
+/** VS Code takes a machine for running as soon as it has asked for a restart; this one was refused, and stands still. */
+function tellAgain(context: Context, machine: Machine): void {
+  const { halt } = machine.control;
+  if (halt === undefined) return;
+  // Behind the answer.
+  setTimeout(() => {
+    if (context.machine === machine && machine.control.halt === halt) onHalt(context, machine, halt);
+  }, 0);
+}
+
 const restart = handler(
   'restart',
   maybe({ arguments: optional(launchShape) }),
@@ -125,6 +135,7 @@ const restart = handler(
     const machine = await restartMachine(context, old, wanted, reply).catch((error: unknown) => {
       // Without the old machine and without a new one there is nothing left to debug.
       if (context.machine === undefined) context.send(event('terminated', {}));
+      else tellAgain(context, old);
       throw error;
     });
     resetHandles(context);
