@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { StopPoint } from '../../src/machine/target';
 import { makeDisk, whyNoDisk } from '../../scripts/make-initramfs';
 import { guestPath } from '../support/guests';
 import { domain, plain, runTo, watch, type Watched } from '../support/machines';
@@ -58,7 +59,30 @@ describe('GRUB on PV disks', function () {
     assert.match(seen, /^.*hello from the disk$/m);
     const hash = await target.stateHash();
     await target.seek(mark);
-    assert.deepEqual(await target.run({}), first, 'from the mark, the input replayed');
+    // Replayed with stops at the requests in the disks' rings: they are told, and leave no trace.
+    const ring = (id: number, request: string, more: Partial<StopPoint> = {}): StopPoint =>
+      ({ kind: 'event', id, filter: 'ring-request', only: { device: 'vbd/51728', request }, ...more }) as StopPoint; // prettier-ignore
+    await target.setStops([
+      ring(1, 'read'),
+      ring(2, 'read', { condition: "device == 'vbd/51728' && sector >= 0", hits: '2' }),
+      ring(3, 'write'),
+    ]);
+    const rings: { readonly ids: readonly number[]; readonly text: string }[] = [];
+    let stop = await target.run({});
+    for (; stop.reason.kind === 'event'; stop = await target.run({}))
+      rings.push({ ids: stop.reason.ids, text: stop.reason.text ?? '' });
+    await target.setStops([]);
+    assert.deepEqual(stop, first, 'from the mark, the input replayed');
+    assert.ok(rings.length > 2);
+    for (const { ids, text: said } of rings) {
+      assert.match(said, /^d1 vbd\/51728: read, sector \d+$/);
+      assert.ok(ids.includes(1) && !ids.includes(3), said);
+    }
+    assert.deepEqual(
+      rings.flatMap(({ ids }, index) => (ids.includes(2) ? [index] : [])),
+      [1],
+      'the second, once',
+    );
     assert.equal(await target.stateHash(), hash);
     await target.dispose();
 

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { DebugInfo } from '../../../src/guest/dwarf';
-import { AT, bare, createDebugInfo, typeName } from '../../../src/guest/dwarf';
+import { AT, TAG, bare, createDebugInfo, typeName } from '../../../src/guest/dwarf';
 import { findSection, readElf } from '../../../src/guest/elf';
 import { ImageError } from '../../../src/guest/error';
 import { createRandom } from '../../support/random';
@@ -48,6 +48,42 @@ function checkShapes(debug: DebugInfo): void {
   const drawn = debug.find('drawn', undefined);
   assert.ok(drawn);
   assert.equal(typeName(debug.types.typeOf(drawn)), 'u32');
+  checkNames(debug);
+}
+
+/** What units themselves have is found by its name; what only members are called is not, and is not looked for twice. */
+function checkNames(debug: DebugInfo): void {
+  const { dwarf } = debug;
+  const things = new Set<number>([TAG.variable, TAG.subprogram]);
+  const looked = new Set<number>([...things, TAG.typedef, TAG.base_type]);
+  let found = 0;
+  for (const unit of dwarf.units)
+    for (const entry of unit.below(unit.root, looked)) {
+      const name = dwarf.text(entry, AT.name);
+      if (name === undefined) continue;
+      found++;
+      if (!things.has(entry.tag)) {
+        assert.ok(debug.findType(undefined, name, undefined) !== undefined, name);
+        continue;
+      }
+      assert.equal(dwarf.text(debug.find(name, undefined) ?? assert.fail(name), AT.name), name);
+    }
+  assert.ok(found > 5, `${found} names`);
+  let looks = 0;
+  const get = dwarf.sections.get.bind(dwarf.sections);
+  Object.assign(dwarf.sections, {
+    get: (...asked: Parameters<typeof get>) => {
+      looks++;
+      return get(...asked);
+    },
+  });
+  assert.equal(debug.find('corners', undefined), undefined);
+  assert.ok(looks > 0);
+  looks = 0;
+  assert.equal(debug.find('corners', undefined), undefined);
+  assert.equal(debug.findEnumerator('corners', undefined), undefined);
+  assert.equal(looks, 0, 'it is known that nothing but members has that name');
+  Object.assign(dwarf.sections, { get });
 }
 
 /** Ways to build it, each with what must be in the result for the test to mean anything. */
