@@ -207,6 +207,8 @@ async function main(): Promise<void> {
       'rip in xen_set_pte || refused',
       'sched_op && cmd == block',
     ]) {
+      await trace.locator('#filter').fill('');
+      await until('all again', (now) => !/ of /.test(now));
       const start = performance.now();
       await trace.locator('#filter').fill(filter);
       await until(filter, (now) => / of /.test(now) && !now.includes('…'));
