@@ -38,10 +38,8 @@ export const capabilityTable: { readonly [K in keyof All]: Row<All[K]> } = {
     })),
     by: '`setExceptionBreakpoints`',
   },
-  supportsStepBack: off(
-    'The machine can go back to marks, but no marks are taken while it runs: to go one instruction back would mean to run again from the start',
-    'stepBack',
-    'reverseContinue',
+  supportsStepBack: on(
+    '`stepBack` by instruction, or to where a line of the guest began; `reverseContinue`: to the last breakpoint before, or to where the history begins. From within the hypervisor a step back leads to the guest’s instruction that called for it',
   ),
   supportsSetVariable: on('`setVariable`: registers, flags, and what has a place and a scalar type'),
   supportsRestartFrame: off(

@@ -30,6 +30,11 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
     reason: 'step',
     description: reason.kind === 'statement' ? 'Paused in the hypervisor' : 'Paused after a step',
   }),
+  begin: ({ whole }) => ({
+    reason: 'entry',
+    description: 'At the beginning of the history',
+    ...(whole ? {} : { text: 'What was before is not kept any more: `history` of the launch configuration' }),
+  }),
   pause: () => ({ reason: 'pause', description: 'Paused' }),
   shutdown: ({ text }) => ({ reason: 'pause', description: 'The domain has ended', text }),
   stuck: ({ text }) => ({ reason: 'pause', description: 'Waits for another vCPU', text }),

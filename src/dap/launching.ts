@@ -22,9 +22,11 @@ import type { LaunchArguments } from './protocol';
 
 /** Hypercalls that a debugged machine keeps: whoever looks at the trace wants its beginning. */
 const KEPT_RECORDS = 1_000_000;
+/** MiB of marks. */
+const HISTORY = 256;
 
 async function resolve(context: Context, args: LaunchArguments): Promise<Launch> {
-  const launch = await resolveLaunch({ traceRecords: KEPT_RECORDS, ...args }, context.host);
+  const launch = await resolveLaunch({ traceRecords: KEPT_RECORDS, history: HISTORY, ...args }, context.host);
   for (const warning of launch.warnings) output(context, 'console', warning);
   return launch;
 }

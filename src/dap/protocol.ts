@@ -94,6 +94,8 @@ export interface LaunchArguments extends Omit<DomainArguments, 'config' | 'name'
   readonly tier?: string;
   /** Hypercalls that are kept before the oldest go; default 1,000,000. */
   readonly traceRecords?: number;
+  /** MiB that the marks for going back may take; 0: none are kept; default 256. */
+  readonly history?: number;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Stepping in enters the hypervisor: its handlers of hypercalls, faults and privileged instructions. Default true. */

@@ -58,6 +58,8 @@ export interface MachineArguments extends Omit<DomainArguments, 'config' | 'name
   readonly tier?: string;
   /** Hypercalls that are kept before the oldest go. Each takes some 100 bytes of the host's memory. */
   readonly traceRecords?: number;
+  /** MiB that marks for going back may take; 0: none are kept. */
+  readonly history?: number;
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -267,6 +269,8 @@ const OF_ONE_DOMAIN = [
   'kernel', 'ramdisk', 'cmdline', 'memory', 'vcpus', 'disks', 'vifs', 'channels', ...Object.keys(END_ARGUMENTS),
 ]; // prettier-ignore
 
+const MAX_HISTORY = 16_384;
+
 /**
  * Reads what the arguments name. With neither kernel nor config, the bundled sample.
  * @throws LaunchError, or the configuration file's ConfigError, naming the thing and the place
@@ -278,6 +282,9 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
   const { traceRecords } = given;
   if (traceRecords !== undefined && !(Number.isInteger(traceRecords) && traceRecords > 0))
     throw new LaunchError('traceRecords', `${traceRecords} is not a whole number of at least 1`);
+  const { history = 0 } = given;
+  if (!(Number.isInteger(history) && history >= 0 && history <= MAX_HISTORY))
+    throw new LaunchError('history', `${history} is not a whole number of MiB up to ${MAX_HISTORY}`);
   const { machine, ...launch } = await resolveMachine(given, files);
   return {
     ...launch,
@@ -285,6 +292,7 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
       ...machine,
       ...(tier === undefined ? {} : { tier }),
       ...(traceRecords === undefined ? {} : { traceRecords }),
+      ...(history === 0 ? {} : { history: { memory: history * MIB } }),
     },
   };
 }
@@ -318,7 +326,7 @@ async function resolveMachine(given: MachineArguments, files: LaunchFiles): Prom
 }
 
 function domainsOf(given: MachineArguments): readonly DomainArguments[] {
-  const { domains, config, ports: _p, tier: _t, restore: _r, traceRecords: _n, ...one } = given;
+  const { domains, config, ports: _p, tier: _t, restore: _r, traceRecords: _n, history: _h, ...one } = given;
   const files = typeof config === 'string' ? [config] : config;
   if (domains === undefined && (files?.length ?? 0) < 2) {
     const [file] = files ?? [];

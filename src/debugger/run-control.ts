@@ -1,5 +1,6 @@
 import { ExpressionError } from '../machine/expressions';
 import type { DomainView, RunUntil, Stop, Target, VcpuRef } from '../machine/target';
+import type { BackPlan } from './back';
 import type { Breakpoint, Breakpoints } from './breakpoints';
 import { formatAtStatement, formatLogMessage } from './breakpoints/log-message';
 import { holdsAt } from './c/evaluate';
@@ -15,6 +16,8 @@ export type Halt =
   | { readonly kind: 'entry' | 'pause'; readonly stop: Stop }
   /** `hidden` inlined functions begin at the instruction, and have not been stepped into yet. */
   | { readonly kind: 'step'; readonly stop: Stop; readonly hidden: number }
+  /** As far back as the history goes; `whole`: that is where the machine began. */
+  | { readonly kind: 'begin'; readonly stop: Stop; readonly whole: boolean }
   | { readonly kind: 'breakpoint'; readonly stop: Stop; readonly hits: readonly Breakpoint[] }
   | {
       readonly kind: 'exception';
@@ -42,11 +45,20 @@ export interface RunPlan {
   readonly intoDeliveries?: boolean;
   /** The others stay where they are. */
   readonly alone?: VcpuRef;
+  /** Goes back instead, in one piece: nobody is let in on the way. */
+  readonly back?: BackPlan;
   /** When it is complete: inlined functions that begin here and count as not entered. */
   hidden?(): number;
   /** When the run is over, however it ended. */
   done?(): Promise<void>;
 }
+
+/** A plan that goes nowhere but back. */
+export const backPlan = (back: BackPlan, vcpu?: VcpuRef): RunPlan => ({
+  ...(vcpu === undefined ? {} : { vcpu }),
+  next: () => Promise.resolve(undefined),
+  back,
+});
 
 export const continuePlan: RunPlan = { next: () => Promise.resolve({}) };
 
@@ -122,7 +134,11 @@ export function createRunControl(
   };
 
   /** Which of those that matched want the machine to stop: conditions, then hit counts, then log points. */
-  const wanting = async (matched: readonly Breakpoint[], stop: Stop): Promise<Breakpoint[]> => {
+  const wanting = async (
+    matched: readonly Breakpoint[],
+    stop: Stop,
+    silent = false,
+  ): Promise<Breakpoint[]> => {
     const found: Breakpoint[] = [];
     let context: EvaluationContext | undefined;
     for (const one of matched) {
@@ -130,6 +146,7 @@ export function createRunControl(
       if (guest && (one.condition !== undefined || one.log !== undefined)) context ??= await contextAt(stop);
       if (context !== undefined && !(await holds(one, context))) continue;
       if (one.hit !== undefined && !one.hit(breakpoints.countHit(one.id))) continue;
+      if (one.log !== undefined && silent) continue;
       if (one.log !== undefined && !guest) listener.logged(await formatAtStatement(one.log, target), one);
       else if (one.log === undefined || context === undefined) found.push(one);
       else listener.logged(await formatLogMessage(one.log, context), one);
@@ -205,6 +222,18 @@ export function createRunControl(
     return { kind: 'pause', stop };
   };
 
+  /** What was stopped at, or would have been; log points have said what they say. */
+  const judgeBack = async (stop: Stop): Promise<Halt | undefined> => {
+    const { reason } = stop;
+    const ids = 'ids' in reason ? (reason.ids ?? []) : [];
+    const hits = await wanting(named(ids), stop, true);
+    if (hits.length === 0) return undefined;
+    const text = 'text' in reason ? (reason.text ?? '') : '';
+    return hits[0]?.kind === 'exception'
+      ? { kind: 'exception', stop, hits, text }
+      : { kind: 'breakpoint', stop, hits };
+  };
+
   /** A step that ends on a breakpoint hits it: it would not be hit again by going on from there. */
   const landed = async (stop: Stop, ids: readonly number[]): Promise<Halt | undefined> => {
     const hits = ids.length === 0 ? [] : await wanting(named(ids), stop);
@@ -266,7 +295,11 @@ export function createRunControl(
     };
     let ended: Halt;
     try {
-      ended = await drive(plan, from, giveWay).finally(() => (disposed() ? undefined : plan.done?.()));
+      const going =
+        plan.back === undefined
+          ? drive(plan, from, giveWay)
+          : plan.back({ target, from, judge: judgeBack, paused: () => pauseAsked });
+      ended = await going.finally(() => (disposed() ? undefined : plan.done?.()));
       state = disposed() ? 'disposed' : ended.kind === 'ended' ? 'ended' : 'stopped';
     } catch (error) {
       if (!disposed()) listener.failed(error);

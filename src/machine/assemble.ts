@@ -296,6 +296,10 @@ function emptyMachine(
       stops.set(points);
       watches.set(points.filter((p) => p.kind === 'data'));
     },
+    quiet: () => {
+      stops.set([]);
+      watches.set([]);
+    },
     log,
     origin: originOf(domains, disks, known),
     rebuild,

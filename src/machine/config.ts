@@ -20,8 +20,16 @@ export interface MachineConfig {
   readonly forwards?: readonly ForwardConfig[];
   /** Hypercalls that are kept from the beginning, where that is more than the trace's ring holds. */
   readonly traceRecords?: number;
+  /** Marks are taken while it runs, so that it can be gone back in. */
+  readonly history?: HistoryConfig;
   /** Whether hot guest code is compiled. The guest sees no difference; absent: see assemble.ts. */
   readonly tier?: 'interpret' | 'compile';
+}
+export interface HistoryConfig {
+  /** Bytes that the marks may take. */
+  readonly memory: number;
+  /** Instructions from one to the next; absent: see history.ts. */
+  readonly interval?: bigint;
 }
 /** A TCP port of this computer's that leads into a guest. */
 export interface ForwardConfig {

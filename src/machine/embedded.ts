@@ -2,6 +2,7 @@ import { canonicalPath, type NetworkOutput } from '../devices/index';
 import { restartDue, withAction } from './ending';
 import type { Domain } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
+import { createHistory } from './history';
 import { writeMemory } from './inspect';
 import type { Machine, MachineSnapshot } from './machine';
 import { createLiveRecords } from './records/live';
@@ -15,6 +16,7 @@ import type {
   ConsoleListener,
   Mark,
   MachineConfig,
+  NetworkInput,
   RunUntil,
   Stop,
   StopPoint,
@@ -76,20 +78,40 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   /** Settles when something happens that an idle machine waits for. */
   let wake: () => void = () => undefined;
 
+  /** Of the host's, into domains. */
+  const connections = new Set<number>();
+  /** Of the host's, for when the machine is where it was again. */
+  let delayed: NetworkInput[] = [];
+
   const start = async (): Promise<Machine> => {
     const machine = await host.assemble(config, (text) => {
+      if (history.repeats()) return;
       for (const l of logListeners) l(text);
     });
     machine.devices.console.onOutput((domain, data, console) => {
+      if (history.repeats()) return;
       for (const l of consoleListeners) l(domain, data, console);
     });
     machine.devices.onNetwork((output) => {
+      if (history.repeats()) return;
+      if (output.event === 'closed') connections.delete(output.connection);
       for (const l of networkListeners) l(output);
     });
     machine.setStops(points);
     return machine;
   };
+  const history = createHistory({
+    machine: () => machine,
+    limits: config.history,
+    turn: () => host.turn(),
+    restartDue: () => restartDue(config, machine.hypervisor.domains.values()),
+    quiet: (on) => {
+      if (on) machine.quiet();
+      else machine.setStops(points);
+    },
+  });
   let machine = await start();
+  history.begin();
   const saving = createSaving(
     () => machine,
     () => running,
@@ -147,7 +169,42 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   );
   const records = createLiveRecords(() => machine, host.saving, config.traceRecords ?? KEPT_RECORDS);
   if (config.traceRecords !== undefined) records.begin();
-  const reads = createReads(() => machine, statements, records);
+  /** Somebody changes what comes next. */
+  const intervene = (): void => {
+    if (!history.cut()) return;
+    // What the host's ends have said and heard has not happened.
+    for (const connection of connections)
+      for (const l of networkListeners)
+        l({ connection, event: 'closed', reason: 'the machine went another way than before' });
+    connections.clear();
+    delayed = [];
+  };
+  const follow = (): void => {
+    records.follow();
+    history.follow();
+    if (delayed.length === 0 || history.repeats()) return;
+    for (const input of delayed.splice(0)) machine.input({ kind: 'network', ...input });
+  };
+  const edited = (): void => {
+    machine.watches.refresh();
+    intervene();
+    history.edited();
+  };
+  const every = config.history?.interval ?? SLICE;
+  const slice = every < SLICE ? every : SLICE;
+  const travel = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (running) throw new Error('pause the machine before going back');
+    saving.keepStill();
+    running = true;
+    try {
+      return await work();
+    } finally {
+      running = false;
+      statements.forget(false);
+      records.follow();
+    }
+  };
+  const reads = createReads(() => machine, statements, records, history);
 
   const idle = async (until: bigint | undefined): Promise<void> => {
     const woke = new Promise<void>((resolve) => (wake = resolve));
@@ -178,18 +235,24 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         statements.begin(until);
         let asked = until;
         if (asked.alone !== undefined) findVcpu(machine, asked.alone);
-        machine.runAlone(asked.alone);
+        if (machine.runAlone(asked.alone)) intervene();
         let session = machine.run(asked, statements.crossings);
         for (;;) {
-          const end = session.slice(SLICE, host.sleep === undefined, SLICE_EXITS);
-          records.follow();
+          session.bound(history.bound(asked.before));
+          const skipIdle = host.sleep === undefined || asked.before !== undefined;
+          const end = session.slice(slice, skipIdle, SLICE_EXITS);
+          follow();
+          if (end.kind === 'bound') {
+            if (history.arrive(asked.before)) continue;
+            return describe({ reason: { kind: 'reached' }, vcpu: machine.current() });
+          }
           if (end.kind === 'stop') {
             const next = afterwards;
             afterwards = undefined;
             if (next === undefined || !OWN_ENDS.has(end.stop.reason.kind)) return describe(end.stop);
             if (next.until === undefined) return describe({ ...end.stop, reason: { kind: 'step' } });
             asked = next.until;
-            machine.runAlone(asked.alone);
+            if (machine.runAlone(asked.alone)) intervene();
             session = machine.run({ ...asked, skipCurrent: false }, statements.crossings);
             continue;
           }
@@ -213,6 +276,14 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       rouse();
     },
 
+    seekTo: (position) =>
+      travel(async () => {
+        await history.seek(position);
+        return momentOf(machine);
+      }),
+    rewind: (before, near) => travel(() => history.rewind(before, near)),
+    stepBack: (ref, from) => travel(() => history.back(() => findVcpu(machine, ref), from)),
+
     mark: async () => {
       const mark = nextMark++;
       marks.set(mark, machine.save());
@@ -223,6 +294,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       if (snapshot === undefined) throw new RangeError(`there is no mark ${mark.toString()}`);
       saving.keepStill();
       machine.restore(snapshot);
+      history.begin();
       statements.forget(false);
       records.follow();
       return Promise.resolve(momentOf(machine));
@@ -243,7 +315,11 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       saving.keepStill();
       marks.clear();
       const old = machine;
+      history.forget();
       machine = await start();
+      history.begin();
+      connections.clear();
+      delayed = [];
       statements.forget(true);
       records.follow();
       for (const { connections } of old.devices.inspect().net.bridges)
@@ -257,25 +333,27 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
     setRegister: async (ref, name, bytes) => {
       saving.keepStill();
       writeRegister(findVcpu(machine, ref).cpu, name, bytes);
-      machine.watches.refresh();
+      edited();
       return Promise.resolve();
     },
     writeMemory: async (space, address, data) => {
       saving.keepStill();
       const { vcpu, domain } = placeOf(machine, space);
       const done = writeMemory(machine.hypervisor, vcpu, domain, space.kind, address, data);
-      machine.watches.refresh();
+      edited();
       return Promise.resolve(done);
     },
     consoleInput: async (domain, data, console = 0) => {
       if (!machine.hypervisor.domains.has(domain))
         throw new RangeError(`there is no domain ${domain.toString()}`);
+      intervene();
       machine.input({ kind: 'console', domain, console, data });
       rouse();
       return Promise.resolve();
     },
     askGuest: async (id, request) => {
       domainOf(id);
+      intervene();
       machine.input({ kind: 'ask', domain: id, request });
       rouse();
       return Promise.resolve();
@@ -284,12 +362,16 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       saving.keepStill();
       if (domainOf(id).state.shutdown !== 'suspend')
         throw new Error(`domain ${id.toString()} is not suspended`);
+      intervene();
       machine.input({ kind: 'resume', domain: id, how });
       machine.takeInput();
       return Promise.resolve();
     },
     networkInput: async (input) => {
-      machine.input({ kind: 'network', ...input });
+      if (input.event === 'open') connections.add(input.connection);
+      // What comes by the network is not meant for the past.
+      if (history.repeats()) delayed.push(input);
+      else machine.input({ kind: 'network', ...input });
       rouse();
       return Promise.resolve();
     },
@@ -299,6 +381,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         throw new RangeError(`domain ${input.domain.toString()} has no disk ${input.vdev}`);
       if (input.change === 'resize' && !(Number.isSafeInteger(input.sectors) && input.sectors > 0))
         throw new RangeError(`${input.sectors.toString()} is no number of sectors`);
+      intervene();
       machine.input({ kind: 'disk', ...input });
       rouse();
       return Promise.resolve();
@@ -308,6 +391,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       canonicalPath({ domain: 0, privileged: true }, path);
       if (!path.startsWith('/') || path === '/')
         throw new RangeError(`'${path}' is no node that can be written: a path begins with /`);
+      intervene();
       machine.input({ kind: 'store', path, value });
       // Who stands still and writes wants to see it.
       if (!running) machine.takeInput();

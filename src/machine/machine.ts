@@ -7,6 +7,7 @@ import type { Crossings } from './crossings';
 import type { ClockState, MachineClock } from './clock';
 import type { FastPath } from './fastpath/index';
 import type { FrameMark, Marks } from './marks';
+import type { Position } from './position';
 import { createSchedule, type InputEntry, type MachineInput, type ScheduleState } from './schedule';
 import { createRunSession, type PauseRequest, type RunSession } from './session';
 import type { Origin } from './saved/origin';
@@ -37,6 +38,8 @@ export interface MachineParts {
   readonly fastPath: FastPath | undefined;
   /** Everything that run() stops at but statements. Throws for what cannot be. */
   setStops(points: readonly StopPoint[]): void;
+  /** Stops at none of them for now; what gates have counted stays. */
+  quiet(): void;
   readonly log: Log;
   /** What it was made from. */
   readonly origin: Origin;
@@ -57,13 +60,16 @@ export interface Machine extends MachineParts {
   pause(): void;
   /** Input takes effect now, and again at this moment in every replay. */
   input(input: MachineInput): void;
-  /** From now on one vCPU alone has its turn, or all of them. */
-  runAlone(vcpu: VcpuRef | undefined): void;
+  /** From now on one vCPU alone has its turn, or all of them. @returns whether that is new, and input */
+  runAlone(vcpu: VcpuRef | undefined): boolean;
   readonly inputLog: readonly InputEntry[];
   /** What is due of it takes effect at once; otherwise the next run begins with that. */
   takeInput(): void;
   /** As after a restart of all domains; marks, trace and input log stay good. */
   reboot(): Promise<void>;
+  position(): Position;
+  /** Somebody changed what is no input: the log beyond now is of another future. */
+  forgetFuture(): void;
   save(): MachineSnapshot;
   restore(snapshot: MachineSnapshot): void;
   /** Whose turn it is, for a file (saved/); and that of a file, with its input log. */
@@ -80,6 +86,7 @@ export interface MachineSnapshot {
   readonly clock: ClockState;
   readonly trace: TraceState;
   readonly schedule: ScheduleState;
+  readonly asked: number;
 }
 
 export function createMachine(parts: MachineParts): Machine {
@@ -101,12 +108,21 @@ export function createMachine(parts: MachineParts): Machine {
     input: (input) => {
       schedule.input(input);
     },
-    runAlone: (vcpu) => {
-      schedule.runAlone(vcpu);
-    },
+    runAlone: (vcpu) => schedule.runAlone(vcpu),
     inputLog: schedule.inputLog,
     takeInput: () => {
       schedule.takeDueInput();
+    },
+    position: () => ({
+      retired: clock.retired(),
+      time: clock.now(),
+      turns: schedule.turns(),
+      inputs: schedule.inputsTaken(),
+      asked: parts.stops.asked(),
+      held: schedule.current().state.held !== undefined,
+    }),
+    forgetFuture: () => {
+      schedule.forgetFuture();
     },
     turn: () => schedule.save(),
     takeTurn: (state, log) => {
@@ -129,6 +145,7 @@ export function createMachine(parts: MachineParts): Machine {
       clock: clock.save(),
       trace: parts.trace.save(),
       schedule: schedule.save(),
+      asked: parts.stops.asked(),
     }),
     restore(snapshot) {
       marks.restore(snapshot.frames);
@@ -142,6 +159,7 @@ export function createMachine(parts: MachineParts): Machine {
       parts.trace.restore(snapshot.trace);
       schedule.restore(snapshot.schedule);
       parts.stops.clear();
+      parts.stops.resetAsked(snapshot.asked);
       pause.asked = false;
       // Last: restoring the hypervisor flushes, and what the guest's processor had cached is part of its state.
       tlbs.restore(snapshot.tlbs);

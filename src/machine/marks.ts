@@ -16,7 +16,7 @@ export interface Marks {
   drop(mark: FrameMark): void;
   /** The CPU's cow hook and `beforeStore`: the frame is about to be stored to. */
   beforeStore(mfn: number): void;
-  /** Bytes held by saved frame contents, for the memory figure. */
+  /** Bytes held by saved frame contents. */
   readonly savedBytes: () => number;
 }
 
@@ -24,12 +24,17 @@ export interface FrameMark {
   readonly versions: Uint32Array;
 }
 
+/** What most of a machine's frames held in its beginning: kept once. */
+const ZEROES = new Uint8Array(PAGE_SIZE);
+
 /** @param changing told of a frame whose contents a restore is about to replace, so that code caches follow */
 export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void): Marks {
   const current = new Uint32Array(mem.frameCount);
   const saved = new Map<number, Uint8Array>();
   const marks = new Set<FrameMark>();
   let nextVersion = 1;
+  /** Frames' contents in `saved` that are not all zeroes. */
+  let kept = 0;
 
   const frame = (mfn: number): Uint8Array => {
     const at = mem.framesBase + mfn * PAGE_SIZE;
@@ -46,12 +51,23 @@ export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void
   /** Version 0 is shared by all frames that never changed, so saved contents are keyed by frame and version. */
   const key = (mfn: number, version: number): number => version * mem.frameCount + mfn;
 
+  function keep(k: number, mfn: number): void {
+    const bytes = frame(mfn);
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_SIZE / 4);
+    saved.set(k, words.some((word) => word !== 0) ? bytes.slice() : ZEROES);
+    if (saved.get(k) !== ZEROES) kept++;
+  }
+  function forget(k: number): void {
+    if (saved.get(k) !== ZEROES) kept--;
+    saved.delete(k);
+  }
+
   function save(mfn: number): void {
     const k = key(mfn, versionOf(current, mfn));
     if (saved.has(k)) return;
     for (const m of marks) {
       if (m.versions[mfn] !== current[mfn]) continue;
-      saved.set(k, frame(mfn).slice());
+      keep(k, mfn);
       return;
     }
   }
@@ -83,14 +99,12 @@ export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void
 
     drop(mark) {
       marks.delete(mark);
-      if (marks.size === 0) {
-        saved.clear();
-        return;
+      const others = [...marks];
+      for (let mfn = 0; mfn < mem.frameCount; mfn++) {
+        const version = mark.versions[mfn];
+        const k = key(mfn, version ?? 0);
+        if (saved.has(k) && !others.some(({ versions }) => versions[mfn] === version)) forget(k);
       }
-      const wanted = new Set<number>();
-      for (const m of marks)
-        for (let mfn = 0; mfn < mem.frameCount; mfn++) wanted.add(key(mfn, versionOf(m.versions, mfn)));
-      for (const k of saved.keys()) if (!wanted.has(k)) saved.delete(k);
     },
 
     beforeStore(mfn) {
@@ -101,6 +115,6 @@ export function createMarks(mem: PhysicalMemory, changing: (mfn: number) => void
       mem.attention[mfn] = (mem.attention[mfn] ?? 0) & ~ATTENTION.COW;
     },
 
-    savedBytes: () => saved.size * PAGE_SIZE,
+    savedBytes: () => kept * PAGE_SIZE,
   };
 }

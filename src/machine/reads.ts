@@ -4,6 +4,7 @@ import type { GuestVcpu } from '../hypervisor/types';
 import { frameUses, mappedRanges } from './mappings';
 import { viewHeld } from './crossings';
 import { frameInfo, readMemory, tableEntries, walk } from './inspect';
+import type { History } from './history';
 import type { Machine } from './machine';
 import type { LiveRecords } from './records/live';
 import { createRecordViews } from './records/views';
@@ -27,6 +28,8 @@ import type {
 
 export const READS = [
   'now',
+  'position',
+  'history',
   'domains',
   'registers',
   'readMemory',
@@ -122,12 +125,19 @@ function storeNode(store: XenstoreServer, path: string): StoreNode | undefined {
 }
 
 /** `machine` answers with the one there is now: a restart makes another. */
-export function createReads(machine: () => Machine, statements: Statements, records: LiveRecords): Reads {
+export function createReads(
+  machine: () => Machine,
+  statements: Statements,
+  records: LiveRecords,
+  history: Pick<History, 'view'>,
+): Reads {
   const declared = machine().hypervisor.hypercalls.flatMap((d) => [d.name, ...d.ops.map(({ name }) => name)]);
   const views = createRecordViews(records, new Set(declared));
   const find = (ref: VcpuRef): GuestVcpu => findVcpu(machine(), ref);
   return {
     now: () => momentOf(machine()),
+    position: () => machine().position(),
+    history: () => history.view(),
     domains: () => {
       const { hypervisor, devices } = machine();
       return [...hypervisor.domains.values()].map((d): DomainView => ({

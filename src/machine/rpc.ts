@@ -34,6 +34,11 @@ const METHODS: Readonly<Record<Method, 'answer' | 'no answer'>> = {
   cancelSave: 'no answer',
   askGuest: 'answer',
   resumeDomain: 'answer',
+  position: 'answer',
+  history: 'answer',
+  seekTo: 'answer',
+  rewind: 'answer',
+  stepBack: 'answer',
   mark: 'answer',
   seek: 'answer',
   dropMark: 'answer',
@@ -82,7 +87,7 @@ export class RemoteError extends Error {
 /** Why a machine in the middle of the hypervisor does not do what was asked. */
 const INSIDE = 'the machine is inside the hypervisor; step out of it first';
 /** What is asked for there and can wait until the hypervisor is left. */
-const LEAVES: ReadonlySet<Method> = new Set(['restart', 'dispose']);
+const LEAVES: ReadonlySet<Method> = new Set(['restart', 'dispose', 'seekTo', 'rewind', 'stepBack']);
 const WAITS: ReadonlySet<Method> = new Set(['consoleInput', 'networkInput', 'diskInput', 'storeInput']);
 
 const errorOf = (e: unknown): { name: string; message: string } =>

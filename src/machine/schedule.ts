@@ -50,6 +50,7 @@ export interface Schedule {
   spend(instructions: number): void;
   /** Exits handled and deliveries made. */
   turns(): number;
+  inputsTaken(): number;
 
   /** So many exits were handled without our doing, and what came of each was delivered. */
   crossed(exits: number): void;
@@ -68,12 +69,14 @@ export interface Schedule {
    * replay was on its way to; what comes by the network waits until the replay has arrived there.
    */
   input(input: MachineInput): void;
-  /** Sees to it that from now on one vCPU alone has its turn, or all: input, where it is not so already. */
-  runAlone(vcpu: VcpuRef | undefined): void;
+  /** Sees to it that from now on one vCPU alone has its turn, or all: input, where it is not so already, which it answers. */
+  runAlone(vcpu: VcpuRef | undefined): boolean;
   readonly inputLog: readonly InputEntry[];
   nextInput(): InputEntry | undefined;
   /** Feed logged input whose moment has come; during a replay the log is ahead of us. */
   takeDueInput(): void;
+  /** What is logged beyond now belongs to another future: somebody has changed the machine. */
+  forgetFuture(): void;
   /** Feed one entry, whatever its moment. */
   take(entry: InputEntry): void;
 
@@ -236,6 +239,7 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       quantumLeft -= instructions;
     },
     turns: () => turns,
+    inputsTaken: () => inputsTaken,
     deliveryDue: () => deliveryDue,
     delivered() {
       deliveryDue = false;
@@ -254,7 +258,12 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       const { kept } = present();
       let will = alone;
       for (const e of inputLog.slice(inputsTaken, kept)) if (e.kind === 'alone') will = placeOf(e.vcpu);
-      if (placeOf(vcpu) !== will) log({ kind: 'alone', vcpu });
+      const isNew = placeOf(vcpu) !== will;
+      if (isNew) log({ kind: 'alone', vcpu });
+      return isNew;
+    },
+    forgetFuture() {
+      inputLog.length = present().kept;
     },
     inputLog,
     nextInput,
@@ -326,6 +335,8 @@ export function createSchedule(hypervisor: Hypervisor, devices: BackendSet, cloc
       alone = undefined;
       quantumLeft = QUANTUM;
       deliveryDue = true;
+      // A place of its own in the run: what was before stands at the same count and time.
+      turns++;
       forgetDeadline();
     },
   };

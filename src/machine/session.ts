@@ -2,6 +2,7 @@ import { EXIT, type Exit } from '../cpu/exits';
 import type { GuestVcpu, Held, Outcome } from '../hypervisor/types';
 import { wayOfExit, wayOfHeld, type Crossings } from './crossings';
 import type { MachineParts } from './machine';
+import { comparePositions, type Position } from './position';
 import type { Schedule } from './schedule';
 import type { RunUntil, StopReason } from './target';
 
@@ -19,6 +20,8 @@ export interface StopAt {
 export type SliceEnd =
   | { readonly kind: 'stop'; readonly stop: StopAt }
   | { readonly kind: 'slice' }
+  /** It stands at the position that bounds it. */
+  | { readonly kind: 'bound' }
   | { readonly kind: 'idle'; readonly until: bigint | undefined };
 
 export interface RunSession {
@@ -27,6 +30,8 @@ export interface RunSession {
    * of instructions; `skipIdle` jumps over idle time instead of reporting it.
    */
   slice(instructions: bigint, skipIdle: boolean, exits?: number): SliceEnd;
+  /** Not beyond this position, which it has been at before. */
+  bound(position: Position | undefined): void;
 }
 
 /** Set by whoever wants the run to end before the next guest instruction it can. */
@@ -52,6 +57,7 @@ export function createRunSession(
   // A pause that came too late for the last run is not meant for this one.
   pause.asked = false;
   stops.before(until.entry);
+  stops.holdAt(undefined);
   const watched = until.vcpu;
   const counts = (v: GuestVcpu): boolean =>
     watched === undefined || (v.domain.id === watched.domain && v.id === watched.vcpu);
@@ -76,6 +82,21 @@ export function createRunSession(
     cpu.setBreakpoints(now.length === 0 ? always : [...always, ...now]);
   };
   applyBreakpoints();
+
+  let bound: Position | undefined;
+  let boundCount = Infinity;
+  const reached = (): boolean => {
+    if (bound === undefined || clock.count() < boundCount) return false;
+    const here: Position = {
+      retired: clock.retired(),
+      time: clock.now(),
+      turns: schedule.turns(),
+      inputs: schedule.inputsTaken(),
+      asked: stops.asked(),
+      held: schedule.current().state.held !== undefined,
+    };
+    return comparePositions(here, bound) >= 0;
+  };
 
   const stop = (reason: StopReason, vcpu: GuestVcpu): SliceEnd => ({
     kind: 'stop',
@@ -129,16 +150,25 @@ export function createRunSession(
     return { kind: 'address' };
   }
 
+  /** Idle time passes no further than the bound. */
+  function idleUntil(): bigint | undefined {
+    const until = schedule.idleUntil();
+    if (bound === undefined || bound.time <= clock.now()) return until;
+    return until === undefined || until > bound.time ? bound.time : until;
+  }
+
   function slice(instructions: bigint, skipIdle: boolean, exits = Infinity): SliceEnd {
     const lastTurn = schedule.turns() + 2 * exits;
     const end = clock.count() + Number(instructions);
     schedule.forgetDeadline();
     for (;;) {
+      if (reached()) return { kind: 'bound' };
       if (pause.asked) {
         pause.asked = false;
         return stop({ kind: 'pause' }, schedule.current());
       }
       schedule.takeDueInput();
+      if (reached()) return { kind: 'bound' };
       const held = schedule.current();
       const before = asked(held);
       if (before !== undefined) return { kind: 'stop', stop: before };
@@ -165,7 +195,7 @@ export function createRunSession(
             schedule.take(input);
             continue;
           }
-          const idle = schedule.idleUntil();
+          const idle = idleUntil();
           if (idle === undefined || (!skipIdle && idle > clock.now())) return { kind: 'idle', until: idle };
           schedule.passTo(idle);
           continue;
@@ -173,6 +203,7 @@ export function createRunSession(
         outcome = enter(v, end);
       }
       if (crossings?.active === true) changed ??= crossings.end();
+      if (reached()) return { kind: 'bound' };
       const taken = asked(v) ?? (changed === undefined ? undefined : { reason: changed, vcpu: v });
       changed = undefined;
       if (taken !== undefined) return { kind: 'stop', stop: taken };
@@ -199,7 +230,9 @@ export function createRunSession(
     const outcome = hypervisor.resume(v);
     const ran = v.cpu.icount() - from;
     schedule.spend(ran);
-    schedule.settle(outcome);
+    // As where nobody held it: what is delivered is no exit.
+    if (kind === 'upcall' && outcome === 'run') schedule.delivered();
+    else schedule.settle(outcome);
     if (remaining === undefined || !counts(v)) return outcome;
     remaining -= BigInt(ran);
     const visible = kind === 'hypercall-entry' || kind === 'fault';
@@ -222,7 +255,7 @@ export function createRunSession(
       const stored = watches.take(v);
       if (stored !== undefined) watches.keep(stored);
       // Whoever was held in the delivery stops before the guest goes on.
-      if (pause.asked || changed !== undefined || stored !== undefined) return 'run';
+      if (pause.asked || changed !== undefined || stored !== undefined || reached()) return 'run';
     }
     if (skipping && v.cpu.get('rip') !== rip) {
       detour = { vcpu: v, rip, rsp };
@@ -240,6 +273,11 @@ export function createRunSession(
       limit = Math.min(limit, Math.max(1, due - retired));
       inPlace &&= due > retired;
     }
+    if (bound !== undefined) {
+      // At the bound, too: somebody may be held there.
+      inPlace &&= boundCount - 1 > retired;
+      limit = Math.min(limit, Math.max(1, boundCount - (inPlace ? 1 : 0) - retired));
+    }
     const counting = detour === undefined && counts(v);
     if ((counting && until.outside !== undefined) || watches.stepping(v)) limit = 1;
     if (counting && remaining !== undefined) limit = Math.min(limit, Number(remaining));
@@ -256,7 +294,7 @@ export function createRunSession(
     const exit = v.cpu.runFor(limit);
     if (inPlace && fastPath !== undefined) schedule.crossed(fastPath.collect(v));
     const watching = exits?.intoFaults === true && exit === EXIT.EXCEPTION && isVcpu(v, exits.vcpu);
-    const [reached, faulting] = watching ? [v.cpu.icount(), v.cpu.get('rip')] : [0, 0n];
+    const [counted, faulting] = watching ? [v.cpu.icount(), v.cpu.get('rip')] : [0, 0n];
     if (crossings?.active === true) {
       const way = wayOfExit(v, exit);
       if (way !== undefined) crossings.begin(way, v, detour === undefined && counts(v));
@@ -264,7 +302,7 @@ export function createRunSession(
     const outcome = OURS.has(exit) ? 'run' : hypervisor.handleExit(v, exit);
     if (crossings?.active === true) crossings.leave();
     // What was emulated has retired; what was bounced has not, and goes on elsewhere.
-    if (watching && outcome === 'run' && v.cpu.icount() === reached && v.cpu.get('rip') !== faulting)
+    if (watching && outcome === 'run' && v.cpu.icount() === counted && v.cpu.get('rip') !== faulting)
       bounced = true;
     // What the hypervisor emulated counts too.
     const ran = v.cpu.icount() - from;
@@ -279,7 +317,14 @@ export function createRunSession(
     return outcome;
   }
 
-  return { slice };
+  return {
+    slice,
+    bound(position) {
+      bound = position;
+      boundCount = position === undefined ? Infinity : Number(position.retired);
+      stops.holdAt(position?.held === true ? position.asked : undefined);
+    },
+  };
 }
 
 /** Exits that are about the run and not about the guest. */

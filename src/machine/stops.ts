@@ -32,6 +32,12 @@ export interface Stops {
   /** The reason of the stop that an observer asked for, once; the oldest, where there are several. */
   take(): Asked | undefined;
   clear(): void;
+  /** How often the observer was asked whether to hold a vCPU. */
+  asked(): number;
+  /** It was asked as often as that in the past that the machine is in now. */
+  resetAsked(count: number): void;
+  /** Hold, whatever the stop points say, when it is asked this time; undefined: no more. */
+  holdAt(count: number | undefined): void;
 }
 
 /** `ended`: it is about that domain's end, whoever runs meanwhile. */
@@ -150,7 +156,12 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
     wanted.vcpu.vcpu === id &&
     state.multicall?.index === wanted.index;
 
-  const observer: Observer = {
+  let asked = 0;
+  let heldAt: number | undefined;
+  /** Whether this is the time to hold. */
+  const counted = (): boolean => ++asked === heldAt;
+
+  const observing: Observer = {
     hypercallEntry(vcpu, call) {
       const reached = isWanted(vcpu, call);
       if (reached) wanted = undefined;
@@ -228,6 +239,15 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
     },
   };
 
+  const observer: Observer = {
+    ...observing,
+    hypercallEntry: (vcpu, call) => either(counted(), observing.hypercallEntry?.(vcpu, call)),
+    hypercallReturn: (vcpu, call) => either(counted(), observing.hypercallReturn?.(vcpu, call)),
+    fault: (vcpu, fault) => either(counted(), observing.fault?.(vcpu, fault)),
+    privileged: (vcpu, mnemonic, text) => either(counted(), observing.privileged?.(vcpu, mnemonic, text)),
+    upcall: (vcpu) => either(counted(), observing.upcall?.(vcpu)),
+  };
+
   return {
     observed(names) {
       if (known?.names !== names) {
@@ -287,9 +307,17 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
     clear() {
       pending = [];
     },
+    asked: () => asked,
+    resetAsked(count) {
+      asked = count;
+    },
+    holdAt(count) {
+      heldAt = count;
+    },
   };
 }
 
+const either = (a: boolean, b: boolean | undefined): boolean => a || b === true;
 const vcpuName = (vcpu: GuestVcpu): string => `d${vcpu.domain.id.toString()}v${vcpu.id.toString()}`;
 
 export function faultText(f: Fault): string {

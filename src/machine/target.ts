@@ -40,9 +40,11 @@ import type {
   DomainView,
 } from './views';
 import type { ShutdownReason, EndAction } from './config';
+import type { Position } from './position';
 
 export type * from './views';
 export type * from './config';
+export type { Position } from './position';
 export type { GuestRequest, Resumption } from '../devices/index';
 export type { ChannelsView, ChannelView, GrantTableView, GrantView } from '../hypervisor/inspect-domain';
 
@@ -161,6 +163,11 @@ export interface RunUntil {
   readonly skipUpcalls?: boolean;
   /** Only this vCPU has its turn, the others stay where they are. Is input, like all that changes the future. */
   readonly alone?: VcpuRef;
+  /**
+   * Not beyond a position that it has been at: stop there with reason `reached`, whatever else there is. What happens
+   * until then has happened before, and idle time is not waited for.
+   */
+  readonly before?: Position;
   /** Return with reason `idle` instead of waiting for input when nothing else can ever happen. */
   readonly stopWhenIdle?: boolean;
   /**
@@ -176,7 +183,7 @@ export interface RunUntil {
 }
 
 export type StopReason =
-  | { readonly kind: 'entry' | 'pause' }
+  | { readonly kind: 'entry' | 'pause' | 'reached' }
   /** With the instruction stop points at the place where it ended: their gates are open. */
   | { readonly kind: 'step' | 'address'; readonly ids?: readonly number[] }
   | { readonly kind: 'instruction' | 'event'; readonly ids: readonly number[]; readonly text?: string }
@@ -247,6 +254,22 @@ export interface SaveReport {
   readonly frames: number;
 }
 
+/** What can be gone back to. */
+export type HistoryView =
+  | { readonly kept: false }
+  | {
+      readonly kept: true;
+      /** Where it begins, and whether that is where the machine began. */
+      readonly from: Moment;
+      readonly position: Position;
+      readonly whole: boolean;
+      readonly marks: number;
+      /** About what the marks take. */
+      readonly bytes: number;
+      /** The machine stands before a position at which it has been. */
+      readonly repeats: boolean;
+    };
+
 /** An opaque snapshot handle. */
 export type Mark = number;
 
@@ -261,6 +284,22 @@ export interface Target {
    * under way it has no effect; in particular it does not end the next.
    */
   pause(): void;
+
+  /** Where it stands, for `seekTo`; in the middle of the hypervisor: in what was entered there. */
+  position(): Promise<Position>;
+  history(): Promise<HistoryView>;
+  /**
+   * To a position of the run so far: by the nearest mark of the history before it, and the same way again. Going on from
+   * there does what was done before, with the same input, until somebody changes something. Rejects where none is kept.
+   */
+  seekTo(position: Position): Promise<Moment>;
+  /** To the latest mark before a position; undefined: there is none. `near`: with marks close to it. */
+  rewind(before: Position, near: boolean): Promise<Position | undefined>;
+  /**
+   * To where a vCPU stood one step before a position: before its instruction, or where it had a fault that a handler was
+   * called for. Undefined: the history begins later, and there the machine stands.
+   */
+  stepBack(vcpu: VcpuRef, from: Position): Promise<Position | undefined>;
 
   mark(): Promise<Mark>;
   /** Go back (or forward) to a mark. */

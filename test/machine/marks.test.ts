@@ -79,17 +79,20 @@ describe('marks', () => {
 
   it('copy a frame once for each change between marks, and free what no mark needs', () => {
     const m = setup();
+    m.store(4, 9);
     const a = m.marks.take();
     m.store(4, 1);
     m.store(4, 2);
     assert.equal(m.marks.savedBytes(), PAGE_SIZE);
+    m.store(5, 1);
+    assert.equal(m.marks.savedBytes(), PAGE_SIZE, 'zeroes are kept once for all');
     const b = m.marks.take();
     m.store(4, 3);
     assert.equal(m.marks.savedBytes(), 2 * PAGE_SIZE);
     m.marks.drop(a);
     assert.equal(m.marks.savedBytes(), PAGE_SIZE);
     m.marks.restore(b);
-    assert.equal(m.at(4), 2);
+    assert.deepEqual([m.at(4), m.at(5)], [2, 1]);
     m.marks.drop(b);
     assert.equal(m.marks.savedBytes(), 0);
     assert.throws(() => {

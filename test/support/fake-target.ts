@@ -424,6 +424,11 @@ export function createFakeTarget(config: MachineConfig, options: FakeOptions = {
     pause: () => {
       pauseAsked = true;
     },
+    position: () => Promise.resolve({ ...moment(), turns: 0, inputs: 0, asked: 0, held: false }),
+    history: () => Promise.resolve({ kept: false }),
+    seekTo: () => Promise.reject(new Error('a fake has no history')),
+    rewind: () => Promise.reject(new Error('a fake has no history')),
+    stepBack: () => Promise.reject(new Error('a fake has no history')),
     mark: () => Promise.resolve(1),
     seek: () => Promise.resolve(moment()),
     dropMark: () => Promise.resolve(),

@@ -1,6 +1,8 @@
 import type { RunPlan } from '../../debugger/run-control';
-import { continuePlan } from '../../debugger/run-control';
-import type { StepKind } from '../../debugger/stepping';
+import { backPlan, continuePlan } from '../../debugger/run-control';
+import type { StepKind, Stepping } from '../../debugger/stepping';
+import { planStepBack } from '../../debugger/stepping/back';
+import { continueBack } from '../../debugger/back';
 import { needRunning, NoCallerError, NotRunningError, planStep } from '../../debugger/stepping';
 import type { VcpuRef } from '../../machine/target';
 import type { Context } from '../context';
@@ -81,6 +83,20 @@ function planTo(context: Context, targetId: number): RunPlan {
   };
 }
 
+function steppingOf(machine: Machine, vcpu: VcpuRef): Stepping {
+  const { target, decoder, symbols } = machine;
+  return {
+    target,
+    vcpu,
+    decoder,
+    symbols: () => symbols.of(vcpu.domain),
+    hidden: machine.hiddenAt(vcpu),
+    inHypervisor: machine.isInHypervisor(vcpu),
+    intoHypervisor: machine.args.stepIntoHypervisor ?? true,
+    intoDeliveries: machine.args.stepIntoDeliveries ?? false,
+  };
+}
+
 const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
   handler(command, stepShape, (context, args, reply) =>
     asRequest(command, async () => {
@@ -93,18 +109,9 @@ const step = (command: string, kind: StepKind): ReturnType<typeof handler> =>
         go(context, machine, { ...planTo(context, targetId), ...others }, reply);
         return undefined;
       }
-      const { target, decoder, symbols, control } = machine;
-      const stepping = {
-        target,
-        vcpu,
-        decoder,
-        symbols: () => symbols.of(vcpu.domain),
-        hidden: machine.hiddenAt(vcpu),
-        inHypervisor: machine.isInHypervisor(vcpu),
-        intoHypervisor: machine.args.stepIntoHypervisor ?? true,
-        intoDeliveries: machine.args.stepIntoDeliveries ?? false,
-      };
-      const plan = await control.still(() => planStep(kind, granularity ?? 'statement', stepping));
+      const plan = await machine.control.still(() =>
+        planStep(kind, granularity ?? 'statement', steppingOf(machine, vcpu)),
+      );
       go(context, machine, { ...plan, ...others }, reply);
       return undefined;
     }),
@@ -120,7 +127,42 @@ const pause = handler(
   { urgent: true },
 );
 
+/** The machine, with a history to go back in. */
+async function needHistory(context: Context): Promise<Machine> {
+  const machine = needStopped(context);
+  const view = await machine.control.still(() => machine.target.history());
+  if (!view.kept)
+    throw new RequestError(
+      'no history is kept: `history` in the launch configuration says how much memory it may take',
+      {
+        show: false,
+      },
+    );
+  return machine;
+}
+
+const reverseContinue = handler(
+  'reverseContinue',
+  maybe(threadShape),
+  async (context, { threadId }, reply) => {
+    const machine = await needHistory(context);
+    go(context, machine, backPlan(continueBack, needThread(machine, threadId)), reply);
+    return undefined;
+  },
+);
+
+const stepBack = handler('stepBack', stepShape, async (context, { threadId, granularity }, reply) => {
+  const machine = await needHistory(context);
+  const vcpu = needThread(machine, threadId);
+  const stepping = steppingOf(machine, vcpu);
+  const back = await machine.control.still(() => planStepBack(granularity ?? 'statement', stepping));
+  go(context, machine, backPlan(back, vcpu), reply);
+  return undefined;
+});
+
 export const execution = [
+  reverseContinue,
+  stepBack,
   continue_,
   step('next', 'over'),
   step('stepIn', 'in'),

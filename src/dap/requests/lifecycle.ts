@@ -74,6 +74,7 @@ const launchShape = maybe({
   ports: optional(listOf(text)),
   tier: optional(text),
   traceRecords: optional(integer),
+  history: optional(integer),
   stopOnEntry: optional(boolean),
   stepIntoHypervisor: optional(boolean),
   stepIntoDeliveries: optional(boolean),

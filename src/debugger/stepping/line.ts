@@ -19,7 +19,7 @@ import { callLine, holds, inlinedIn, sameLine, waysOut } from './region';
 type Next = RunPlan['next'];
 type Plan = Pick<RunPlan, 'next' | 'hidden'>;
 
-async function framesAt({ target, vcpu, symbols }: Stepping, limit: number): Promise<Frame[]> {
+export async function framesAt({ target, vcpu, symbols }: Stepping, limit: number): Promise<Frame[]> {
   const registers = await readRegisters(target, vcpu);
   return unwind({ target, vcpu, registers, symbols: symbols(), call: undefined }, limit);
 }

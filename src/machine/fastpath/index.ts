@@ -208,6 +208,8 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
       if (syscalls > 0) trace.traps(TRAPS.syscall, syscalls);
       if (faults > 0) trace.traps(TRAPS.fault, faults);
       const calls = crossings - syscalls - faults;
+      // Nobody was asked before and after each call, and at each fault: a position counts as if (position.ts).
+      stops.resetAsked(stops.asked() + 2 * calls + faults);
       if (calls === 0) return crossings;
       state.kernelSp = written.kernelSp = w[W.kernelSp] ?? 0n;
       state.kernelSs = written.kernelSs = w[W.kernelSs] ?? 0n;

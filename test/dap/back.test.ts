@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { adapterHost } from '../../src/host/adapter';
+import type { LaunchArguments } from '../../src/dap/protocol';
+import type { Client } from '../support/dap-client';
+import { connect } from '../support/dap-client';
+import { withLine } from '../support/lines';
+
+// Going back over the protocol: by lines, by instructions, to breakpoints, to the beginning, and into what was called.
+
+const tour = path.join(__dirname, '..', '..', 'media', 'samples', 'c-tour');
+const shapes = path.join(tour, 'shapes.c');
+
+describe('dap: going back', function () {
+  this.timeout(60_000);
+  let client: Client;
+  const start = async (args: LaunchArguments = {}): Promise<void> => {
+    client = await connect(adapterHost({ inProcess: true }));
+    await client.launch({ stopOnEntry: true, kernel: path.join(tour, 'c-tour.elf'), memory: '8M', ...args });
+    await client.stopped();
+  };
+  afterEach(() => client.close());
+
+  const go = async (command: string, args: object = {}): Promise<DebugProtocol.StoppedEvent['body']> => {
+    const stopped = client.stopped();
+    await client.dc.send(command, { threadId: 1, ...args });
+    return stopped;
+  };
+  const stack = async (): Promise<DebugProtocol.StackFrame[]> =>
+    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+  const evaluate = async (expression: string): Promise<string> => {
+    const frameId = (await stack())[0]?.id ?? 0;
+    return (await client.dc.evaluateRequest({ expression, frameId, context: 'watch' })).body.result;
+  };
+  const where = async (): Promise<string> => {
+    const [first] = await stack();
+    return `${first?.name} ${first?.line} ${await evaluate('$rip')} ${await evaluate('$rsp')} ${await evaluate('$rbx')}`;
+  };
+  const breakAt = async (...texts: string[]): Promise<void> => {
+    const breakpoints = texts.map((text) => ({ line: withLine(shapes, text) }));
+    await client.dc.setBreakpointsRequest({ source: { path: shapes }, breakpoints });
+  };
+
+  it('by lines: where next began each time; by instructions: one at a time', async () => {
+    await start();
+    await breakAt('long area = shape->area(shape);');
+    await go('continue');
+    await breakAt();
+    const places = [await where()];
+    // As long as it stays in the function: back out of a caller's line is to where that line began.
+    for (let i = 0; i < 8; i++) {
+      await go('next');
+      const now = await where();
+      if (now.startsWith('total_area')) places.push(now);
+      else break;
+    }
+    assert.ok(places.length > 3, places.join('; '));
+    await go('stepBack');
+    const calling = await where();
+    assert.match(calling, /^guest_main\S* \d+ /);
+    await go('stepIn');
+    for (let n = 0; n < 20 && (await where()) !== places[places.length - 1]; n++) await go('next');
+    for (const wanted of places.slice(0, -1).reverse()) {
+      const { reason } = await go('stepBack');
+      assert.equal(reason, 'step');
+      assert.equal(await where(), wanted);
+    }
+    const single = { granularity: 'instruction' };
+    const instructions = [await where()];
+    for (let i = 0; i < 12; i++) {
+      await go('stepIn', single);
+      instructions.push(await where());
+    }
+    for (const wanted of instructions.slice(0, -1).reverse()) {
+      await go('stepBack', single);
+      assert.equal(await where(), wanted);
+    }
+  });
+
+  it('to the last breakpoint before, hypercall or statement, and to the beginning', async () => {
+    await start();
+    const entry = await where();
+    await breakAt('sum += area;');
+    const hits: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { reason } = await go('continue');
+      assert.equal(reason, 'breakpoint');
+      hits.push(await where());
+    }
+    const printed = client.output();
+    for (const wanted of hits.slice(0, -1).reverse()) {
+      const { reason } = await go('reverseContinue');
+      assert.equal(reason, 'breakpoint');
+      assert.equal(await where(), wanted);
+    }
+    const { reason, description, text } = await go('reverseContinue');
+    assert.deepEqual([reason, description, text], ['entry', 'At the beginning of the history', undefined]);
+    assert.equal(await where(), entry);
+    assert.equal((await go('stepBack')).reason, 'entry', 'there is nothing before');
+    // And forward again: the same breakpoints, and nothing is printed twice.
+    for (const wanted of hits) {
+      await go('continue');
+      assert.equal(await where(), wanted);
+    }
+    assert.equal(client.output(), printed);
+
+    await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'hypercall:*' }] });
+    await breakAt();
+    const back = await go('reverseContinue');
+    assert.equal(back.reason, 'function breakpoint');
+    assert.match(back.description ?? '', /^(Return from hypercall|Hypercall) /);
+  });
+
+  it('a write that a data breakpoint is set on later', async () => {
+    await start();
+    await breakAt('sum += area;');
+    await go('continue');
+    assert.equal(await evaluate('drawn'), '2');
+    const info = (await client.dc.send('dataBreakpointInfo', {
+      name: 'drawn',
+      frameId: (await stack())[0]?.id,
+    })) as DebugProtocol.DataBreakpointInfoResponse;
+    const dataId = info.body.dataId ?? assert.fail(info.body.description);
+    await client.dc.send('setDataBreakpoints', { breakpoints: [{ dataId, accessType: 'write' }] });
+    const stopped = await go('reverseContinue');
+    assert.equal(stopped.reason, 'data breakpoint');
+    assert.equal(await evaluate('drawn'), '2');
+    await go('stepBack', { granularity: 'instruction' });
+    assert.notEqual(await evaluate('drawn'), '2');
+  });
+
+  it('what is changed in the past makes another future', async () => {
+    await start();
+    await breakAt('sum += area;');
+    await go('continue');
+    const later = await where();
+    await go('stepBack', { granularity: 'instruction' });
+    const [frame] = await stack();
+    await client.dc.send('setExpression', { expression: 'drawn', value: '77', frameId: frame?.id });
+    await go('next', { granularity: 'instruction' });
+    assert.deepEqual([await where(), await evaluate('drawn')], [later, '77 (0x4d)']);
+    await go('reverseContinue');
+    assert.equal(await evaluate('$rip').then((rip) => rip.includes('total_area')), false);
+    await go('continue');
+    assert.deepEqual([await where(), await evaluate('drawn')], [later, '77 (0x4d)'], 'and that again');
+  });
+
+  it('is refused, with the setting for it, where no history is kept', async () => {
+    await start({ history: 0 });
+    const { message } = await client.refused('stepBack', { threadId: 1 });
+    assert.match(message ?? '', /no history is kept: `history` in the launch configuration/);
+    await client.refused('reverseContinue', { threadId: 1 });
+    await client.close();
+    client = await connect(adapterHost({ inProcess: true }));
+    await client.dc.initializeRequest();
+    assert.match(
+      (await client.refused('launch', { history: -1 })).message ?? '',
+      /^history: -1 is not a whole/,
+    );
+  });
+});
