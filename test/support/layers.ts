@@ -36,7 +36,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     core: true,
     deterministic: true,
   },
-  // Of the machine, the debugger sees Target and the language of Target's conditions, which imports nothing else.
+  // Of the machine, the debugger sees Target and the language of Target's conditions and the order of
+  // positions, which import nothing else.
   debugger: {
     values: [
       'base',
@@ -44,6 +45,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'guest',
       'machine/target',
       'machine/conditions',
+      'machine/position',
       'machine/expressions',
       'machine/scalars',
       'machine/records',
