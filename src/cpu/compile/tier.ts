@@ -28,8 +28,8 @@ export interface TierOptions {
 }
 /** An instruction costs some 100 µs to compile (V8's part counted) and saves some nanoseconds each time it runs. */
 const DEFAULTS: TierOptions = { heat: 48_000, batch: 16, maxBytes: 24 << 20, clock: () => 0 };
-/** Runs that a hot block waits for others at most. */
-const PATIENCE = 20;
+/** Runs that a hot block waits for others at most. Where nothing is asked of the hypervisor a run takes milliseconds. */
+const PATIENCE = 2;
 /** Regions at a time; the table index has 16 bits. */
 const MAX_REGIONS = 20_000;
 /** A region is compiled anew so often after its code changed, four times as late each time but the first. */
