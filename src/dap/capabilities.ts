@@ -43,7 +43,7 @@ export const capabilityTable: { readonly [K in keyof All]: Row<All[K]> } = {
   ),
   supportsSetVariable: on('`setVariable`: registers, flags, and what has a place and a scalar type'),
   supportsRestartFrame: off(
-    'What a function has stored, and the hypercalls that it has made, cannot be taken back by moving the instruction pointer; the frame would not start as it did',
+    'Moving the instruction pointer takes back nothing that a function has stored; what does is going back, for which there is `stepBack`: no search for the call of a frame has been written',
     'restartFrame',
   ),
   supportsGotoTargetsRequest: on('`gotoTargets`, `goto`: lines of the function that is being executed'),
@@ -57,7 +57,9 @@ export const capabilityTable: { readonly [K in keyof All]: Row<All[K]> } = {
   supportedChecksumAlgorithms: off(
     'Line tables of the compilers in use carry no checksum that the protocol knows for every file',
   ),
-  supportsRestartRequest: on('`restart`'),
+  supportsRestartRequest: on(
+    '`restart`: the whole machine. One domain of several would come back under another number, to peers that hold its event channels and grants; that is not done',
+  ),
   supportsExceptionOptions: off(
     'Exceptions here have no tree of categories; `supportsExceptionFilterOptions` has the conditions',
   ),
