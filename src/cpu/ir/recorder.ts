@@ -43,7 +43,12 @@ export class Recorder {
     if (type === undefined) throw new Error(`${op} yields nothing`);
     const folded = foldConstants(op, args);
     if (folded !== undefined) return this.constant(type, folded);
-    const same = simplify(op, args, (name, ...rest) => this.pure(name, rest), (v) => this.i64(v));
+    const same = simplify(
+      op,
+      args,
+      (name, ...rest) => this.pure(name, rest),
+      (v) => this.i64(v),
+    );
     if (same !== undefined) return same;
     let key = op;
     for (const a of args) key += `,${a.id}`;
