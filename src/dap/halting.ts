@@ -83,16 +83,42 @@ const filterOf = (hits: Halted<'exception'>['hits']): string => {
     : 'Paused on an exception';
 };
 
+/** No frame of the stack leads to a file of this computer: there is no line table, or its files are elsewhere. */
+async function withoutSource(machine: Machine, { stop }: Exclude<Halt, { kind: 'ended' }>): Promise<boolean> {
+  // Frames of the hypervisor have one.
+  if (stop.reason.kind === 'statement') return false;
+  const symbols = machine.symbols.of(stop.vcpu.domain);
+  if (!symbols.hasLines) return true;
+  const frames = await machine.control.still(() => machine.stack(stop.vcpu));
+  return !frames.some(({ line }) => line !== undefined && symbols.toLocal?.(line.file) !== undefined);
+}
+
 /** Tells the client that the machine stands still, or has come to its end. */
 export function onHalt(context: Context, machine: Machine, halt: Halt): void {
   resetHandles(context);
   machine.forget();
-  if (halt.kind === 'ended') {
-    output(context, 'important', halt.text === '' ? 'The guest has ended.' : halt.text);
-    context.send(event('exited', { exitCode: halt.clean ? 0 : 1 }));
-    context.send(event('terminated', {}));
+  if (halt.kind !== 'ended') {
+    // What cannot be looked at is no reason not to say that it stands still.
+    void withoutSource(machine, halt)
+      .catch(() => false)
+      .then((bare) => {
+        // A restart, or the end, may have come between.
+        if (context.machine === machine && machine.control.halt === halt)
+          tellStopped(context, machine, halt, bare);
+      });
     return;
   }
+  output(context, 'important', halt.text === '' ? 'The guest has ended.' : halt.text);
+  context.send(event('exited', { exitCode: halt.clean ? 0 : 1 }));
+  context.send(event('terminated', {}));
+}
+
+function tellStopped(
+  context: Context,
+  machine: Machine,
+  halt: Exclude<Halt, { kind: 'ended' }>,
+  bare: boolean,
+): void {
   const { vcpu } = halt.stop;
   const tell = words[halt.kind] as (halt: Halt) => Words;
   const told = tell(halt);
@@ -105,10 +131,7 @@ export function onHalt(context: Context, machine: Machine, halt: Halt): void {
       description: `${told.description}${where}`,
       threadId: machine.threadOf(vcpu),
       allThreadsStopped: true,
-      // Frames of the hypervisor have one.
-      ...(halt.stop.reason.kind === 'statement' || machine.symbols.of(vcpu.domain).hasLines
-        ? {}
-        : { withoutSource: true }),
+      ...(bare ? { withoutSource: true } : {}),
       ...(halt.kind === 'breakpoint' || halt.kind === 'exception'
         ? { hitBreakpointIds: halt.hits.map(({ id }) => id) }
         : {}),

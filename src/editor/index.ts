@@ -5,6 +5,7 @@ import { guestConsoles } from './consoles';
 import { launchHelp } from './help';
 import { withFix } from './launch-fixes';
 import { createLog } from './log';
+import { withoutRefusedRestart } from './refused-restart';
 import type { Requester } from './rows/row';
 import type { Owned } from './sessions';
 import { DEBUG_TYPE, trackSessions } from './sessions';
@@ -20,6 +21,8 @@ export interface InlineAdapter extends Owned {
   onDidSendMessage(listener: (message: vscode.DebugProtocolMessage) => unknown): Owned;
 }
 
+const tellRefusal = (reason: string): void => void vscode.window.showErrorMessage(`Not restarted: ${reason}`);
+
 /** VS Code disposes it when debugging is over, however it ended. */
 const toDebugAdapter = (adapter: InlineAdapter): vscode.DebugAdapter =>
   Object.assign(vscode.Disposable.from(adapter), {
@@ -28,7 +31,9 @@ const toDebugAdapter = (adapter: InlineAdapter): vscode.DebugAdapter =>
     },
     onDidSendMessage: (listener: (message: vscode.DebugProtocolMessage) => unknown, that?: unknown) =>
       vscode.Disposable.from(
-        adapter.onDidSendMessage((message) => listener.call(that, withSelection(withFix(message)))),
+        adapter.onDidSendMessage((message) =>
+          listener.call(that, withoutRefusedRestart(withSelection(withFix(message)), tellRefusal)),
+        ),
       ),
   });
 

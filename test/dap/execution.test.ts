@@ -159,6 +159,74 @@ describe('dap: running and stepping', () => {
     assert.equal(await rip(), at('start'), 'the machine that was there is still there');
   });
 
+  it('goes on after restarts that were refused, and restarts when it can', async () => {
+    const image = new Uint8Array([1, 2, 3]);
+    await client.launch({ kernel: '/guests/kernel', stopOnEntry: true });
+    await client.stopped();
+    host.files.delete('/guests/kernel');
+    for (const time of ['once', 'twice']) {
+      await client.refused('restart');
+      assert.equal((await client.stopped()).reason, 'entry', time);
+      assert.equal((await client.dc.threadsRequest()).body.threads.length, 1);
+      assert.deepEqual(await frames(), ['start']);
+    }
+    await client.dc.stepInRequest({ threadId: 1, granularity: 'instruction' });
+    assert.equal((await client.stopped()).reason, 'step');
+    assert.equal(await rip(), at('setup'));
+
+    // In a run nothing stands still, and nothing says so.
+    await client.dc.evaluateRequest({ expression: `rip = ${hex(at('spin'))}`, context: 'repl' });
+    await client.dc.continueRequest({ threadId: 1 });
+    const stops = (): number => client.events.filter(({ event }) => event === 'stopped').length;
+    const before = stops();
+    await client.refused('restart');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await client.dc.threadsRequest();
+    assert.equal(stops(), before, 'it still runs');
+    await client.dc.pauseRequest({ threadId: 1 });
+    assert.equal((await client.stopped()).reason, 'pause');
+
+    host.files.set('/guests/kernel', image);
+    await client.dc.restartRequest({});
+    assert.equal((await client.stopped()).reason, 'entry');
+    assert.equal(await rip(), at('start'));
+    await client.dc.continueRequest({ threadId: 1 });
+    await client.event('terminated');
+  });
+
+  it('says of a stop that no frame has a source, also where there are lines but not their files', async () => {
+    type Said = Awaited<ReturnType<Client['stopped']>> & { readonly withoutSource?: boolean };
+    await client.launch({ stopOnEntry: true });
+    assert.equal(((await client.stopped()) as Said).withoutSource, undefined, 'it is here');
+
+    const bare = { ...createFakeHost(), sourcePath: () => undefined };
+    const other = await connect(bare);
+    try {
+      await other.launch({ stopOnEntry: true });
+      assert.equal(((await other.stopped()) as Said).withoutSource, true);
+      const [top] = (await other.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+      assert.equal(top?.line, 10, 'the line is known all the same');
+      assert.equal(top.source?.path, undefined);
+    } finally {
+      await other.close();
+    }
+
+    const mapped = await connect({
+      ...createFakeHost(),
+      sourcePath: (file) => (file === '/here/fake.c' ? file : undefined),
+    });
+    try {
+      await mapped.launch({ stopOnEntry: true, sourceMap: { '': '/here' } });
+      assert.equal(
+        ((await mapped.stopped()) as Said).withoutSource,
+        undefined,
+        'found where it was said to be',
+      );
+    } finally {
+      await mapped.close();
+    }
+  });
+
   it('restarts a running machine', async () => {
     await client.launch({ stopOnEntry: true });
     await client.stopped();

@@ -175,7 +175,18 @@ export function toolTests(open: (launch: object | 'no folder') => Promise<Editor
     await button(at, 'Choose a 64-Bit Kernel').click();
     await choose(at, SAMPLE);
     assert.match((await at.stopped()).join('\n'), /_start/);
-    await at.debug('stop');
+
+    // launch.json still names the other one, so a restart is refused: the machine that was there goes on.
+    const refusal = at.page.locator('.notification-toast').filter({ hasText: /Not restarted.*32-bit/s });
+    await at.debug('restart');
+    await refusal.first().waitFor();
+    await at.debug('step-into');
+    const begin = await at.variables();
+    await eventually('it has moved', at.variables, (list) => list.join() !== begin.join());
+    copyFileSync(SAMPLE, path.join(at.folder ?? '', 'old.elf'));
+    await at.debug('restart');
+    await eventually('the start', at.frames, (list) => (list[0] ?? '').includes('_start'));
+    await at.debug('continue');
     await at.ended();
   });
 }

@@ -116,13 +116,14 @@ const configurationDone = handler('configurationDone', maybe({}), (context, _arg
   return undefined;
 });
 
-/** VS Code takes a machine for running as soon as it has asked for a restart; this one was refused, and stands still. */
+/** A client may take a machine for running as soon as it has asked for a restart; one that stands still says so again. */
 function tellAgain(context: Context, machine: Machine): void {
   const { halt } = machine.control;
-  if (halt === undefined) return;
+  const stands = (): boolean => context.machine === machine && machine.control.state === 'stopped';
+  if (halt === undefined || !stands()) return;
   // Behind the answer.
   setTimeout(() => {
-    if (context.machine === machine && machine.control.halt === halt) onHalt(context, machine, halt);
+    if (stands() && machine.control.halt === halt) onHalt(context, machine, halt);
   }, 0);
 }
 
