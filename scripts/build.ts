@@ -1,6 +1,7 @@
 /**
  * Builds dist/: the generated interpreter, the webpack bundles, and the WebAssembly that is loaded from beside
- * them. A step runs only when the content of its inputs changed, so that `npm test` twice is quick.
+ * them. A step runs only when the content of its inputs changed, or what it made is not what it made any more, so
+ * that `npm test` twice is quick.
  * `npm run build -- --force` runs them all.
  */
 import { spawnSync } from 'node:child_process';
@@ -28,6 +29,8 @@ interface Step {
   /** Files and folders, relative to the checkout, whose content decides. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /** Further outputs, whose names only the run decides. */
+  readonly parts?: () => readonly string[];
   readonly run: () => void | Promise<void>;
 }
 
@@ -37,11 +40,15 @@ function node(...args: string[]): void {
   if (status !== 0) throw new Error(`${args.join(' ')} ended with ${signal ?? `status ${status}`}`);
 }
 
+/** Parts of bundles are named by number. */
+const numbered = (): string[] =>
+  readdirSync(at('dist'))
+    .filter((name) => /^\d+\.js(\.map)?$/.test(name))
+    .map((name) => `dist/${name}`);
+
 function bundle(): Promise<void> {
-  // Parts of bundles are named by number: those of an earlier build would stay, and be packed.
-  if (existsSync(at('dist')))
-    for (const name of readdirSync(at('dist')))
-      if (/^\d+\.js(\.map)?$/.test(name)) rmSync(at(`dist/${name}`));
+  // Those of an earlier build would stay, and be packed.
+  for (const name of numbered()) rmSync(at(name));
   return new Promise((resolve, reject) => {
     const compiler = webpack(webpackConfig(bundles));
     compiler.run((failed, stats) => {
@@ -83,12 +90,13 @@ const steps: readonly Step[] = [
       'media/trace',
     ],
     outputs: [...bundles, 'core', 'trace-page'].map((name) => `dist/${name}.js`),
+    parts: numbered,
     run: bundle,
   },
   {
     name: 'probes',
     inputs: ['scripts/probes', 'src/hypervisor'],
-    outputs: ['dist/probes.json', 'dist/source/hypervisor/README.md'],
+    outputs: ['dist/probes.json', 'dist/source'],
     run: () => {
       writeProbes(at('dist'));
     },
@@ -112,37 +120,54 @@ function filesUnder(name: string): string[] {
     .sort();
 }
 
-function digest(inputs: readonly string[]): string {
+function digest(names: readonly string[]): string {
   const hash = createHash('sha256');
-  for (const file of inputs.flatMap(filesUnder)) {
+  for (const file of names.flatMap(filesUnder)) {
     const content = readFileSync(at(file));
     hash.update(`${file}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex');
 }
 
+/** Contents that belong together: of what went into a step and of what came out. */
+interface Stamp {
+  readonly inputs: string;
+  readonly outputs: string;
+}
+
+/** Of all that a step made; undefined when something of it is not there. */
+function digestMade({ outputs, parts }: Step): string | undefined {
+  const made = [...outputs, ...(parts?.() ?? [])];
+  return made.every((file) => existsSync(at(file))) ? digest(made) : undefined;
+}
+
 async function build(force: boolean): Promise<void> {
-  const stampFile = at('dist/.inputs.json');
+  const stampFile = at('dist/.stamps.json');
 
   mkdirSync(at('dist'), { recursive: true });
-  const stamps: Record<string, string> =
+  const stamps: Record<string, Stamp> =
     !force && existsSync(stampFile)
-      ? (JSON.parse(readFileSync(stampFile, 'utf8')) as Record<string, string>)
+      ? (JSON.parse(readFileSync(stampFile, 'utf8')) as Record<string, Stamp>)
       : {};
 
-  for (const { name, inputs, outputs, run } of steps) {
+  for (const step of steps) {
+    const { name, inputs, outputs, run } = step;
     const absent = inputs.filter((input) => !existsSync(at(input)));
     if (!complete && (absent.length > 0 || outputs.length === 0)) {
       console.log(`build: ${name} left out: ${absent.join(', ') || 'its sources'} not in the tree yet`);
       continue;
     }
     const now = digest(inputs);
-    if (stamps[name] === now && outputs.every((file) => existsSync(at(file)))) continue;
+    const stamp = stamps[name];
+    if (stamp?.inputs === now && stamp.outputs === digestMade(step)) continue;
     console.log(`build: ${name}`);
     await run();
-    const missing = outputs.filter((file) => !existsSync(at(file)));
-    if (missing.length > 0) throw new Error(`build: ${name} did not make ${missing.join(', ')}`);
-    stamps[name] = now;
+    const made = digestMade(step);
+    if (made === undefined) {
+      const missing = outputs.filter((file) => !existsSync(at(file)));
+      throw new Error(`build: ${name} did not make ${missing.join(', ')}`);
+    }
+    stamps[name] = { inputs: now, outputs: made };
     writeFileSync(stampFile, JSON.stringify(stamps));
   }
 }
