@@ -60,6 +60,8 @@ export interface Context {
   configured: boolean;
   /** disconnect or terminate has come; what is still being made is thrown away. */
   closing: boolean;
+  /** `terminated` has been sent: once for each machine, since some clients answer it with `terminate`. */
+  terminated: boolean;
   send(event: DebugProtocol.Event): void;
   /** Called when the session is over. */
   close(): void;
@@ -87,12 +89,26 @@ export function createContext(host: Host, send: Context['send'], close: () => vo
     locations: createHandles(),
     configured: false,
     closing: false,
+    terminated: false,
     send,
     close,
   };
 }
 
 export const event = (name: string, body: object): DebugProtocol.Event => new Event(name, body);
+
+/** Tells the client that there is nothing left to debug. */
+export function tellTerminated(context: Context): void {
+  if (context.terminated) return;
+  context.terminated = true;
+  context.send(event('terminated', {}));
+}
+
+/** The machine of the session from now on. */
+export function adopt(context: Context, machine: Machine): void {
+  context.machine = machine;
+  context.terminated = false;
+}
 
 export function output(
   context: Context,

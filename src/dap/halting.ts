@@ -2,7 +2,7 @@ import type { Halt } from '../debugger/run-control';
 import { dataText } from '../debugger/breakpoints/data';
 import { sameVcpu } from '../debugger/locations';
 import type { Context } from './context';
-import { event, output, resetHandles } from './context';
+import { event, output, resetHandles, tellTerminated } from './context';
 import type { Machine } from './machine';
 
 type Halted<K extends Halt['kind']> = Extract<Halt, { kind: K }>;
@@ -110,7 +110,7 @@ export function onHalt(context: Context, machine: Machine, halt: Halt): void {
   }
   output(context, 'important', halt.text === '' ? 'The guest has ended.' : halt.text);
   context.send(event('exited', { exitCode: halt.clean ? 0 : 1 }));
-  context.send(event('terminated', {}));
+  tellTerminated(context);
 }
 
 function tellStopped(

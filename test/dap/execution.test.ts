@@ -70,6 +70,10 @@ describe('dap: running and stepping', () => {
     assert.match(client.output(), /powered off/);
     const exited = client.events.find(({ event }) => event === 'exited');
     assert.deepEqual(exited?.body, { exitCode: 0 });
+    // As dape does at `terminated`; a second one would be answered with a second `terminate`, and so on.
+    await client.dc.terminateRequest({});
+    await client.dc.send('threads').catch(() => undefined);
+    assert.equal(client.events.filter(({ event }) => event === 'terminated').length, 1);
     const raw = client.events
       .filter(({ event }) => event === 'hyperstep/console')
       .map(({ body }) => body as unknown);

@@ -1,7 +1,7 @@
 import { continuePlan } from '../../debugger/run-control';
 import { capabilities } from '../capabilities';
 import type { Context } from '../context';
-import { event, needMachine, output, resetHandles } from '../context';
+import { adopt, event, needMachine, output, resetHandles, tellTerminated } from '../context';
 import { RequestError, messageOf } from '../errors';
 import { handler } from '../handler';
 import { announceBreakpoints, launchMachine, restartMachine } from '../launching';
@@ -95,7 +95,7 @@ const launch = handler('launch', launchShape, async (context, args, reply) => {
   if (context.machine !== undefined)
     throw new RequestError('launch: a machine is running already; restart or terminate it');
   const machine = await launchMachine(context, args, reply);
-  context.machine = machine;
+  adopt(context, machine);
   reply.after(() => {
     context.send(event('initialized', {}));
     announceBreakpoints(context, machine);
@@ -136,12 +136,12 @@ const restart = handler(
     const wanted: LaunchArguments = args.arguments ?? old.args;
     const machine = await restartMachine(context, old, wanted, reply).catch((error: unknown) => {
       // Without the old machine and without a new one there is nothing left to debug.
-      if (context.machine === undefined) context.send(event('terminated', {}));
+      if (context.machine === undefined) tellTerminated(context);
       else tellAgain(context, old);
       throw error;
     });
     resetHandles(context);
-    context.machine = machine;
+    adopt(context, machine);
     reply.after(() => {
       announceBreakpoints(context, machine);
       begin(context, machine);
@@ -166,7 +166,7 @@ const terminate = handler(
   maybe({ restart: optional(boolean) }),
   async (context, _args, reply) => {
     await end(context);
-    reply.after(() => context.send(event('terminated', {})));
+    reply.after(() => tellTerminated(context));
   },
   { urgent: true },
 );

@@ -2,7 +2,7 @@ import { readRegisters } from '../../debugger/registers';
 import type { RunPlan } from '../../debugger/run-control';
 import { symbolic } from '../../debugger/symbols';
 import type { Context } from '../context';
-import { event, needMachine, output, resetHandles, sourceOf } from '../context';
+import { adopt, event, needMachine, output, resetHandles, sourceOf, tellTerminated } from '../context';
 import { RequestError } from '../errors';
 import type { Handler } from '../handler';
 import { handler } from '../handler';
@@ -77,11 +77,11 @@ export const traceRequests: readonly Handler[] = [
     async (context, place, reply) => {
       const old = needMachine(context);
       const machine = await restartMachine(context, old, old.args, reply).catch((error: unknown) => {
-        if (context.machine === undefined) context.send(event('terminated', {}));
+        if (context.machine === undefined) tellTerminated(context);
         throw error;
       });
       resetHandles(context);
-      context.machine = machine;
+      adopt(context, machine);
       const start = (await machine.target.now()).retired;
       // The record was made when the instruction had been executed.
       const instructions = BigInt(place.retired) - 1n - start;
