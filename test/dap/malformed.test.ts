@@ -97,7 +97,7 @@ describe('dap: malformed messages and arguments', () => {
       ['stepIn', { threadId: 1, targetId: 4711 }, /there is no target 4711/],
       ['goto', { threadId: 1, targetId: 4711 }, /there is no target 4711/],
       ['evaluate', { expression: '1', format: 7 }, /format: expected an object, got 7/],
-      ['stepBack', { threadId: 1 }, /no marks are taken/],
+      ['stepBack', { threadId: 1 }, /no history is kept/],
       ['source', { sourceReference: 1 }, /sources are files/],
       ['exceptionInfo', { threadId: 1 }, /not stopped at an exception/],
     ];
