@@ -189,6 +189,8 @@ export function toolTests(open: (launch: object | 'no folder') => Promise<Editor
     copyFileSync(SAMPLE, path.join(at.folder ?? '', 'old.elf'));
     await at.debug('restart');
     await eventually('the same start', at.variables, (list) => list.join() === begin.join());
+    // This copy has lines, but no sources beside it: it stands in its instructions.
+    await at.page.locator('.disassembly-view .monaco-list-row').filter({ hasText: 'cld' }).first().waitFor();
     await at.debug('continue');
     await at.ended();
   });
