@@ -2,15 +2,17 @@
 //   npm test                      all groups
 //   npm test -- unit fuzz         these groups
 //   npm test -- unit --grep adc   further arguments go to mocha
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { installAndBuild, root } from './install.mjs';
 
 /** Folders of test/ that are a group of their own; `unit` is everything else. */
 const slow = ['guests', 'fuzz', 'workbench'];
 const groups = ['unit', ...slow];
+/** Mocha processes at a time. What stands in the slow groups uses the processors by itself, or times things. */
+const processes = { unit: Math.min(2, availableParallelism()) };
 
 const args = process.argv.slice(2);
 const firstOption = args.findIndex((arg) => !groups.includes(arg));
@@ -18,6 +20,28 @@ const chosen = firstOption === -1 ? args : args.slice(0, firstOption);
 const mochaArgs = firstOption === -1 ? [] : args.slice(firstOption);
 
 const groupOf = (file) => slow.find((name) => file.startsWith(name + path.sep)) ?? 'unit';
+
+/** Some test files in a process of their own. What it prints is shown as it comes, or given back whole. */
+function runMocha(own, totalsFile, shown) {
+  const mocha = ['node_modules/mocha/bin/mocha.js', '--reporter', 'scripts/reporter.cjs', ...mochaArgs];
+  const child = spawn(process.execPath, [...mocha, ...own], {
+    cwd: root,
+    stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, HYPERSTEP_TEST_TOTALS: totalsFile },
+  });
+  const output = [];
+  for (const stream of shown ? [] : [child.stdout, child.stderr]) {
+    stream.on('data', (data) => output.push(data));
+  }
+  return new Promise((resolve) => {
+    child.on('close', (status, signal) => {
+      const totals = existsSync(totalsFile)
+        ? JSON.parse(readFileSync(totalsFile, 'utf8'))
+        : { passed: 0, failed: 0, skipped: 0 };
+      resolve({ status, signal, output: Buffer.concat(output), totals });
+    });
+  });
+}
 
 installAndBuild();
 
@@ -49,28 +73,24 @@ for (const group of chosen.length > 0 ? chosen : groups) {
       stdio: 'inherit',
     });
   }
-  const totalsFile = path.join(scratch, `${group}.json`);
-  const mocha = [
-    'node_modules/mocha/bin/mocha.js',
-    '--reporter',
-    'scripts/reporter.cjs',
-    ...mochaArgs,
-    ...own,
-  ];
-  const { status, signal } = spawnSync(process.execPath, mocha, {
-    cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, HYPERSTEP_TEST_TOTALS: totalsFile },
-  });
-  // A process that died before its totals were written, or ended badly without a failed test, is a failure too.
-  const totals = existsSync(totalsFile)
-    ? JSON.parse(readFileSync(totalsFile, 'utf8'))
-    : { passed: 0, failed: 0, skipped: 0 };
-  if (status !== 0 && totals.failed === 0) {
-    console.error(`${group}: mocha ended with ${signal ?? `status ${status}`}`);
-    totals.failed = 1;
+  const shares = Math.min(own.length, processes[group] ?? 1);
+  const runs = Array.from({ length: shares }, (_, share) =>
+    runMocha(
+      own.filter((_, i) => i % shares === share),
+      path.join(scratch, `${group}-${share}.json`),
+      share === 0,
+    ),
+  );
+  for (const run of runs) {
+    const { status, signal, output, totals } = await run;
+    process.stdout.write(output);
+    // A process that died before its totals were written, or ended badly without a failed test, is a failure too.
+    if (status !== 0 && totals.failed === 0) {
+      console.error(`${group}: mocha ended with ${signal ?? `status ${status}`}`);
+      totals.failed = 1;
+    }
+    for (const kind of Object.keys(sum)) sum[kind] += totals[kind];
   }
-  for (const kind of Object.keys(sum)) sum[kind] += totals[kind];
 }
 rmSync(scratch, { recursive: true });
 
