@@ -42,9 +42,8 @@ export const capabilityTable: { readonly [K in keyof All]: Row<All[K]> } = {
     '`stepBack` by instruction, or to where a line of the guest began; `reverseContinue`: to the last breakpoint before, or to where the history begins. From within the hypervisor a step back leads to the guest’s instruction that called for it',
   ),
   supportsSetVariable: on('`setVariable`: registers, flags, and what has a place and a scalar type'),
-  supportsRestartFrame: off(
-    'Moving the instruction pointer takes back nothing that a function has stored; what does is going back, for which there is `stepBack`: no search for the call of a frame has been written',
-    'restartFrame',
+  supportsRestartFrame: on(
+    '`restartFrame` of the boundary to the hypervisor, and of the outermost of its calls: back to the guest’s instruction, and into the hypervisor’s first statement again. Frames of the guest are refused, `canRestart` says so: moving the instruction pointer takes back nothing that a function has stored; for that there is `stepBack`',
   ),
   supportsGotoTargetsRequest: on('`gotoTargets`, `goto`: lines of the function that is being executed'),
   supportsStepInTargetsRequest: on(

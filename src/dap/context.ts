@@ -28,6 +28,7 @@ export interface FrameHandle {
   readonly vcpu: VcpuRef;
   readonly frame: Frame;
   readonly innermost: boolean;
+  readonly canRestart: boolean;
   /** A call of the hypervisor's own code above it, and its place in the stack there. */
   readonly hypervisor?: { readonly index: number; readonly at: HypervisorFrame };
 }

@@ -8,11 +8,11 @@ export interface Progress {
 }
 
 /** What may be cancelled by its progress. */
-export const PROGRESS_ID = /^(?:launch|save)-(\d+)$/;
+export const PROGRESS_ID = /^(?:launch|save|back)-(\d+)$/;
 
 export function startProgress(
   context: Context,
-  kind: 'launch' | 'save',
+  kind: 'launch' | 'save' | 'back',
   title: string,
   requestId: number,
 ): Progress {

@@ -102,6 +102,9 @@ export class Session extends DebugSession {
       const { requestId, progressId } = cancelShape(request.arguments ?? {}, '');
       const seq = requestId ?? Number(PROGRESS_ID.exec(progressId ?? '')?.[1]);
       const pending = this.pending.get(seq);
+      // A search backwards has been answered when it begins.
+      if (pending === undefined && progressId?.startsWith('back-') === true)
+        this.context.machine?.control.pause();
       if (pending !== undefined) {
         pending.cancelled = true;
         for (const work of pending.onCancel) work();

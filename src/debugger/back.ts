@@ -72,6 +72,10 @@ export const continueBack: BackPlan = async (tools) => {
     for (let n = 0; n < found.nth; n++) {
       const stop = await target.run({ before: end, skipCurrent: n > 0 });
       if (stop.reason.kind === 'pause') n--;
+      // Who counts hits has counted these, too.
+      if (stop.reason.kind !== 'reached') continue;
+      await target.seekTo(found.position);
+      return stepped(tools, found.halt.stop.vcpu);
     }
     return found.halt;
   }
@@ -84,6 +88,31 @@ export const instructionBack =
     const { target } = tools;
     const to = await target.stepBack(vcpu, await target.position());
     return to === undefined ? begin(tools, vcpu) : stepped(tools, vcpu);
+  };
+
+/**
+ * To where what the hypervisor is at came to it, and into it again. With no probes to hold it in there, it ends behind
+ * that.
+ */
+export const entryAgain =
+  (vcpu: VcpuRef): BackPlan =>
+  async (tools) => {
+    const back = await instructionBack(vcpu)(tools);
+    if (back.kind !== 'step') return back;
+    for (;;) {
+      if (tools.paused()) return stepped(tools, vcpu);
+      const stop = await tools.target.run({
+        instructions: 1n,
+        vcpu,
+        hypervisor: 'in',
+        deliveries: true,
+        skipUpcalls: false,
+      });
+      const { kind } = stop.reason;
+      // Breakpoints at the boundary are passed: who asks for this has been there.
+      if (kind === 'statement' || kind === 'step') return { kind: 'step', stop, hidden: 0 };
+      if (kind === 'shutdown' || kind === 'crash' || kind === 'stuck') return { kind: 'pause', stop };
+    }
   };
 
 /** A place where a statement begins, in a frame that counts. */

@@ -298,7 +298,7 @@ export function createRunControl(
       const going =
         plan.back === undefined
           ? drive(plan, from, giveWay)
-          : plan.back({ target, from, judge: judgeBack, paused: () => pauseAsked });
+          : plan.back({ target, from, judge: judgeBack, paused: () => pauseAsked || disposed() });
       ended = await going.finally(() => (disposed() ? undefined : plan.done?.()));
       state = disposed() ? 'disposed' : ended.kind === 'ended' ? 'ended' : 'stopped';
     } catch (error) {

@@ -288,6 +288,9 @@ export function createHistory(host: HistoryHost): History {
       quietly(async () => {
         // How far it is at the place that is left.
         await seek(from);
+        // A fault, a privileged instruction and a delivery come to the hypervisor before anything retires.
+        const there = here();
+        if (from.inside === true && !there.held && comparePositions(there, from) === 0) return there;
         const vcpu = find();
         const count = vcpu.cpu.icount();
         const place = host.machine().vcpus().indexOf(vcpu);

@@ -12,6 +12,8 @@ export interface Position {
   /** How often an observer was asked whether to hold a vCPU; `held`: it was, at the last of these. */
   readonly asked: number;
   readonly held: boolean;
+  /** The hypervisor is at work on what comes to it there, which shows in no number until it is through. */
+  readonly inside?: boolean;
 }
 
 /** Negative: `a` comes first. */

@@ -136,7 +136,10 @@ export function createReads(
   const find = (ref: VcpuRef): GuestVcpu => findVcpu(machine(), ref);
   return {
     now: () => momentOf(machine()),
-    position: () => machine().position(),
+    position: () => ({
+      ...machine().position(),
+      ...(statements.stack().length > 0 ? { inside: true } : {}),
+    }),
     history: () => history.view(),
     domains: () => {
       const { hypervisor, devices } = machine();

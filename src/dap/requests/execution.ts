@@ -2,7 +2,8 @@ import type { RunPlan } from '../../debugger/run-control';
 import { backPlan, continuePlan } from '../../debugger/run-control';
 import type { StepKind, Stepping } from '../../debugger/stepping';
 import { planStepBack } from '../../debugger/stepping/back';
-import { continueBack } from '../../debugger/back';
+import type { BackPlan } from '../../debugger/back';
+import { continueBack, entryAgain } from '../../debugger/back';
 import { needRunning, NoCallerError, NotRunningError, planStep } from '../../debugger/stepping';
 import type { VcpuRef } from '../../machine/target';
 import type { Context } from '../context';
@@ -11,7 +12,13 @@ import { RequestError } from '../errors';
 import type { Reply } from '../handler';
 import { handler } from '../handler';
 import type { Machine } from '../machine';
-import { boolean, maybe, oneOf, optional, integer } from '../shape';
+import type { Progress } from '../progress';
+import { startProgress } from '../progress';
+import { boolean, maybe, object, oneOf, optional, integer } from '../shape';
+import { needFrame } from './stack';
+
+/** Milliseconds. */
+const PATIENCE = 1000;
 
 const threadShape = { threadId: optional(integer), singleThread: optional(boolean) };
 const stepShape = maybe({
@@ -141,12 +148,33 @@ async function needHistory(context: Context): Promise<Machine> {
   return machine;
 }
 
+/** Tells of it when it takes longer than anyone waits for without a word. */
+const telling =
+  (context: Context, { seq }: Reply, back: BackPlan): BackPlan =>
+  async (tools) => {
+    let progress: Progress | undefined;
+    const timer = setTimeout(() => {
+      progress = startProgress(context, 'back', 'Going back', seq);
+    }, PATIENCE);
+    try {
+      return await back(tools);
+    } finally {
+      clearTimeout(timer);
+      progress?.end();
+    }
+  };
+
 const reverseContinue = handler(
   'reverseContinue',
   maybe(threadShape),
   async (context, { threadId }, reply) => {
     const machine = await needHistory(context);
-    go(context, machine, backPlan(continueBack, needThread(machine, threadId)), reply);
+    go(
+      context,
+      machine,
+      backPlan(telling(context, reply, continueBack), needThread(machine, threadId)),
+      reply,
+    );
     return undefined;
   },
 );
@@ -156,13 +184,26 @@ const stepBack = handler('stepBack', stepShape, async (context, { threadId, gran
   const vcpu = needThread(machine, threadId);
   const stepping = steppingOf(machine, vcpu);
   const back = await machine.control.still(() => planStepBack(granularity ?? 'statement', stepping));
-  go(context, machine, backPlan(back, vcpu), reply);
+  go(context, machine, backPlan(telling(context, reply, back), vcpu), reply);
+  return undefined;
+});
+
+/** Only what the hypervisor is at can begin again: its outermost call, and the boundary below that. */
+const restartFrame = handler('restartFrame', object({ frameId: integer }), async (context, args, reply) => {
+  const machine = await needHistory(context);
+  const { vcpu, canRestart } = needFrame(context, args.frameId);
+  if (!canRestart)
+    throw new RequestError(
+      'restartFrame: only the boundary to the hypervisor and the call above it begin again; for others there is stepBack, which takes back what was stored',
+    );
+  go(context, machine, backPlan(telling(context, reply, entryAgain(vcpu)), vcpu), reply);
   return undefined;
 });
 
 export const execution = [
   reverseContinue,
   stepBack,
+  restartFrame,
   continue_,
   step('next', 'over'),
   step('stepIn', 'in'),

@@ -47,14 +47,19 @@ function toProtocolFrame(
   machine: Machine,
   vcpu: VcpuRef,
   frame: Frame,
-  innermost: boolean,
+  top: number,
+  index: number,
   task: Task | undefined,
 ): DebugProtocol.StackFrame {
   const { line, kind, found, address } = frame;
+  // Both the boundary and the code that made the call show the registers of the vCPU.
+  const innermost = index <= top;
+  const canRestart = index === 0 && kind === 'boundary';
   const hint =
     kind === 'boundary' ? ('label' as const) : found === 'search' ? ('subtle' as const) : undefined;
   return {
-    id: context.frames.create({ vcpu, frame, innermost }),
+    id: context.frames.create({ vcpu, frame, innermost, canRestart }),
+    canRestart,
     // Programs have no symbols here; whose code it is the kernel knows.
     name:
       task !== undefined && isUser(address) ? `${frameName(frame)} in ${taskName(task)}` : frameName(frame),
@@ -77,11 +82,13 @@ function toHypervisorFrame(
   below: Frame,
   at: HypervisorFrame,
   index: number,
+  canRestart: boolean,
 ): DebugProtocol.StackFrame {
   const path = context.host.hypervisorSources.pathOf(at.file);
   const name = at.file.slice(at.file.lastIndexOf('/') + 1);
   return {
-    id: context.frames.create({ vcpu, frame: below, innermost: true, hypervisor: { index, at } }),
+    id: context.frames.create({ vcpu, frame: below, innermost: true, canRestart, hypervisor: { index, at } }),
+    canRestart,
     name: `${at.function} (hypervisor)`,
     source: { name, ...(path === undefined ? { origin: at.file } : { path: clientPath(context, path) }) },
     line: toClientLine(context, at.line),
@@ -102,16 +109,16 @@ const stackTrace = handler(
       inner: machine.isInHypervisor(vcpu) ? await machine.target.hypervisorStack() : [],
     }));
     const [below] = frames;
-    // Both the boundary and the code that made the call show the registers of the vCPU.
     const top = below?.kind === 'boundary' ? 1 : 0;
     // Made only when it is asked for: a client takes the first few of a deep stack.
     const rows: readonly (() => DebugProtocol.StackFrame)[] = [
       ...(below === undefined
         ? []
-        : inner.map((at, index) => () => toHypervisorFrame(context, vcpu, below, at, index))),
-      ...frames.map(
-        (frame, index) => () => toProtocolFrame(context, machine, vcpu, frame, index <= top, task),
-      ),
+        : inner.map(
+            (at, index) => () =>
+              toHypervisorFrame(context, vcpu, below, at, index, index === inner.length - 1),
+          )),
+      ...frames.map((frame, index) => () => toProtocolFrame(context, machine, vcpu, frame, top, index, task)),
     ];
     const end = levels === 0 ? rows.length : startFrame + levels;
     return { totalFrames: rows.length, stackFrames: rows.slice(startFrame, end).map((row) => row()) };

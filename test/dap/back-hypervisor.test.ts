@@ -1,0 +1,171 @@
+/** Going back from inside the hypervisor, over the protocol, with the machine in its worker. */
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { adapterHost } from '../../src/host/adapter';
+import type { Client } from '../support/dap-client';
+import { connect } from '../support/dap-client';
+import { withLine } from '../support/lines';
+
+const dispatch = path.join(__dirname, '..', '..', 'src', 'hypervisor', 'dispatch.ts');
+
+describe('dap: back from inside the hypervisor', function () {
+  this.timeout(60_000);
+  let client: Client;
+  beforeEach(async () => {
+    client = await connect(adapterHost(), { supportsProgressReporting: true });
+  });
+  afterEach(() => client.close());
+
+  const go = async (command: string, args: object = {}): Promise<DebugProtocol.StoppedEvent['body']> => {
+    const stopped = client.stopped();
+    await client.dc.send(command, { threadId: 1, ...args });
+    return stopped;
+  };
+  const stack = async (): Promise<DebugProtocol.StackFrame[]> =>
+    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+  const rows = async (variablesReference: number): Promise<DebugProtocol.Variable[]> =>
+    (await client.dc.variablesRequest({ variablesReference })).body.variables;
+  const isInside = (frame: DebugProtocol.StackFrame | undefined): boolean =>
+    frame?.name.endsWith('(hypervisor)') === true;
+  /** The frames and what the innermost has, as they are shown. */
+  const shown = async (): Promise<string> => {
+    const frames = await stack();
+    const { scopes } = (await client.dc.scopesRequest({ frameId: frames[0]?.id ?? 0 })).body;
+    const values = [];
+    for (const { name, variablesReference } of scopes)
+      if (/^(Locals|General)/i.test(name))
+        values.push(...(await rows(variablesReference)).map((row) => `${row.name}=${row.value}`));
+    return [...frames.map(({ name, line }) => `${name}:${line}`), ...values].join('\n');
+  };
+  const leave = async (): Promise<void> => {
+    for (let out = 0; isInside((await stack())[0]); out++) {
+      assert.ok(out < 40, 'never left');
+      await go('stepOut');
+    }
+  };
+
+  it('to the calling instruction and in again, as it was; after stepping out, to before the call', async () => {
+    await client.launch({ noConfigurationDone: true });
+    const named = (...names: string[]): Promise<unknown> =>
+      client.dc.setFunctionBreakpointsRequest({ breakpoints: names.map((name) => ({ name })) });
+    await named('hypercall:xen_version');
+    await client.dc.configurationDoneRequest();
+    await client.stopped();
+    // From the boundary, too, a step back is to before the instruction.
+    await go('stepBack', { granularity: 'instruction' });
+    const calling = await shown();
+    await named();
+    await go('stepIn');
+    const first = await shown();
+    assert.ok(isInside((await stack())[0]), first);
+    const inside = [first];
+    for (let n = 0; n < 4; n++) {
+      await go('next');
+      inside.push(await shown());
+    }
+    const { reason } = await go('stepBack');
+    assert.equal(reason, 'step');
+    assert.equal(await shown(), calling);
+    await go('stepIn');
+    assert.equal(await shown(), first);
+    for (const one of inside.slice(1)) {
+      await go('next');
+      assert.equal(await shown(), one);
+    }
+    await leave();
+    const after = await shown();
+    await go('stepBack', { granularity: 'instruction' });
+    assert.equal(await shown(), calling);
+    await go('stepIn', { granularity: 'instruction' });
+    assert.equal(await shown(), first);
+    await leave();
+    assert.equal(await shown(), after);
+  });
+
+  it('to statements of earlier entries, from inside a later one', async () => {
+    await client.launch({ stopOnEntry: true });
+    await client.stopped();
+    const line = withLine(dispatch, 'const declaration = declarationOf(call.nr);');
+    await client.dc.setBreakpointsRequest({ source: { path: dispatch }, breakpoints: [{ line }] });
+    const hits: string[] = [];
+    for (let n = 0; n < 6; n++) {
+      assert.equal((await go('continue')).reason, 'breakpoint');
+      hits.push(await shown());
+    }
+    assert.equal(new Set(hits).size, hits.length, 'they differ');
+    const printed = client.output();
+    for (let n = 0; n < 5; n++) await go('next');
+    // Of the entry that it stands in, nothing before is met.
+    for (const wanted of hits.slice(0, -1).reverse()) {
+      assert.equal((await go('reverseContinue')).reason, 'breakpoint');
+      assert.equal(await shown(), wanted);
+    }
+    // On from there by steps and by itself, as before.
+    await go('next');
+    for (const wanted of hits.slice(1)) {
+      assert.equal((await go('continue')).reason, 'breakpoint');
+      assert.equal(await shown(), wanted);
+    }
+    assert.equal(client.output(), printed, 'nothing is said twice');
+    await go('stepBack');
+    await go('stepIn');
+    await client.dc.setBreakpointsRequest({ source: { path: dispatch }, breakpoints: [] });
+    assert.equal((await go('reverseContinue')).description, 'At the beginning of the history');
+  });
+
+  it('a privileged instruction, which retires only behind it; and again by restarting the frame', async () => {
+    await client.launch({ stopOnEntry: true });
+    await client.stopped();
+    const [entry] = await stack();
+    // nop; mov rax, cr0; nop
+    const data = Buffer.from([0x90, 0x0f, 0x20, 0xc0, 0x90]).toString('base64');
+    await client.dc.send('writeMemory', { memoryReference: entry?.instructionPointerReference ?? '', data });
+    const single = { granularity: 'instruction' };
+    await go('stepIn', single);
+    const before = await shown();
+    await go('stepIn', single);
+    const first = await shown();
+    assert.match(first, /^decideFault \(hypervisor\)/);
+    for (const command of ['next', 'stepOut']) {
+      await go(command);
+      await go('stepBack', single);
+      assert.equal(await shown(), before, command);
+      await go('stepIn', single);
+      assert.equal(await shown(), first);
+    }
+    await go('stepOut');
+    for (const name of [/^handleExit \(hypervisor\)$/, /^#GP /]) {
+      const frame = (await stack()).find((one) => name.test(one.name));
+      assert.equal(frame?.canRestart, true);
+      assert.equal((await go('restartFrame', { frameId: frame.id })).reason, 'step');
+      assert.equal(await shown(), first);
+      await go('next');
+    }
+    for (const frame of await stack()) {
+      if (frame.canRestart === true) continue;
+      const { message } = await client.refused('restartFrame', { frameId: frame.id });
+      assert.match(message ?? '', /only the boundary .* stepBack, which takes back/);
+    }
+    await leave();
+    await go('stepBack', single);
+    assert.equal(await shown(), before);
+  });
+
+  it('a hypercall by restarting its frame, also from its boundary', async () => {
+    await client.launch({ noConfigurationDone: true });
+    await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'hypercall:xen_version' }] });
+    await client.dc.configurationDoneRequest();
+    await client.stopped();
+    const [boundary] = await stack();
+    await go('restartFrame', { frameId: boundary?.id });
+    const first = await shown();
+    assert.ok(isInside((await stack())[0]), first);
+    for (let n = 0; n < 3; n++) await go('next');
+    const outermost = (await stack()).filter((one) => isInside(one)).pop();
+    await go('restartFrame', { frameId: outermost?.id });
+    assert.equal(await shown(), first);
+    await leave();
+    assert.match((await stack())[0]?.name ?? '', /^HYPERVISOR_xen_version/);
+  });
+});
