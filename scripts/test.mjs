@@ -2,6 +2,7 @@
 //   npm test                      all groups
 //   npm test -- unit fuzz         these groups
 //   npm test -- unit --grep adc   further arguments go to mocha
+import { Buffer } from 'node:buffer';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
