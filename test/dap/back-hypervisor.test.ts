@@ -168,4 +168,49 @@ describe('dap: back from inside the hypervisor', function () {
     await leave();
     assert.match((await stack())[0]?.name ?? '', /^HYPERVISOR_xen_version/);
   });
+
+  it('says so when it takes long, and ends by cancel, pause, restart and with its session', async () => {
+    await client.launch({ stopOnEntry: true });
+    await client.stopped();
+    /** Somewhere in an endless loop, and a breakpoint there that no time of it was meant for. */
+    const loop = async (): Promise<void> => {
+      const at = (await stack())[0]?.instructionPointerReference ?? '';
+      // inc rax; jmp to it
+      const data = Buffer.from([0x48, 0xff, 0xc0, 0xeb, 0xfb]).toString('base64');
+      await client.dc.send('writeMemory', { memoryReference: at, data });
+      await client.dc.continueRequest({ threadId: 1 });
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await go('pause');
+      await client.dc.send('setInstructionBreakpoints', {
+        breakpoints: [{ instructionReference: at, condition: 'rax == 0x7777777777777777' }],
+      });
+    };
+    const search = async (): Promise<string> => {
+      await client.dc.send('reverseContinue', { threadId: 1 });
+      for (;;) {
+        const { progressId, title } = (await client.event('progressStart')).body as Record<string, string>;
+        if (title === 'Going back' && progressId !== undefined) return progressId;
+      }
+    };
+    await loop();
+    const start = await shown();
+    const progressId = await search();
+    const cancelled = client.stopped();
+    await client.dc.send('cancel', { progressId });
+    assert.equal((await cancelled).reason, 'pause');
+    assert.equal(await shown(), start);
+    await search();
+    assert.equal((await go('pause')).reason, 'pause');
+    assert.equal(await shown(), start);
+    await search();
+    const again = client.stopped();
+    await client.dc.send('restart');
+    assert.equal((await again).reason, 'entry');
+    await client.dc.send('setInstructionBreakpoints', { breakpoints: [] });
+    await loop();
+    await search();
+    const asked = Date.now();
+    await client.close();
+    assert.ok(Date.now() - asked < 4000, 'it hangs up in the midst of a search');
+  });
 });
