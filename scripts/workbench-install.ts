@@ -20,7 +20,9 @@ import { delimiter, join, resolve } from 'node:path';
 
 const root = resolve(__dirname, '..');
 const manifests = join(root, 'test', 'workbench');
-const folder = join(root, '.cache', 'workbench');
+/** Another one, made by hand, with another version of VS Code: the folder that has its node_modules. */
+const given = process.env['HYPERSTEP_WORKBENCH'];
+const folder = given === undefined ? join(root, '.cache', 'workbench') : resolve(given);
 const modules = join(folder, 'node_modules');
 const stampFile = join(folder, '.installed');
 
@@ -39,7 +41,10 @@ const stamp = (): string =>
     .reduce((hash, name) => hash.update(readFileSync(join(manifests, name))), createHash('sha256'))
     .digest('hex');
 
-const isInstalled = (): boolean => existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp();
+const isInstalled = (): boolean =>
+  given === undefined
+    ? existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp()
+    : existsSync(join(modules, 'code-server'));
 
 function isExecutable(file: string): boolean {
   try {
@@ -114,7 +119,7 @@ function main(): number {
   const say = (line: string): boolean => process.stdout.write(`workbench: ${line}\n`);
   try {
     if (process.platform === 'linux' && process.arch === 'x64') {
-      if (!isInstalled()) {
+      if (!isInstalled() && given === undefined) {
         say('installing code-server and what it needs');
         installWorkbench();
       }
