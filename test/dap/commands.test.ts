@@ -78,6 +78,12 @@ describe('dap: commands of the console', function () {
     assert.match(await typed(`x/s pseudophysical:d1:${pfn} << 12`), /"a page for both of us"/);
   });
 
+  it('are served to clients that do not say what they evaluate for, and not to watch expressions', async () => {
+    const { body } = await client.dc.evaluateRequest({ expression: 'walk rip' });
+    assert.match(body.result, /L4 table/);
+    await assert.rejects(client.dc.evaluateRequest({ expression: 'walk rip', context: 'watch' }));
+  });
+
   it('page tables, frames and who has them', async () => {
     await check([
       ['walk rip', /L4 table .*\n.*L3 table .*\n.*L2 table .*\n.*L1 table .*\n {2}machine address 0x/],

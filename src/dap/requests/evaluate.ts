@@ -90,13 +90,15 @@ const evaluate = handler(
   }),
   async (context, { expression, frameId, context: purpose, format }, reply) => {
     const machine = needMachine(context);
-    if (machine.control.state === 'running' && purpose !== 'repl') {
+    // Helix says nothing of what a person typed; clients that evaluate by themselves do say what for.
+    const typed = purpose === undefined || purpose === 'repl';
+    if (machine.control.state === 'running' && !typed) {
       throw new RequestError('the machine is running', { code: 'notStopped', show: false });
     }
     if (expression.trim() === '') throw new RequestError('nothing to evaluate', { show: false });
     const result = await inWords(() =>
       machine.control.still(async () => {
-        if (purpose === 'repl') {
+        if (typed) {
           const done = await runCommand(expression, await commandContext(context, machine, frameId));
           if (done !== undefined) {
             const { text: value, memory, changed } = done;
@@ -114,8 +116,8 @@ const evaluate = handler(
           inner === undefined ? undefined : await hypervisorValue(machine.target, inner.index, expression);
         if (own !== undefined) return own;
         const at = await contextFor(context, machine, frameId);
-        return evaluateText(expression, at, purpose === 'repl').catch((error: unknown) => {
-          if (purpose !== 'repl' || !(error instanceof ExpressionError)) throw error;
+        return evaluateText(expression, at, typed).catch((error: unknown) => {
+          if (!typed || !(error instanceof ExpressionError)) throw error;
           throw new ExpressionError(`${error.message}${suggestion(expression)}`, error.at);
         });
       }),
