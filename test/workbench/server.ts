@@ -78,12 +78,17 @@ async function endGroup(child: ChildProcess): Promise<void> {
  *
  * @param trust whether workspaces are trusted without being asked for
  * @param log file that gets what it says
+ * @param inside whether windows can run tests beside the extensions; notifications do not pop up then
  */
 export async function startServer(
   workbench: Workbench,
   home: string,
   vsixes: readonly string[],
-  { trust, log }: { readonly trust: boolean; readonly log: string },
+  {
+    trust,
+    log,
+    inside = false,
+  }: { readonly trust: boolean; readonly log: string; readonly inside?: boolean },
 ): Promise<EditorServer> {
   const at = (name: string): string => path.join(home, name);
   mkdirSync(at('user/User'), { recursive: true });
@@ -116,6 +121,7 @@ export async function startServer(
       '--disable-update-check',
       '--disable-getting-started-override',
       ...(trust ? ['--disable-workspace-trust'] : []),
+      ...(inside ? ['--vscode-option', 'enable-smoke-test-driver'] : []),
     ],
     // A group of its own, so that what it starts can be ended with it.
     { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] },

@@ -10,6 +10,7 @@ import type { Browser } from './browser';
 import { startBrowser } from './browser';
 import type { Editor } from './editor';
 import { eventually, openEditor, screenshots, VIEWS } from './editor';
+import { insideTests } from './inside/outer';
 import { linuxTests } from './linux';
 import { packProbe } from './probing';
 import type { EditorServer } from './server';
@@ -20,6 +21,7 @@ import { traceTests } from './trace';
 // The packaged extension in VS Code's own workbench, used as a person uses it.
 
 const root = path.join(__dirname, '..', '..');
+const vsix = path.join(root, 'out', 'hyperstep.vsix');
 const MINUTE = 60_000;
 const SAMPLE = path.join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf');
 
@@ -62,7 +64,7 @@ describe('in the workbench', function () {
       home = mkdtempSync(path.join(tmpdir(), 'hyperstep-workbench-'));
       const probe = path.join(home, 'probe.vsix');
       packProbe(probe);
-      server = await startServer(workbench, home, [path.join(root, 'out', 'hyperstep.vsix'), probe], {
+      server = await startServer(workbench, home, [vsix, probe], {
         trust: true,
         log: path.join(screenshots, 'server.log'),
       });
@@ -391,6 +393,7 @@ describe('in the workbench', function () {
   traceTests(open, () => opened);
   toolTests(open);
   linuxTests(open, () => home ?? '');
+  insideTests(vsix, () => browser);
 
   it('what is typed at the console reaches GRUB, and its answer comes back', async function () {
     const at = await open({ name: 'grub', kernel: guestPath('grub', this) });
