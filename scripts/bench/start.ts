@@ -6,7 +6,7 @@
  * probe before every statement of the hypervisor.
  */
 import { spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import webpack, { type Configuration } from 'webpack';
 import { webpackConfig } from '../../webpack.config';
@@ -31,8 +31,13 @@ const bundle = (
       ...config,
       entry: { [name]: join(__dirname, from) },
       optimization: { splitChunks: false, minimize },
-      // What it loads of dist/ lies beside it.
-      output: { path: dist, filename: '[name].js', library: { type: 'commonjs2' } },
+      // What it loads of dist/ lies beside it; its own pieces must not take the names of the product's.
+      output: {
+        path: dist,
+        filename: '[name].js',
+        chunkFilename: `${name}-[id].js`,
+        library: { type: 'commonjs2' },
+      },
       devtool: false,
     });
     compiler.run((failed, stats) => {
@@ -47,19 +52,17 @@ const bundle = (
   });
 
 void (async () => {
-  const made: string[] = [];
   try {
     const file = await bundle('bench', 'run.ts', plain, profile === undefined);
-    made.push(file);
     if (groups?.includes('probes') !== false) {
       // The worker's bundle is not minimised, so its peer is not either.
-      made.push(await bundle('bench-crossing', 'crossing.ts', plain, false));
-      made.push(await bundle('bench-crossing-probed', 'crossing.ts', worker, false));
+      await bundle('bench-crossing', 'crossing.ts', plain, false);
+      await bundle('bench-crossing-probed', 'crossing.ts', worker, false);
     }
     const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
     const { status } = spawnSync(process.execPath, [...flags, file, ...options], { stdio: 'inherit' });
     process.exitCode = status ?? 1;
   } finally {
-    for (const file of made) rmSync(file, { force: true });
+    for (const file of readdirSync(dist)) if (/^bench\b.*\.js$/.test(file)) rmSync(join(dist, file));
   }
 })();
