@@ -105,6 +105,21 @@ export class ByteView {
   }
 }
 
+/** A little-endian number of as many bytes as there are. */
+export const bytesToNumber = (bytes: Uint8Array): bigint => {
+  let value = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] ?? 0);
+  return value;
+};
+
+/** Little-endian, truncated to `length` bytes. */
+export function numberToBytes(value: bigint, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let rest = BigInt.asUintN(length * 8, value);
+  for (let i = 0; i < length; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
+  return bytes;
+}
+
 /** One character per byte, so that no byte is lost and no decoder can refuse. */
 export function latin1(bytes: Uint8Array): string {
   const chunk = 0x2000;

@@ -1,24 +1,11 @@
 import type { Register, Target, VcpuRef } from '../machine/target';
+import { bytesToNumber, numberToBytes } from '../base/bytes';
 import { hex } from './locations';
 import { aliases, parts } from '../machine/register-names';
 
 export { flags, type Flag } from '../machine/register-names';
 
 // Register values by name, including the parts of a register that have names of their own (SDM vol. 1 §3.4).
-
-export const bytesToNumber = (bytes: Uint8Array): bigint => {
-  let value = 0n;
-  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] ?? 0);
-  return value;
-};
-
-/** Little-endian, truncated to `length` bytes. */
-export function numberToBytes(value: bigint, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let rest = BigInt.asUintN(length * 8, value);
-  for (let i = 0; i < length; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
-  return bytes;
-}
 
 /** A register or a part of one; `found` says which. */
 interface Resolved {

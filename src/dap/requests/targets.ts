@@ -1,7 +1,8 @@
 import type { DecodedInstruction } from '../../debugger/decoder';
 import { MAX_INSTRUCTION } from '../../debugger/decoder';
 import { hex } from '../../debugger/locations';
-import { numberToBytes, readRegisters } from '../../debugger/registers';
+import { numberToBytes } from '../../base/bytes';
+import { readRegisters } from '../../debugger/registers';
 import type { LineAt, SymbolIndex } from '../../debugger/symbols';
 import { symbolic } from '../../debugger/symbols';
 import type { RunUntil, VcpuRef } from '../../machine/target';

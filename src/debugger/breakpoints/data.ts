@@ -7,7 +7,7 @@ import { evaluateAt, numberAt } from '../c/evaluate';
 import type { EvaluationContext } from '../expressions';
 import { localsOf } from '../expressions';
 import { formatLocation, hex, parseLocation, vcpuName, virtual } from '../locations';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import { addressOf } from '../values/typed';
 import type { Breakpoint, BreakpointSpecs, DataAccess } from './types';
 

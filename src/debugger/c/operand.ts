@@ -4,7 +4,7 @@ import { ExpressionError } from '../../machine/expressions';
 import type { DecodedValue } from '../../machine/target';
 import type { TypedValue, ValueSpace } from '../values/typed';
 import { addressOf, computed, floatBytes, numberOf, scalarOf } from '../values/typed';
-import { numberToBytes } from '../registers';
+import { numberToBytes } from '../../base/bytes';
 
 /** What a part of an expression comes to. */
 export type Operand =

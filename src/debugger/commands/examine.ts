@@ -4,7 +4,7 @@ import { disassemble } from '../disassembly';
 import { float32, float64 } from '../floats';
 import type { Location } from '../locations';
 import { hex, hex64, parseLocation } from '../locations';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import { noSymbols, symbolic } from '../symbols';
 import type { Command, CommandContext } from './command';
 import { addressOf, fail } from './command';

@@ -1,6 +1,6 @@
 import { assignText, evaluateText } from '../evaluate';
 import { hex, hex64, vcpuName } from '../locations';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import { symbolic } from '../symbols';
 import { frameName } from '../unwind';
 import type { Command } from './command';

@@ -1,5 +1,5 @@
 import type { AddressSpace, Target, VcpuRef } from '../../machine/target';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import type { SymbolIndex } from '../symbols';
 
 // The kernel's memory whatever a vCPU runs: in user mode a PV guest's tables do not have it.

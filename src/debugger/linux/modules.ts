@@ -1,5 +1,5 @@
 import { latin1 } from '../../base/bytes';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import type { PlainSymbol, SymbolIndex } from '../symbols';
 import { indexSymbols } from '../symbols';
 import type { LinuxLayout, Place } from './layout';

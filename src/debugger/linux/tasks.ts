@@ -1,6 +1,6 @@
 import { latin1 } from '../../base/bytes';
 import type { VcpuRef } from '../../machine/target';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import type { SymbolIndex } from '../symbols';
 import type { LinuxLayout, Place } from './layout';
 import type { KernelMemory } from './memory';

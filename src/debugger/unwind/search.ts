@@ -1,5 +1,5 @@
 import type { ReadMemory } from '../memory-cache';
-import { bytesToNumber } from '../registers';
+import { bytesToNumber } from '../../base/bytes';
 import type { SymbolAt, SymbolIndex } from '../symbols';
 
 // The caller without unwind tables: what the code at the instruction pointer shows, then frame pointers, then a

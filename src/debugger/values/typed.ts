@@ -4,7 +4,8 @@ import { registerName } from '../../machine/register-names';
 import type { Target, VcpuRef } from '../../machine/target';
 import type { ReadMemory } from '../memory-cache';
 import { hex } from '../locations';
-import { bytesToNumber, numberToBytes, setRegister } from '../registers';
+import { bytesToNumber, numberToBytes } from '../../base/bytes';
+import { setRegister } from '../registers';
 import type { Activation } from '../unwind/activation';
 
 // Values with a C type: where they are, what they hold, and how they are changed.
