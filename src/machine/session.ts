@@ -65,6 +65,13 @@ export function createRunSession(
   let detour: Detour | undefined;
   let skipCurrent = until.skipCurrent ?? true;
   const stepping = remaining !== undefined || until.outside !== undefined;
+  /** A fault that arrives, or a hypercall that begins, is one step, though nothing retires; of many, each retires. */
+  const single = remaining === 1n;
+  /** A number of instructions alone is a limit like any other; a step wants to see what lies between. */
+  const mayCross =
+    until.outside === undefined &&
+    until.exits === undefined &&
+    (remaining === undefined || (until.skipUpcalls === false && !single));
 
   const always = stops.addresses();
   const more = new Set<bigint>();
@@ -236,7 +243,7 @@ export function createRunSession(
     if (remaining === undefined || !counts(v)) return outcome;
     remaining -= BigInt(ran);
     const visible = kind === 'hypercall-entry' || kind === 'fault';
-    if (remaining === 1n && ran === 0 && visible && outcome === 'run') remaining = 0n;
+    if (single && ran === 0 && visible && outcome === 'run') remaining = 0n;
     return outcome;
   }
 
@@ -266,7 +273,7 @@ export function createRunSession(
     const untilTimer = Math.max(1, schedule.deadline() - retired);
     let limit = Math.min(end - retired, schedule.quantumLeft(), untilTimer);
     // Where input is due at a moment that only exits bring, each of them has to be counted as it comes.
-    let inPlace = fastPath !== undefined && !stepping && exits === undefined && crossings?.active !== true;
+    let inPlace = fastPath !== undefined && mayCross && crossings?.active !== true;
     const input = schedule.nextInput();
     if (input !== undefined) {
       const due = Math.max(Number(input.retired), clock.countAt(input.time));
@@ -289,7 +296,7 @@ export function createRunSession(
       skipCurrent = false;
     }
     const from = v.cpu.icount();
-    const at = remaining === 1n ? v.cpu.get('rip') : 0n;
+    const at = single ? v.cpu.get('rip') : 0n;
     if (inPlace) fastPath?.arm(v);
     const exit = v.cpu.runFor(limit);
     if (inPlace && fastPath !== undefined) schedule.crossed(fastPath.collect(v));
@@ -310,7 +317,7 @@ export function createRunSession(
     if (counting && remaining !== undefined) {
       remaining -= BigInt(ran);
       // A fault that arrives at the guest's handler is a step, too.
-      if (remaining === 1n && ran === 0 && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
+      if (single && ran === 0 && outcome === 'run' && v.cpu.get('rip') !== at) remaining = 0n;
     }
     if (outcome !== 'foreign' && !OURS.has(exit)) schedule.settle(outcome);
     else schedule.expire();

@@ -141,7 +141,10 @@ export type StopPoint = Gate &
   );
 
 export interface RunUntil {
-  /** Stop after this many further retired instructions (1 = step); with `vcpu`, count only that vCPU's. */
+  /**
+   * Stop after this many further retired instructions; with `vcpu`, count only that vCPU's. One is a step: it ends,
+   * too, where a fault or a hypercall of that instruction begins, though nothing retires.
+   */
   readonly instructions?: bigint;
   readonly vcpu?: VcpuRef;
   /** Additional one-shot instruction breakpoint, with an optional stack guard: stop only when rsp ≥ minRsp

@@ -125,4 +125,25 @@ describe('exits seen to in place', function () {
     assert.equal(stateOf(fast, true), stateOf(slow, true));
     assert.deepEqual(besides(fast), besides(slow));
   });
+
+  it('are seen to in runs of so many instructions, which end where they would without', async () => {
+    const stops: string[][] = [];
+    const rest: unknown[] = [];
+    for (const fastPath of [false, true]) {
+      const m = await machine('rounds=300 seed=9', fastPath);
+      const ends: string[] = [];
+      for (let count = 1n; ; count = (count * 7n + 3n) % 1009n) {
+        const end = m.run({ instructions: count + 2n, skipUpcalls: false }).slice(1n << 40n, true);
+        assert.ok(end.kind === 'stop');
+        ends.push(stateOf(m, ends.length % 64 === 0));
+        if (end.stop.reason.kind === 'shutdown') break;
+      }
+      stops.push(ends);
+      rest.push(besides(m));
+      if (fastPath) assert.ok((m.fastPath?.seen() ?? 0) > 200, `${m.fastPath?.seen() ?? 0} were seen to`);
+    }
+    assert.ok((stops[0]?.length ?? 0) > 50);
+    assert.deepEqual(stops[1], stops[0]);
+    assert.deepEqual(rest[1], rest[0]);
+  });
 });
