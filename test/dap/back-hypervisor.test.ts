@@ -17,20 +17,13 @@ describe('dap: back from inside the hypervisor', function () {
   });
   afterEach(() => client.close());
 
-  const go = async (command: string, args: object = {}): Promise<DebugProtocol.StoppedEvent['body']> => {
-    const stopped = client.stopped();
-    await client.dc.send(command, { threadId: 1, ...args });
-    return stopped;
-  };
-  const stack = async (): Promise<DebugProtocol.StackFrame[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
   const rows = async (variablesReference: number): Promise<DebugProtocol.Variable[]> =>
     (await client.dc.variablesRequest({ variablesReference })).body.variables;
   const isInside = (frame: DebugProtocol.StackFrame | undefined): boolean =>
     frame?.name.endsWith('(hypervisor)') === true;
   /** The frames and what the innermost has, as they are shown. */
   const shown = async (): Promise<string> => {
-    const frames = await stack();
+    const frames = await client.stack();
     const { scopes } = (await client.dc.scopesRequest({ frameId: frames[0]?.id ?? 0 })).body;
     const values = [];
     for (const { name, variablesReference } of scopes)
@@ -39,9 +32,9 @@ describe('dap: back from inside the hypervisor', function () {
     return [...frames.map(({ name, line }) => `${name}:${line}`), ...values].join('\n');
   };
   const leave = async (): Promise<void> => {
-    for (let out = 0; isInside((await stack())[0]); out++) {
+    for (let out = 0; isInside((await client.stack())[0]); out++) {
       assert.ok(out < 40, 'never left');
-      await go('stepOut');
+      await client.go('stepOut');
     }
   };
 
@@ -53,31 +46,31 @@ describe('dap: back from inside the hypervisor', function () {
     await client.dc.configurationDoneRequest();
     await client.stopped();
     // From the boundary, too, a step back is to before the instruction.
-    await go('stepBack', { granularity: 'instruction' });
+    await client.go('stepBack', { granularity: 'instruction' });
     const calling = await shown();
     await named();
-    await go('stepIn');
+    await client.go('stepIn');
     const first = await shown();
-    assert.ok(isInside((await stack())[0]), first);
+    assert.ok(isInside((await client.stack())[0]), first);
     const inside = [first];
     for (let n = 0; n < 4; n++) {
-      await go('next');
+      await client.go('next');
       inside.push(await shown());
     }
-    const { reason } = await go('stepBack');
+    const { reason } = await client.go('stepBack');
     assert.equal(reason, 'step');
     assert.equal(await shown(), calling);
-    await go('stepIn');
+    await client.go('stepIn');
     assert.equal(await shown(), first);
     for (const one of inside.slice(1)) {
-      await go('next');
+      await client.go('next');
       assert.equal(await shown(), one);
     }
     await leave();
     const after = await shown();
-    await go('stepBack', { granularity: 'instruction' });
+    await client.go('stepBack', { granularity: 'instruction' });
     assert.equal(await shown(), calling);
-    await go('stepIn', { granularity: 'instruction' });
+    await client.go('stepIn', { granularity: 'instruction' });
     assert.equal(await shown(), first);
     await leave();
     assert.equal(await shown(), after);
@@ -90,65 +83,65 @@ describe('dap: back from inside the hypervisor', function () {
     await client.dc.setBreakpointsRequest({ source: { path: dispatch }, breakpoints: [{ line }] });
     const hits: string[] = [];
     for (let n = 0; n < 6; n++) {
-      assert.equal((await go('continue')).reason, 'breakpoint');
+      assert.equal((await client.go('continue')).reason, 'breakpoint');
       hits.push(await shown());
     }
     assert.equal(new Set(hits).size, hits.length, 'they differ');
     const printed = client.output();
-    for (let n = 0; n < 5; n++) await go('next');
+    for (let n = 0; n < 5; n++) await client.go('next');
     // Of the entry that it stands in, nothing before is met.
     for (const wanted of hits.slice(0, -1).reverse()) {
-      assert.equal((await go('reverseContinue')).reason, 'breakpoint');
+      assert.equal((await client.go('reverseContinue')).reason, 'breakpoint');
       assert.equal(await shown(), wanted);
     }
     // On from there by steps and by itself, as before.
-    await go('next');
+    await client.go('next');
     for (const wanted of hits.slice(1)) {
-      assert.equal((await go('continue')).reason, 'breakpoint');
+      assert.equal((await client.go('continue')).reason, 'breakpoint');
       assert.equal(await shown(), wanted);
     }
     assert.equal(client.output(), printed, 'nothing is said twice');
-    await go('stepBack');
-    await go('stepIn');
+    await client.go('stepBack');
+    await client.go('stepIn');
     await client.dc.setBreakpointsRequest({ source: { path: dispatch }, breakpoints: [] });
-    assert.equal((await go('reverseContinue')).description, 'At the beginning of the history');
+    assert.equal((await client.go('reverseContinue')).description, 'At the beginning of the history');
   });
 
   it('a privileged instruction, which retires only behind it; and again by restarting the frame', async () => {
     await client.launch({ stopOnEntry: true });
     await client.stopped();
-    const [entry] = await stack();
+    const [entry] = await client.stack();
     // nop; mov rax, cr0; nop
     const data = Buffer.from([0x90, 0x0f, 0x20, 0xc0, 0x90]).toString('base64');
     await client.dc.send('writeMemory', { memoryReference: entry?.instructionPointerReference ?? '', data });
     const single = { granularity: 'instruction' };
-    await go('stepIn', single);
+    await client.go('stepIn', single);
     const before = await shown();
-    await go('stepIn', single);
+    await client.go('stepIn', single);
     const first = await shown();
     assert.match(first, /^decideFault \(hypervisor\)/);
     for (const command of ['next', 'stepOut']) {
-      await go(command);
-      await go('stepBack', single);
+      await client.go(command);
+      await client.go('stepBack', single);
       assert.equal(await shown(), before, command);
-      await go('stepIn', single);
+      await client.go('stepIn', single);
       assert.equal(await shown(), first);
     }
-    await go('stepOut');
+    await client.go('stepOut');
     for (const name of [/^handleExit \(hypervisor\)$/, /^#GP /]) {
-      const frame = (await stack()).find((one) => name.test(one.name));
+      const frame = (await client.stack()).find((one) => name.test(one.name));
       assert.equal(frame?.canRestart, true);
-      assert.equal((await go('restartFrame', { frameId: frame.id })).reason, 'step');
+      assert.equal((await client.go('restartFrame', { frameId: frame.id })).reason, 'step');
       assert.equal(await shown(), first);
-      await go('next');
+      await client.go('next');
     }
-    for (const frame of await stack()) {
+    for (const frame of await client.stack()) {
       if (frame.canRestart === true) continue;
       const { message } = await client.refused('restartFrame', { frameId: frame.id });
       assert.match(message ?? '', /only the boundary .* stepBack, which takes back/);
     }
     await leave();
-    await go('stepBack', single);
+    await client.go('stepBack', single);
     assert.equal(await shown(), before);
   });
 
@@ -157,16 +150,16 @@ describe('dap: back from inside the hypervisor', function () {
     await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'hypercall:xen_version' }] });
     await client.dc.configurationDoneRequest();
     await client.stopped();
-    const [boundary] = await stack();
-    await go('restartFrame', { frameId: boundary?.id });
+    const [boundary] = await client.stack();
+    await client.go('restartFrame', { frameId: boundary?.id });
     const first = await shown();
-    assert.ok(isInside((await stack())[0]), first);
-    for (let n = 0; n < 3; n++) await go('next');
-    const outermost = (await stack()).filter((one) => isInside(one)).pop();
-    await go('restartFrame', { frameId: outermost?.id });
+    assert.ok(isInside((await client.stack())[0]), first);
+    for (let n = 0; n < 3; n++) await client.go('next');
+    const outermost = (await client.stack()).filter((one) => isInside(one)).pop();
+    await client.go('restartFrame', { frameId: outermost?.id });
     assert.equal(await shown(), first);
     await leave();
-    assert.match((await stack())[0]?.name ?? '', /^HYPERVISOR_xen_version/);
+    assert.match((await client.stack())[0]?.name ?? '', /^HYPERVISOR_xen_version/);
   });
 
   it('says so when it takes long, and ends by cancel, pause, restart and with its session', async () => {
@@ -174,13 +167,13 @@ describe('dap: back from inside the hypervisor', function () {
     await client.stopped();
     /** Somewhere in an endless loop, and a breakpoint there that no time of it was meant for. */
     const loop = async (): Promise<void> => {
-      const at = (await stack())[0]?.instructionPointerReference ?? '';
+      const at = (await client.stack())[0]?.instructionPointerReference ?? '';
       // inc rax; jmp to it
       const data = Buffer.from([0x48, 0xff, 0xc0, 0xeb, 0xfb]).toString('base64');
       await client.dc.send('writeMemory', { memoryReference: at, data });
       await client.dc.continueRequest({ threadId: 1 });
       await new Promise((resolve) => setTimeout(resolve, 500));
-      await go('pause');
+      await client.go('pause');
       await client.dc.send('setInstructionBreakpoints', {
         breakpoints: [{ instructionReference: at, condition: 'rax == 0x7777777777777777' }],
       });
@@ -200,7 +193,7 @@ describe('dap: back from inside the hypervisor', function () {
     assert.equal((await cancelled).reason, 'pause');
     assert.equal(await shown(), start);
     await search();
-    assert.equal((await go('pause')).reason, 'pause');
+    assert.equal((await client.go('pause')).reason, 'pause');
     assert.equal(await shown(), start);
     await search();
     const again = client.stopped();

@@ -22,19 +22,12 @@ describe('dap: going back', function () {
   };
   afterEach(() => client.close());
 
-  const go = async (command: string, args: object = {}): Promise<DebugProtocol.StoppedEvent['body']> => {
-    const stopped = client.stopped();
-    await client.dc.send(command, { threadId: 1, ...args });
-    return stopped;
-  };
-  const stack = async (): Promise<DebugProtocol.StackFrame[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
   const evaluate = async (expression: string): Promise<string> => {
-    const frameId = (await stack())[0]?.id ?? 0;
+    const frameId = (await client.stack())[0]?.id ?? 0;
     return (await client.dc.evaluateRequest({ expression, frameId, context: 'watch' })).body.result;
   };
   const where = async (): Promise<string> => {
-    const [first] = await stack();
+    const [first] = await client.stack();
     return `${first?.name} ${first?.line} ${await evaluate('$rip')} ${await evaluate('$rsp')} ${await evaluate('$rbx')}`;
   };
   const breakAt = async (...texts: string[]): Promise<void> => {
@@ -45,35 +38,35 @@ describe('dap: going back', function () {
   it('by lines: where next began each time; by instructions: one at a time', async () => {
     await start();
     await breakAt('long area = shape->area(shape);');
-    await go('continue');
+    await client.go('continue');
     await breakAt();
     const places = [await where()];
     // As long as it stays in the function: back out of a caller's line is to where that line began.
     for (let i = 0; i < 8; i++) {
-      await go('next');
+      await client.go('next');
       const now = await where();
       if (now.startsWith('total_area')) places.push(now);
       else break;
     }
     assert.ok(places.length > 3, places.join('; '));
-    await go('stepBack');
+    await client.go('stepBack');
     const calling = await where();
     assert.match(calling, /^guest_main\S* \d+ /);
-    await go('stepIn');
-    for (let n = 0; n < 20 && (await where()) !== places[places.length - 1]; n++) await go('next');
+    await client.go('stepIn');
+    for (let n = 0; n < 20 && (await where()) !== places[places.length - 1]; n++) await client.go('next');
     for (const wanted of places.slice(0, -1).reverse()) {
-      const { reason } = await go('stepBack');
+      const { reason } = await client.go('stepBack');
       assert.equal(reason, 'step');
       assert.equal(await where(), wanted);
     }
     const single = { granularity: 'instruction' };
     const instructions = [await where()];
     for (let i = 0; i < 12; i++) {
-      await go('stepIn', single);
+      await client.go('stepIn', single);
       instructions.push(await where());
     }
     for (const wanted of instructions.slice(0, -1).reverse()) {
-      await go('stepBack', single);
+      await client.go('stepBack', single);
       assert.equal(await where(), wanted);
     }
   });
@@ -84,30 +77,30 @@ describe('dap: going back', function () {
     await breakAt('sum += area;');
     const hits: string[] = [];
     for (let i = 0; i < 2; i++) {
-      const { reason } = await go('continue');
+      const { reason } = await client.go('continue');
       assert.equal(reason, 'breakpoint');
       hits.push(await where());
     }
     const printed = client.output();
     for (const wanted of hits.slice(0, -1).reverse()) {
-      const { reason } = await go('reverseContinue');
+      const { reason } = await client.go('reverseContinue');
       assert.equal(reason, 'breakpoint');
       assert.equal(await where(), wanted);
     }
-    const { reason, description, text } = await go('reverseContinue');
+    const { reason, description, text } = await client.go('reverseContinue');
     assert.deepEqual([reason, description, text], ['entry', 'At the beginning of the history', undefined]);
     assert.equal(await where(), entry);
-    assert.equal((await go('stepBack')).reason, 'entry', 'there is nothing before');
+    assert.equal((await client.go('stepBack')).reason, 'entry', 'there is nothing before');
     // And forward again: the same breakpoints, and nothing is printed twice.
     for (const wanted of hits) {
-      await go('continue');
+      await client.go('continue');
       assert.equal(await where(), wanted);
     }
     assert.equal(client.output(), printed);
 
     await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'hypercall:*' }] });
     await breakAt();
-    const back = await go('reverseContinue');
+    const back = await client.go('reverseContinue');
     assert.equal(back.reason, 'function breakpoint');
     assert.match(back.description ?? '', /^(Return from hypercall|Hypercall) /);
   });
@@ -115,34 +108,34 @@ describe('dap: going back', function () {
   it('a write that a data breakpoint is set on later', async () => {
     await start();
     await breakAt('sum += area;');
-    await go('continue');
+    await client.go('continue');
     assert.equal(await evaluate('drawn'), '2');
     const info = (await client.dc.send('dataBreakpointInfo', {
       name: 'drawn',
-      frameId: (await stack())[0]?.id,
+      frameId: (await client.stack())[0]?.id,
     })) as DebugProtocol.DataBreakpointInfoResponse;
     const dataId = info.body.dataId ?? assert.fail(info.body.description);
     await client.dc.send('setDataBreakpoints', { breakpoints: [{ dataId, accessType: 'write' }] });
-    const stopped = await go('reverseContinue');
+    const stopped = await client.go('reverseContinue');
     assert.equal(stopped.reason, 'data breakpoint');
     assert.equal(await evaluate('drawn'), '2');
-    await go('stepBack', { granularity: 'instruction' });
+    await client.go('stepBack', { granularity: 'instruction' });
     assert.notEqual(await evaluate('drawn'), '2');
   });
 
   it('what is changed in the past makes another future', async () => {
     await start();
     await breakAt('sum += area;');
-    await go('continue');
+    await client.go('continue');
     const later = await where();
-    await go('stepBack', { granularity: 'instruction' });
-    const [frame] = await stack();
+    await client.go('stepBack', { granularity: 'instruction' });
+    const [frame] = await client.stack();
     await client.dc.send('setExpression', { expression: 'drawn', value: '77', frameId: frame?.id });
-    await go('next', { granularity: 'instruction' });
+    await client.go('next', { granularity: 'instruction' });
     assert.deepEqual([await where(), await evaluate('drawn')], [later, '77 (0x4d)']);
-    await go('reverseContinue');
+    await client.go('reverseContinue');
     assert.equal(await evaluate('$rip').then((rip) => rip.includes('total_area')), false);
-    await go('continue');
+    await client.go('continue');
     assert.deepEqual([await where(), await evaluate('drawn')], [later, '77 (0x4d)'], 'and that again');
   });
 

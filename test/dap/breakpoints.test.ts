@@ -19,10 +19,6 @@ describe('dap: breakpoints', () => {
     await client.launch({ stopOnEntry: true });
     await client.stopped();
   };
-  const go = async (): Promise<DebugProtocol.StoppedEvent['body']> => {
-    await client.dc.continueRequest({ threadId: 1 });
-    return client.stopped();
-  };
   const functions = async (
     ...breakpoints: DebugProtocol.FunctionBreakpoint[]
   ): Promise<DebugProtocol.Breakpoint[]> =>
@@ -46,7 +42,7 @@ describe('dap: breakpoints', () => {
     );
     const stops: string[] = [];
     for (let i = 0; i < 6; i++) {
-      const { description = '', text = '', hitBreakpointIds = [] } = await go();
+      const { description = '', text = '', hitBreakpointIds = [] } = await client.go();
       const hit = set.findIndex(({ id }) => id === hitBreakpointIds[0]);
       stops.push(`${hit} ${description}${text === '' ? '' : `: ${text}`}`);
     }
@@ -59,7 +55,7 @@ describe('dap: breakpoints', () => {
       '0 Hypercall memory_op.populate_physmap',
     ]);
     await functions({ name: 'hypercall:*' });
-    assert.equal((await go()).description, 'Hypercall sched_op.shutdown');
+    assert.equal((await client.go()).description, 'Hypercall sched_op.shutdown');
   });
 
   it('says why a function breakpoint cannot be', async () => {
@@ -98,12 +94,12 @@ describe('dap: breakpoints', () => {
       { name: 'hypercall:memory_op', condition: 'nr_extents > 8 && cmd == XENMEM_populate_physmap' },
       { name: 'work', condition: 'rcx == 2 && $rsp > 0x1000' },
     );
-    await go();
+    await client.go();
     assert.equal(await rip(), at('work'));
     const { body } = await client.dc.evaluateRequest({ expression: 'rcx', context: 'watch' });
     assert.equal(body.result, '2');
     assert.equal(
-      (await go()).description,
+      (await client.go()).description,
       'Hypercall memory_op.populate_physmap',
       'mmu_update did not meet its condition',
     );
@@ -115,16 +111,16 @@ describe('dap: breakpoints', () => {
       name: 'hypercall:*',
       condition: "$rsp > 0x1000 && u8[rip] == 0x0f && name == 'memory_op'",
     });
-    assert.equal((await go()).description, 'Hypercall memory_op.populate_physmap');
+    assert.equal((await client.go()).description, 'Hypercall memory_op.populate_physmap');
   });
 
   it('hit counts survive a set that changes another breakpoint', async () => {
     await start();
     await functions({ name: 'work', hitCondition: '>= 2' }, { name: 'leaf' });
-    await go();
+    await client.go();
     assert.equal(await rip(), at('leaf'), 'the first hit of work is passed over');
     await functions({ name: 'work', hitCondition: '>= 2' });
-    await go();
+    await client.go();
     assert.equal(await rip(), at('work'));
     const { body } = await client.dc.evaluateRequest({ expression: 'rcx', context: 'watch' });
     assert.equal(body.result, '2');
@@ -171,15 +167,15 @@ describe('dap: breakpoints', () => {
       ],
     );
     assert.match(body.breakpoints[2]?.message ?? '', /no code for \/src\/fake.c:99/);
-    const stop = await go();
+    const stop = await client.go();
     assert.equal(stop.reason, 'breakpoint');
     assert.equal(await rip(), at('work'));
     await client.dc.setBreakpointsRequest({
       source: { path: '/src/fake.c' },
       breakpoints: [{ line: 13, condition: 'rcx == 1' }],
     });
-    await go();
-    const { stackFrames } = (await client.dc.stackTraceRequest({ threadId: 1 })).body;
+    await client.go();
+    const stackFrames = await client.stack();
     assert.deepEqual([stackFrames[0]?.source?.path, stackFrames[0]?.line], ['/src/fake.c', 13]);
     const locations = await client.dc.customRequest('breakpointLocations', {
       source: { path: '/src/fake.c' },
@@ -211,13 +207,13 @@ describe('dap: breakpoints', () => {
         'true ',
       ],
     );
-    const stop = await go();
+    const stop = await client.go();
     assert.deepEqual(
       [stop.reason, stop.hitBreakpointIds],
       ['instruction breakpoint', [body.breakpoints[0]?.id]],
     );
     assert.equal(await rip(), at('work') + 4n);
-    await go();
+    await client.go();
     assert.equal(await rip(), at('leaf'), 'the third time');
   });
 
@@ -245,7 +241,7 @@ describe('dap: breakpoints', () => {
       [true, true, false],
     );
     assert.match(breakpoints[2]?.message ?? '', /no exception filter 'weather'/);
-    const stop = await go();
+    const stop = await client.go();
     const reason = 'mmu_update failed with EINVAL: l1e 0x42063 maps frame 0x42 writable, but it is typed L2';
     assert.deepEqual([stop.reason, stop.text], ['exception', reason]);
     const info = (await client.dc.exceptionInfoRequest({ threadId: 1 })).body;

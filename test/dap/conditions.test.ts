@@ -55,12 +55,8 @@ describe('dap: conditions over C variables', function () {
     });
     for (const { verified, message } of body.breakpoints) assert.ok(verified, message);
   };
-  const go = async (): Promise<void> => {
-    await client.dc.continueRequest({ threadId: 1 });
-    await client.stopped();
-  };
   const value = async (expression: string): Promise<string> => {
-    const { stackFrames } = (await client.dc.stackTraceRequest({ threadId: 1 })).body;
+    const stackFrames = await client.stack();
     const frameId = stackFrames[0]?.id ?? 0;
     return (await client.dc.evaluateRequest({ expression, frameId })).body.result;
   };
@@ -74,12 +70,12 @@ describe('dap: conditions over C variables', function () {
       condition: 'i == 100000 && p->len > 3 && p->turns == 2 * i',
     });
     runs = 0;
-    await go();
+    await client.go();
     assert.equal(await value('i'), '100000 (0x186a0)');
     assert.equal(runs, 1);
     // A condition that is false for its second half, and counted where it is true.
     await at(guest.source, { text: 'rounds++;', condition: 'rounds % 2 == 0 && p->name == "queue"', hitCondition: '50' }); // prettier-ignore
-    await go();
+    await client.go();
     assert.equal(await value('rounds'), '100100 (0x18704)');
     assert.equal(runs, 2);
     assert.doesNotMatch(client.output(), /not evaluated in the machine/);
@@ -95,7 +91,7 @@ describe('dap: conditions over C variables', function () {
     await at(shapes, { text, condition });
     await at(shapes, { text, condition }, { text: 'shape->next = old;', condition: '0' });
     runs = 0;
-    await go();
+    await client.go();
     assert.equal(await value('sum'), '180 (0xb4)');
     assert.ok(runs > 1, `${runs} runs`);
     assert.equal(client.output().match(/not evaluated in the machine/g)?.length, 1, client.output());
@@ -110,7 +106,7 @@ describe('dap: conditions over C variables', function () {
       { text: 'shape->next = old;', condition: '!old && shape->colour == GREEN && shape->tilt == -3 && shape->name == "table"' }, // prettier-ignore
     );
     runs = 0;
-    await go();
+    await client.go();
     assert.equal(runs, 1);
     assert.match(await value('shape'), /<table>$/);
     await at(
@@ -118,7 +114,7 @@ describe('dap: conditions over C variables', function () {
       { text: 'long area = shape->area(shape);', logMessage: 'sum {sum} at {shape->name}, {drawn} drawn' },
       { text: 'sum += area;', condition: 'sum == 180' },
     );
-    await go();
+    await client.go();
     assert.match(client.output(), /^sum 0 at 0x[0-9a-f]+ "door", 2 drawn$/m);
     assert.doesNotMatch(client.output(), /not evaluated in the machine/);
   });
@@ -128,7 +124,7 @@ describe('dap: conditions over C variables', function () {
     await client.launch({ kernel: path.join(tour, 'c-tour.elf'), stopOnEntry: true });
     await client.stopped();
     await at(shapes, { text: 'if (!list)', condition: 'list->visible == 7' });
-    await go();
+    await client.go();
     assert.equal(await value('list'), 'NULL');
     assert.match(client.output(), /condition of breakpoint 1: 0x[0-9a-f]+ is not mapped/);
   });

@@ -33,34 +33,28 @@ describe('dap: data breakpoints and targets', function () {
     const { body } = await client.dc.setFunctionBreakpointsRequest({ breakpoints });
     for (const { verified, message } of body.breakpoints) assert.ok(verified, message);
   };
-  const go = async (command = 'continue', args: object = {}): Promise<DebugProtocol.StoppedEvent['body']> => {
-    await client.dc.send(command, { threadId: 1, ...args });
-    return client.stopped();
-  };
-  const top = async (): Promise<DebugProtocol.StackFrame[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
 
   it('a variable: told with its name, old and new value, as often as its condition says', async () => {
     const { dataId, description, accessTypes, canPersist } = await info({ name: 'message' });
     assert.match(description, /^message \(\d+ bytes at virtual:d1v0:0xffffffff8\w+\)$/);
     assert.deepEqual([accessTypes, canPersist], [['read', 'write', 'readWrite'], true]);
     const [set] = await watch({ dataId, accessType: 'write', condition: 'changed', hitCondition: '2' });
-    const stop = await go();
+    const stop = await client.go();
     assert.equal(stop.reason, 'data breakpoint');
     assert.deepEqual(stop.hitBreakpointIds, [set?.id]);
     assert.match(stop.text ?? '', /^message \+ 0x1: 0x0 → 0x/);
     // The store that did it has been made, and nothing since.
-    const [frame] = await top();
+    const [frame] = await client.stack();
     assert.ok(frame?.line !== undefined && frame.line > 0);
   });
 
   it('a row of a tree: a register, which only changes are seen of', async () => {
-    const { scopes } = (await client.dc.scopesRequest({ frameId: (await top())[0]?.id ?? 0 })).body;
+    const { scopes } = (await client.dc.scopesRequest({ frameId: (await client.stack())[0]?.id ?? 0 })).body;
     const variablesReference = scopes.find(({ name }) => name === 'General')?.variablesReference ?? 0;
     const { dataId, accessTypes } = await info({ variablesReference, name: 'rbx' });
     assert.deepEqual([dataId, accessTypes], ['register d1v0 rbx', ['write']]);
     await watch({ dataId });
-    assert.match((await go()).text ?? '', /^rbx: 0x0 → 0x/);
+    assert.match((await client.go()).text ?? '', /^rbx: 0x0 → 0x/);
   });
 
   it('the page-table entry of an address, which a hypercall changes', async () => {
@@ -68,7 +62,7 @@ describe('dap: data breakpoints and targets', function () {
     assert.match(dataId ?? '', /^entry d1v0 0x\w+ 1$/);
     const range = await info({ name: 'l1', asAddress: true, bytes: 4096 });
     await watch({ dataId: range.dataId, accessType: 'write', condition: "by == 'hypervisor'" });
-    const stop = await go();
+    const stop = await client.go();
     assert.match(stop.text ?? '', /→ .* by the hypervisor \(mm/);
   });
 
@@ -88,23 +82,23 @@ describe('dap: data breakpoints and targets', function () {
 
   it('the entries of a multicall can be chosen to stop before', async () => {
     await functions({ name: 'hypercall:multicall' });
-    await go();
-    const frameId = (await top())[0]?.id ?? 0;
+    await client.go();
+    const frameId = (await client.stack())[0]?.id ?? 0;
     const { targets } = await send<DebugProtocol.StepInTargetsResponse>('stepInTargets', { frameId });
     assert.ok(targets.length >= 3, JSON.stringify(targets));
     const last = targets.at(-1);
     await functions();
-    assert.equal((await go('stepIn', { targetId: last?.id })).reason, 'step');
-    const [boundary] = await top();
+    assert.equal((await client.go('stepIn', { targetId: last?.id })).reason, 'step');
+    const [boundary] = await client.stack();
     assert.match(boundary?.name ?? '', /^hypercall /);
     assert.ok(!boundary?.name.startsWith('hypercall multicall'), boundary?.name);
   });
 
   it('the calls on a line can be chosen to step into; another line of the function to go on from', async () => {
     await functions({ name: 'call_several_at_once' });
-    await go();
+    await client.go();
     const text = readFileSync(path.join(folder, 'main.c'), 'utf8').split('\n');
-    const [frame] = await top();
+    const [frame] = await client.stack();
     const source = { path: path.join(folder, frame?.source?.name ?? '') };
     const locations = await send<DebugProtocol.BreakpointLocationsResponse>('breakpointLocations', {
       source,
@@ -115,19 +109,19 @@ describe('dap: data breakpoints and targets', function () {
     const line = locations.breakpoints[1]?.line ?? 0;
     const { targets } = await send<DebugProtocol.GotoTargetsResponse>('gotoTargets', { source, line });
     assert.equal(targets[0]?.line, line);
-    assert.equal((await go('goto', { targetId: targets[0].id })).reason, 'goto');
-    assert.equal((await top())[0]?.line, line);
+    assert.equal((await client.go('goto', { targetId: targets[0].id })).reason, 'goto');
+    assert.equal((await client.stack())[0]?.line, line);
     // On to a line that calls something.
     for (let i = 0; i < 20; i++) {
-      const frameId = (await top())[0]?.id ?? 0;
+      const frameId = (await client.stack())[0]?.id ?? 0;
       const found = await send<DebugProtocol.StepInTargetsResponse>('stepInTargets', { frameId });
       const [call] = found.targets;
       if (call !== undefined) {
-        assert.equal((await go('stepIn', { targetId: call.id })).reason, 'step');
-        assert.equal((await top())[0]?.name, call.label);
+        assert.equal((await client.go('stepIn', { targetId: call.id })).reason, 'step');
+        assert.equal((await client.stack())[0]?.name, call.label);
         return;
       }
-      await go('next');
+      await client.go('next');
     }
     assert.fail('no line with a call');
   });
@@ -136,7 +130,7 @@ describe('dap: data breakpoints and targets', function () {
     await functions({ name: 'trap:GP' }, { name: 'xenstore:/local/domain/1:write', condition: 'dom == 1' });
     const reasons: string[] = [];
     for (let i = 0; i < 2; i++) {
-      const { reason, text = '' } = await go();
+      const { reason, text = '' } = await client.go();
       reasons.push(`${reason}: ${text.replace(/[ =].*/, '')}`);
     }
     assert.deepEqual([...reasons].sort(), ['function breakpoint: #GP', 'function breakpoint: xenstore:']);

@@ -34,10 +34,6 @@ describe('dap: several domains', function () {
   };
   afterEach(() => client.close());
 
-  const go = async (threadId = 1): Promise<DebugProtocol.StoppedEvent['body']> => {
-    await client.dc.continueRequest({ threadId });
-    return client.stopped();
-  };
   const breakAt = async (
     file: string,
     text: string,
@@ -56,11 +52,9 @@ describe('dap: several domains', function () {
   const threads = async (): Promise<string[]> =>
     (await client.dc.threadsRequest()).body.threads.map(({ id, name }) => `${id} ${name}`);
   const stack = async (threadId: number): Promise<string[]> =>
-    (await client.dc.stackTraceRequest({ threadId })).body.stackFrames.map(({ name }) =>
-      name.replace(/\+.*/, ''),
-    );
+    (await client.stack(threadId)).map(({ name }) => name.replace(/\+.*/, ''));
   const evaluate = async (expression: string, threadId: number): Promise<string> => {
-    const { stackFrames } = (await client.dc.stackTraceRequest({ threadId })).body;
+    const stackFrames = await client.stack(threadId);
     const frameId = stackFrames[0]?.id ?? 0;
     return (await client.dc.evaluateRequest({ expression, frameId, context: 'watch' })).body.result;
   };
@@ -81,7 +75,7 @@ describe('dap: several domains', function () {
     assert.equal((await breakAt(source, 'struct evtchn_bind_interdomain bind = ')).verified, true);
     const seen = new Map<number, string[]>();
     for (let i = 0; i < 2; i++) {
-      const { threadId = 0, description = '' } = await go();
+      const { threadId = 0, description = '' } = await client.go();
       seen.set(threadId, [description, ...(await stack(threadId)).slice(0, 2)]);
     }
     assert.deepEqual(seen.get(2), ['Paused on a breakpoint in d2 taker', 'take', 'guest_main']);
@@ -105,17 +99,17 @@ describe('dap: several domains', function () {
     assert.equal(first?.verified, true);
     assert.match(wrong?.message ?? '', /no domain d7; there are d1, d2/);
     assert.equal(call?.verified, true);
-    const one = await go();
+    const one = await client.go();
     assert.match(`${one.threadId} ${one.description}`, /^1 Hypercall grant_table_op\S* in d1 giver$/);
-    const two = await go();
+    const two = await client.go();
     assert.deepEqual([two.threadId, two.description], [2, 'Paused on a breakpoint in d2 taker']);
 
     await functions();
     // The taker comes by first.
     await breakAt(source, 'seen++;', '$dom == 1 && peer == 2');
-    assert.equal((await go()).threadId, 1);
+    assert.equal((await client.go()).threadId, 1);
     await breakAt(source, 'seen++;', 'dom == 2');
-    assert.equal((await go()).threadId, 2);
+    assert.equal((await client.go()).threadId, 2);
     await client.dc.setBreakpointsRequest({ source: { path: source }, breakpoints: [] });
     const { breakpoints } = (
       await client.dc.setFunctionBreakpointsRequest({
@@ -123,13 +117,13 @@ describe('dap: several domains', function () {
       })
     ).body;
     assert.equal(breakpoints[0]?.verified, true);
-    assert.equal((await go()).threadId, 2);
+    assert.equal((await client.go()).threadId, 2);
   });
 
   it('steps in one domain while the other runs; consoles say whose they are; the end is that of both', async () => {
     await start({ domains: both });
     await breakAt(source, 'print("taker: page mapped');
-    await go();
+    await client.go();
     await client.dc.nextRequest({ threadId: 2 });
     const stepped = await client.stopped();
     assert.deepEqual([stepped.threadId, stepped.description], [2, 'Paused after a step in d2 taker']);
@@ -200,7 +194,7 @@ describe('dap: several domains', function () {
     await client.dc.setExceptionBreakpointsRequest({ filters: [] });
     await breakAt(source, '    if (same(option("then"), "spin")) {').catch(() => undefined);
     await functions('shut_down:d2');
-    assert.equal((await go()).threadId, 2);
+    assert.equal((await client.go()).threadId, 2);
     await functions();
     await breakAt(source, 'print("giver: got a page').catch(() => undefined);
     await client.dc.continueRequest({ threadId: 2 });
@@ -217,13 +211,13 @@ describe('dap: several domains', function () {
 
   it('reboot of one of several is answered in words, and it is kept', async () => {
     await start({ domains: [neighbour('giver', 2), { ...neighbour('taker', 1), onPoweroff: 'restart' }] });
-    const { reason, description, text = '' } = await go();
+    const { reason, description, text = '' } = await client.go();
     assert.deepEqual([reason, description], ['pause', 'The domain has ended in d2 taker']);
     assert.equal(
       text,
       'd2 taker: poweroff: it would start again, which one of several domains cannot; it is kept as it is',
     );
-    const last = await go();
+    const last = await client.go();
     assert.equal(last.text, 'd1 giver: poweroff; the domains that are kept can be looked at');
   });
 

@@ -21,8 +21,7 @@ describe('dap: running and stepping', () => {
     const { body } = await client.dc.evaluateRequest({ expression: '$rip', context: 'watch' });
     return BigInt(body.result.split(' ')[0] ?? '0');
   };
-  const frames = async (): Promise<string[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames.map(({ name }) => name);
+  const frames = async (): Promise<string[]> => (await client.stack()).map(({ name }) => name);
 
   it('stops on entry, steps by instruction into, over and out of calls', async () => {
     await client.launch({ stopOnEntry: true });
@@ -53,7 +52,7 @@ describe('dap: running and stepping', () => {
     const step = async (command: 'next' | 'stepIn' | 'stepOut'): Promise<number> => {
       await client.dc.send(command, { threadId: 1 });
       await client.stopped();
-      return (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames[0]?.line ?? 0;
+      return (await client.stack())[0]?.line ?? 0;
     };
     assert.equal(await step('next'), 11, 'over setup');
     assert.equal(await step('next'), 12);
@@ -123,7 +122,7 @@ describe('dap: running and stepping', () => {
     const stop = await client.stopped();
     assert.equal(stop.reason, 'function breakpoint');
     assert.equal(stop.description, 'Hypercall mmu_update');
-    const [boundary, code] = (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+    const [boundary, code] = await client.stack();
     assert.equal(
       boundary?.name,
       'hypercall mmu_update(ureqs=[{ptr=0x41008, val=0x42063}], count=0x1, foreigndom=DOMID_SELF)',
@@ -208,7 +207,7 @@ describe('dap: running and stepping', () => {
     try {
       await other.launch({ stopOnEntry: true });
       assert.equal(((await other.stopped()) as Said).withoutSource, true);
-      const [top] = (await other.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
+      const [top] = await other.stack();
       assert.equal(top?.line, 10, 'the line is known all the same');
       assert.equal(top.source?.path, undefined);
     } finally {

@@ -31,7 +31,7 @@ describe('dap: the hypervisor in steps', function () {
     );
     await client.dc.configurationDoneRequest();
     assert.equal((await client.stopped()).reason, 'breakpoint');
-    const { stackFrames } = (await client.dc.stackTraceRequest({ threadId: 1 })).body;
+    const stackFrames = await client.stack();
     const [top] = stackFrames;
     assert.ok(top);
     assert.equal(top.name, 'shutdown.run (hypervisor)');
@@ -96,8 +96,6 @@ describe('dap: the hypervisor in steps', function () {
   });
 
   const src = (file: string): string => path.join(__dirname, '..', '..', 'src', file);
-  const frames = async (): Promise<DebugProtocol.StackFrame[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
   const isInside = (frame: DebugProtocol.StackFrame | undefined): boolean =>
     frame?.name.endsWith('(hypervisor)') === true;
   const stepIn = async (): Promise<void> => {
@@ -108,13 +106,14 @@ describe('dap: the hypervisor in steps', function () {
     for (let out = 0; out < 40; out++) {
       await client.dc.stepOutRequest({ threadId: 1 });
       await client.stopped();
-      const [top] = await frames();
+      const [top] = await client.stack();
       if (top !== undefined && !isInside(top)) return top;
     }
     throw new Error('never left');
   };
   /** The boundary's name, above the first frame of the guest. */
-  const boundary = async (): Promise<string> => (await frames()).find((one) => !isInside(one))?.name ?? '';
+  const boundary = async (): Promise<string> =>
+    (await client.stack()).find((one) => !isInside(one))?.name ?? '';
 
   it('enters a fault, whose boundary tells what it is', async () => {
     await client.launch({ noConfigurationDone: true });
@@ -128,24 +127,24 @@ describe('dap: the hypervisor in steps', function () {
     const info = (await client.dc.exceptionInfoRequest({ threadId: 1 })).body;
     assert.match(info.details?.message ?? '', /walk of 0xffffc00000008000\n.*L4 table/);
     await stepIn();
-    const stack = await frames();
+    const stack = await client.stack();
     assert.equal(stack[0]?.name, 'deliverFault (hypervisor)');
     assert.equal(await boundary(), '#PF error code 0x2 at 0xffffc00000008000 bounce');
     const top = await leave();
-    const [below] = (await frames()).slice(1);
+    const [below] = (await client.stack()).slice(1);
     assert.ok(top.name !== '' && below !== undefined);
   });
 
   it('enters a privileged instruction; the next of the guest’s follows', async () => {
     await client.launch({ stopOnEntry: true });
     await client.stopped();
-    const [entry] = await frames();
+    const [entry] = await client.stack();
     const reference = entry?.instructionPointerReference ?? '';
     // mov rax, cr0
     const data = Buffer.from([0x0f, 0x20, 0xc0]).toString('base64');
     await client.dc.send('writeMemory', { memoryReference: reference, data });
     await stepIn();
-    assert.equal((await frames())[0]?.name, 'decideFault (hypervisor)');
+    assert.equal((await client.stack())[0]?.name, 'decideFault (hypervisor)');
     assert.equal(await boundary(), '#GP error code 0x0');
     await client.dc.setBreakpointsRequest({
       source: { path: src('hypervisor/privileged.ts') },
@@ -153,7 +152,7 @@ describe('dap: the hypervisor in steps', function () {
     });
     await client.dc.continueRequest({ threadId: 1 });
     await client.stopped();
-    assert.equal((await frames())[0]?.name, 'mov from cr.run (hypervisor)');
+    assert.equal((await client.stack())[0]?.name, 'mov from cr.run (hypervisor)');
     assert.match(await boundary(), /^emulated mov\s+rax, ?cr0$/);
     const after = await leave();
     const at = (text: string | undefined): bigint => BigInt(/0x[0-9a-f]+$/.exec(text ?? '')?.[0] ?? '0');
@@ -171,7 +170,7 @@ describe('dap: the hypervisor in steps', function () {
     const stop = await client.stopped();
     assert.equal(stop.description, 'Paused on failing-check');
     assert.match(stop.text ?? '', /^update_va_mapping: EINVAL: mfn .* cannot become writable$/);
-    const stack = await frames();
+    const stack = await client.stack();
     assert.equal(stack[0]?.name, 'getType (hypervisor)');
     const pagetypes = src('hypervisor/pagetypes.ts');
     const check = withLine(pagetypes, '} else if (typeOf(mfn) !== wanted) {') + 1;
@@ -235,7 +234,7 @@ describe('dap: the hypervisor in steps', function () {
       stop.text ?? '',
       /^d1\.port\[2\]\.pending: false → true, by twolevel\.ts:\d+ \(setPending\)/,
     );
-    const [top] = await frames();
+    const [top] = await client.stack();
     assert.equal(top?.name, 'setPending (hypervisor)');
     assert.match(top.source?.path ?? '', /hypervisor.twolevel\.ts$/);
 

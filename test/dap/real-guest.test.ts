@@ -21,15 +21,9 @@ describe('dap: real guests', function () {
   let client: Client;
   afterEach(() => client.close());
 
-  const top = async (): Promise<DebugProtocol.StackFrame[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
   const place = async (): Promise<string> => {
-    const frame = (await top()).find(({ source }) => source !== undefined);
+    const frame = (await client.stack()).find(({ source }) => source !== undefined);
     return `${frame?.source?.name ?? '?'}:${frame?.line ?? 0}`;
-  };
-  const go = async (command: string, args: object = {}): Promise<DebugProtocol.StoppedEvent['body']> => {
-    await client.dc.send(command, { threadId: 1, ...args });
-    return client.stopped();
   };
   const functions = async (...names: string[]): Promise<void> => {
     const { body } = await client.dc.setFunctionBreakpointsRequest({
@@ -38,7 +32,7 @@ describe('dap: real guests', function () {
     for (const { verified, message } of body.breakpoints) assert.ok(verified, message);
   };
   const variables = async (scope: string): Promise<Map<string, DebugProtocol.Variable>> => {
-    const [frame] = await top();
+    const [frame] = await client.stack();
     const { scopes } = (await client.dc.scopesRequest({ frameId: frame?.id ?? 0 })).body;
     const variablesReference = scopes.find(({ name }) => name === scope)?.variablesReference ?? 0;
     const list = (await client.dc.variablesRequest({ variablesReference })).body.variables;
@@ -53,7 +47,7 @@ describe('dap: real guests', function () {
       await client.launch({ stopOnEntry: true });
       await client.stopped();
       assert.deepEqual(
-        (await top()).map(({ name }) => name),
+        (await client.stack()).map(({ name }) => name),
         ['_start'],
       );
       assert.equal(await place(), `boot.S:${withLine(path.join(samples, 'boot.S'), 'cld')}`);
@@ -70,22 +64,22 @@ describe('dap: real guests', function () {
         breakpoints: [{ line }],
       });
       assert.deepEqual([body.breakpoints[0]?.verified, body.breakpoints[0]?.line], [true, line]);
-      assert.equal((await go('continue')).reason, 'breakpoint');
+      assert.equal((await client.go('continue')).reason, 'breakpoint');
       assert.equal(await place(), `main.c:${line}`);
       await client.dc.setBreakpointsRequest({ source: { path: main }, breakpoints: [] });
-      await go('next');
+      await client.go('next');
       assert.equal(await place(), `main.c:${line + 1}`, 'over open_console, with its hypercalls');
       assert.match(client.output(), /console: PV console ring open/);
-      await go('stepIn');
-      assert.equal((await top())[0]?.name.split('+')[0], 'ask_version');
-      await go('stepOut');
-      assert.equal((await top())[0]?.name.split('+')[0], 'guest_main');
+      await client.go('stepIn');
+      assert.equal((await client.stack())[0]?.name.split('+')[0], 'ask_version');
+      await client.go('stepOut');
+      assert.equal((await client.stack())[0]?.name.split('+')[0], 'guest_main');
 
       // A hypercall, its arguments, and the way back.
       await functions('hypercall:mmu_update');
-      const stop = await go('continue');
+      const stop = await client.go('continue');
       assert.match(stop.description ?? '', /^Hypercall mmu_update/);
-      const names = (await top()).map(({ name }) => name.replace(/\+.*/, ''));
+      const names = (await client.stack()).map(({ name }) => name.replace(/\+.*/, ''));
       assert.match(names[0] ?? '', /^hypercall mmu_update.*\(ureqs=/);
       assert.ok(names.includes('build_page_table') && names.at(-1) === '_start', names.join(' < '));
       const args = await variables('Hypercall');
@@ -94,9 +88,9 @@ describe('dap: real guests', function () {
         await client.dc.evaluateRequest({ expression: 'ureqs[0].ptr & 7', context: 'watch' })
       ).body;
       assert.equal(result, '0', 'MMU_NORMAL_PT_UPDATE');
-      await go('next', { granularity: 'instruction' });
+      await client.go('next', { granularity: 'instruction' });
       assert.deepEqual(
-        (await top()).map(({ name }) => name.replace(/\+.*/, '')),
+        (await client.stack()).map(({ name }) => name.replace(/\+.*/, '')),
         names.slice(1),
         'the call is over, and nothing else',
       );
@@ -128,7 +122,7 @@ describe('dap: real guests', function () {
       // A refusal with its reason.
       await functions();
       await client.dc.setExceptionBreakpointsRequest({ filters: ['hypercall-failed'] });
-      const refusal = await go('continue');
+      const refusal = await client.go('continue');
       assert.equal(refusal.reason, 'exception');
       const info = (await client.dc.exceptionInfoRequest({ threadId: 1 })).body;
       assert.equal(info.exceptionId, 'hypercall-failed');
@@ -149,7 +143,7 @@ describe('dap: real guests', function () {
     await client.stopped();
     const run = async (): Promise<string> => {
       await functions('hypercall:sched_op.shutdown');
-      await go('continue');
+      await client.go('continue');
       const trace = await client.custom('hyperstep/trace', { from: 0, count: 10_000 });
       assert.ok(trace.records.length > 20);
       return JSON.stringify(trace.records);
@@ -172,7 +166,7 @@ describe('dap: real guests', function () {
     const second = threads[1]?.id ?? 0;
     assert.equal((await client.dc.stackTraceRequest({ threadId: second })).body.stackFrames.length, 1);
     assert.match((await client.refused('next', { threadId: second })).message ?? '', /d1v1 is offline/);
-    assert.equal((await go('next')).threadId, threads[0]?.id);
+    assert.equal((await client.go('next')).threadId, threads[0]?.id);
   });
 
   it('a kernel that is none, or for something else, is refused in words; the next launch works', async () => {
@@ -226,7 +220,7 @@ describe('dap: real guests', function () {
     // Looking at a guest that waits for a key.
     await client.dc.pauseRequest({ threadId: 1 });
     assert.equal((await client.stopped()).reason, 'pause');
-    assert.ok((await top()).length > 0);
+    assert.ok((await client.stack()).length > 0);
     const summary = await client.custom('hyperstep/traceSummary', {});
     assert.ok(summary.calls.some(({ name }) => name === 'event_channel_op'));
     await client.dc.continueRequest({ threadId: 1 });

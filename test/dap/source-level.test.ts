@@ -25,12 +25,6 @@ describe('dap: source level', function () {
   });
   afterEach(() => client.close());
 
-  const top = async (): Promise<DebugProtocol.StackFrame[]> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames;
-  const go = async (command: string): Promise<void> => {
-    await client.dc.send(command, { threadId: 1 });
-    await client.stopped();
-  };
   const to = async (file: string, text: string): Promise<void> => {
     const source = { path: path.join(folder, file) };
     const { body } = await client.dc.setBreakpointsRequest({
@@ -38,19 +32,20 @@ describe('dap: source level', function () {
       breakpoints: [{ line: lineOf(file, text) }],
     });
     assert.equal(body.breakpoints[0]?.verified, true, body.breakpoints[0]?.message);
-    await go('continue');
+    await client.go('continue');
     await client.dc.setBreakpointsRequest({ source, breakpoints: [] });
   };
-  const names = async (): Promise<string[]> => (await top()).map(({ name }) => name.replace(/\+.*/, ''));
+  const names = async (): Promise<string[]> =>
+    (await client.stack()).map(({ name }) => name.replace(/\+.*/, ''));
   const line = async (): Promise<string> => {
-    const [frame] = await top();
+    const [frame] = await client.stack();
     const file = frame?.source?.name ?? '';
     const at = file === 'boot.S' ? path.join('..', 'first-hypercall', file) : file;
     const text = readFileSync(path.join(folder, at), 'utf8').split('\n');
     return (text[(frame?.line ?? 0) - 1] ?? '').trim();
   };
   const evaluate = async (expression: string, frame = 0, context = 'watch'): Promise<string> => {
-    const frameId = (await top())[frame]?.id ?? 0;
+    const frameId = (await client.stack())[frame]?.id ?? 0;
     try {
       return (await client.dc.evaluateRequest({ expression, frameId, context })).body.result;
     } catch (error) {
@@ -58,7 +53,8 @@ describe('dap: source level', function () {
     }
   };
   const locals = async (frame = 0): Promise<Map<string, DebugProtocol.Variable>> => {
-    const { scopes } = (await client.dc.scopesRequest({ frameId: (await top())[frame]?.id ?? 0 })).body;
+    const { scopes } = (await client.dc.scopesRequest({ frameId: (await client.stack())[frame]?.id ?? 0 }))
+      .body;
     const variablesReference = scopes.find(({ name }) => name === 'Locals')?.variablesReference ?? 0;
     const list = (await client.dc.variablesRequest({ variablesReference })).body.variables;
     return new Map(list.map((one) => [one.name, one]));
@@ -119,7 +115,7 @@ describe('dap: source level', function () {
       await client.dc.completionsRequest({
         text: 'shape->co',
         column: 10,
-        frameId: (await top())[0]?.id ?? 0,
+        frameId: (await client.stack())[0]?.id ?? 0,
       })
     ).body;
     assert.deepEqual(
@@ -136,7 +132,7 @@ describe('dap: source level', function () {
     assert.match(await evaluate('door.tilt = -16', 0, 'repl'), /^-16/);
     assert.equal(await evaluate('door.visible'), '0', 'its neighbour stays as it is');
     assert.match(await evaluate('door.corners = 1', 0, 'repl'), /a whole array cannot be set/);
-    const { scopes } = (await client.dc.scopesRequest({ frameId: (await top())[0]?.id ?? 0 })).body;
+    const { scopes } = (await client.dc.scopesRequest({ frameId: (await client.stack())[0]?.id ?? 0 })).body;
     const variablesReference = scopes.find(({ name }) => name === 'Locals')?.variablesReference ?? 0;
     const set = await client.dc.setVariableRequest({ variablesReference, name: 'sum', value: '1000' });
     assert.equal(set.body.value, '1000 (0x3e8)', 'it is in a register');
@@ -148,7 +144,7 @@ describe('dap: source level', function () {
     await to('tour.c', 'say("c-tour: a guest');
     const lines: string[] = [];
     for (let i = 0; i < 5; i++) {
-      await go('next');
+      await client.go('next');
       lines.push(await line());
       assert.equal((await names())[0], 'guest_main', lines.at(-1));
     }
@@ -163,16 +159,16 @@ describe('dap: source level', function () {
 
   it('steps into inlined functions, into a recursion and out of it', async () => {
     await to('tour.c', '    add_shapes();');
-    await go('stepIn');
+    await client.go('stepIn');
     assert.deepEqual([(await names())[0], await line()], ['add_shapes', 'push_shape(&table);']);
-    await go('stepIn');
+    await client.go('stepIn');
     assert.deepEqual((await names()).slice(0, 2), ['push_shape (inlined)', 'add_shapes']);
     assert.equal((await locals()).get('old')?.value, 'NULL');
     await to('shapes.c', 'below = depth_of(list->next);');
-    await go('next');
+    await client.go('next');
     assert.equal(await line(), 'return below + 1;');
     assert.deepEqual(await names(), ['depth_of', 'guest_main', '_start'], 'over the calls inside');
-    await go('stepOut');
+    await client.go('stepOut');
     assert.equal(await line(), 'depth = depth_of(shapes);');
   });
 
@@ -188,21 +184,21 @@ describe('dap: source level', function () {
       'guest_main',
       '_start',
     ]);
-    await go('stepOut');
+    await client.go('stepOut');
     assert.equal((await names())[0], 'trap_common');
-    await go('stepOut');
+    await client.go('stepOut');
     assert.equal((await names())[0], 'probe_fault', 'where the handler sent it');
   });
 
   it('steps into a fault handler; does not fall into an event upcall', async () => {
     await to('tour.c', 'int faulted = probe_write(');
-    await go('stepIn');
+    await client.go('stepIn');
     assert.equal((await names())[0], 'probe_write');
-    await go('stepIn');
+    await client.go('stepIn');
     assert.equal((await names())[0], 'trap_common');
     await to('tour.c', '    while (ticks == seen)');
     for (let i = 0; i < 6; i++) {
-      await go('next');
+      await client.go('next');
       assert.equal((await names())[0], 'work_until_tick');
     }
   });

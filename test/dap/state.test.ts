@@ -20,8 +20,7 @@ describe('dap: variables, memory, disassembly, evaluation', () => {
   });
   afterEach(() => client.close());
 
-  const frameId = async (index = 0): Promise<number> =>
-    (await client.dc.stackTraceRequest({ threadId: 1 })).body.stackFrames[index]?.id ?? 0;
+  const frameId = async (index = 0): Promise<number> => (await client.stack())[index]?.id ?? 0;
   const scopes = async (index = 0): Promise<DebugProtocol.Scope[]> =>
     (await client.dc.scopesRequest({ frameId: await frameId(index) })).body.scopes;
   const scope = async (name: string): Promise<number> =>

@@ -17,6 +17,10 @@ export interface Client {
   /** The next `stopped` event that has not been handed out yet, however early it came. */
   stopped(): Promise<DebugProtocol.StoppedEvent['body']>;
   event(name: string): Promise<DebugProtocol.Event>;
+  /** Send what lets the machine run (continue unless told) for a thread (1 unless told), and wait for where it stops. */
+  go(command?: string, args?: object): Promise<DebugProtocol.StoppedEvent['body']>;
+  /** The frames of a thread (1 unless told). */
+  stack(threadId?: number): Promise<DebugProtocol.StackFrame[]>;
   /** The error response that a request is answered with; fails when it succeeds. */
   refused(command: string, args?: object): Promise<DebugProtocol.ErrorResponse>;
   custom<R extends HyperstepRequest>(
@@ -26,6 +30,11 @@ export interface Client {
   /** initialize, launch, configurationDone. */
   launch(args?: LaunchArguments & { readonly noConfigurationDone?: boolean }): Promise<void>;
   close(): Promise<void>;
+}
+
+interface Waiter {
+  readonly name: string;
+  resolve(event: DebugProtocol.Event): void;
 }
 
 /** Nothing here takes longer, unless it hangs. */
@@ -42,7 +51,7 @@ export async function connect(
   const socket = (dc as unknown as { _socket?: Socket })._socket;
   const events: DebugProtocol.Event[] = [];
   const taken = new Set<DebugProtocol.Event>();
-  const waiting: { name: string; resolve(event: DebugProtocol.Event): void }[] = [];
+  const waiting: Waiter[] = [];
   let text = '';
   const names = ['initialized', 'stopped', 'continued', 'exited', 'terminated', 'output', 'breakpoint', 'invalidated', 'memory', 'progressStart', 'progressUpdate', 'progressEnd', 'hyperstep/console']; // prettier-ignore
   for (const name of names) {
@@ -64,23 +73,32 @@ export async function connect(
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
+        // Whoever waits no longer must not take an event from the next.
+        waiting.splice(waiting.indexOf(waiter), 1);
         reject(new Error(`no '${name}' event within ${PATIENCE} ms; output so far: ${text}`));
       }, PATIENCE);
-      waiting.push({
+      const waiter: Waiter = {
         name,
         resolve: (event) => {
           clearTimeout(timer);
           resolve(event);
         },
-      });
+      };
+      waiting.push(waiter);
     });
   };
+  const stopped: Client['stopped'] = async () => (await nextEvent('stopped')).body as never;
   return {
     dc,
     events,
     output: () => text,
-    stopped: async () => (await nextEvent('stopped')).body as DebugProtocol.StoppedEvent['body'],
+    stopped,
     event: nextEvent,
+    go: async (command = 'continue', args = {}) => {
+      await dc.send(command, { threadId: 1, ...args });
+      return stopped();
+    },
+    stack: async (threadId = 1) => (await dc.stackTraceRequest({ threadId })).body.stackFrames,
     refused: (command, args) =>
       new Promise((resolve, reject) => {
         // DebugClient's own promise keeps only the message of an error response.
