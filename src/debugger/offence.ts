@@ -1,3 +1,4 @@
+import { bytesToNumber } from '../base/bytes';
 import { formatWalk } from '../machine/format';
 import type { DecodedValue, FrameInfo, HypercallView, Target, VcpuRef } from '../machine/target';
 
@@ -34,7 +35,7 @@ const entries: Readonly<
       const val = valueIn(children, 'val');
       if (ptr === undefined || val === undefined) return [];
       const old = await target.readMemory({ kind: 'machine' }, ptr & ~7n, 8);
-      const now = old.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+      const now = bytesToNumber(old);
       return [
         `entry ${name} at 0x${(ptr & ~7n).toString(16)} is 0x${now.toString(16)}, was to be 0x${val.toString(16)}`,
         ...(await frameOf(target, '  in the table', ptr)),

@@ -1,6 +1,6 @@
-import { ByteView } from '../base/bytes';
+import { ByteView, bytesToNumber, numberToBytes } from '../base/bytes';
 import type { ImmediateHost, Location, Place } from '../guest/dwarf/expression';
-import { Unavailable, locationNow, numberNow } from '../guest/dwarf/expression';
+import { Unavailable, joinPieces, locationNow, numberNow, piecesFor } from '../guest/dwarf/expression';
 import type { StopState } from './conditions';
 import { ExpressionError } from './expressions';
 import { registerName } from './register-names';
@@ -58,8 +58,6 @@ export type Code =
   | { readonly kind: 'same text'; readonly text: string; readonly address: Code; readonly wanted: boolean };
 
 const wrap = (value: bigint): bigint => BigInt.asUintN(64, value);
-const littleEndian = (bytes: Uint8Array): bigint =>
-  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
 /** Characters of a text that are compared. */
 const MAX_TEXT = 4096;
 
@@ -141,18 +139,16 @@ function offsetOf({ offset, elements }: Stored, inMemory: boolean, state: Compil
 }
 
 function bytesOf(place: Place, offset: number, length: number, state: CompiledState): Uint8Array {
-  const bytes = new Uint8Array(length);
   switch (place.kind) {
     case 'memory':
       return needBytes(state, place.address + BigInt(offset), length);
-    case 'register': {
-      let rest = registerOf(state, place.register) >> BigInt(offset * 8);
-      for (let i = 0; i < length; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
-      return bytes;
-    }
-    case 'value':
+    case 'register':
+      return numberToBytes(registerOf(state, place.register) >> BigInt(offset * 8), length);
+    case 'value': {
+      const bytes = new Uint8Array(length);
       bytes.set(place.bytes.subarray(offset, offset + length));
       return bytes;
+    }
     case 'implicit pointer':
       throw new Unavailable('it points to something that was optimized out');
     case 'nowhere':
@@ -166,16 +162,11 @@ function assembled(
   wanted: number,
   state: CompiledState,
 ): bigint {
-  let value = 0n;
-  let at = 0;
-  for (const { place, size, offset } of pieces) {
-    if (at >= wanted) break;
-    const bytes = bytesOf(place, Math.floor(offset / 8), Math.ceil((offset % 8) + size / 8), state);
-    value |= BigInt.asUintN(size, littleEndian(bytes) >> BigInt(offset % 8)) << BigInt(at);
-    at += size;
-  }
-  if (at < wanted) throw new Unavailable('a part of it was optimized out');
-  return value;
+  const needed = piecesFor(pieces, wanted);
+  return joinPieces(
+    needed,
+    needed.map(({ piece, start, length }) => bytesOf(piece.place, start, length, state)),
+  );
 }
 
 function floatOf(bits: bigint, size: number): number {
@@ -194,7 +185,7 @@ function valueOf({ of, type, bits }: Extract<Code, { kind: 'value' }>, state: Co
   const raw =
     location.kind === 'pieces'
       ? assembled(location.pieces, (offset + size) * 8, state) >> BigInt(offset * 8)
-      : littleEndian(bytesOf(location, offset, size, state));
+      : bytesToNumber(bytesOf(location, offset, size, state));
   if (bits === undefined && type.float === true)
     return { value: floatOf(raw, type.size), type, literal: false };
   const width = bits?.width ?? type.size * 8;
@@ -237,7 +228,7 @@ const runners: {
     return literal(typeof value === 'bigint' ? value : 0n);
   },
   memory: ({ address, bytes }, state) =>
-    untyped(littleEndian(needBytes(state, toInteger(run(address, state)), bytes))),
+    untyped(bytesToNumber(needBytes(state, toInteger(run(address, state)), bytes))),
   value: valueOf,
   address: addressOf,
   unary: ({ operator, of, at }, state) => unary(operator, run(of, state), at),

@@ -1,3 +1,4 @@
+import { bytesToNumber } from '../base/bytes';
 import { ATTENTION, PAGE_SIZE, type PhysicalMemory } from '../cpu/types';
 import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { StopState } from './conditions';
@@ -244,7 +245,7 @@ export function createDataWatches(host: DataWatchHost): DataWatches {
     point.access === 'readWrite' || (point.access === 'write') === write;
 
   const number = (value: Happened['old']): bigint | string =>
-    typeof value === 'string' ? value : [...(value ?? [])].slice(0, 8).reduceRight((n, byte) => (n << 8n) | BigInt(byte), 0n); // prettier-ignore
+    typeof value === 'string' ? value : bytesToNumber((value ?? new Uint8Array()).subarray(0, 8)); // prettier-ignore
 
   /** @param call the number of the hypercall that was served meanwhile */
   function judge(

@@ -1,3 +1,4 @@
+import { bytesToNumber, numberToBytes } from '../base/bytes';
 import { GPR, SREG, type FieldName } from '../cpu/state';
 import type { Vcpu } from '../cpu/types';
 import { aliases, parts } from './register-names';
@@ -46,16 +47,10 @@ function physical(vcpu: Vcpu, spec: RegisterSpec): FieldName {
   return `fpr${((top + Number(spec.name.slice(2))) & 7).toString()}` as FieldName;
 }
 
-const littleEndian = (value: bigint, bits: number): Uint8Array => {
-  const bytes = new Uint8Array(bits / 8);
-  for (let i = 0, v = value; i < bytes.length; i++, v >>= 8n) bytes[i] = Number(v & 0xffn);
-  return bytes;
-};
-
 function read(vcpu: Vcpu, spec: RegisterSpec): Uint8Array {
-  if (spec.name === 'rflags') return littleEndian(vcpu.rflags, 64);
+  if (spec.name === 'rflags') return numberToBytes(vcpu.rflags, 8);
   if (spec.bits > 64) return vcpu.bytes(physical(vcpu, spec)).slice(0, spec.bits / 8);
-  return littleEndian(vcpu.get(spec.field), spec.bits);
+  return numberToBytes(vcpu.get(spec.field), spec.bits / 8);
 }
 
 /** Bits of registers by their names in the manuals, from bit 0; an empty name has no meaning or none here. */
@@ -85,11 +80,8 @@ function noteOf(name: string, value: bigint): string | undefined {
   return [...bitNames(names, value), ...(iopl > 0 ? [`IOPL=${iopl.toString()}`] : [])].join(' ');
 }
 
-const numberOf = (bytes: Uint8Array): bigint =>
-  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
-
 const noted = (name: string, bytes: Uint8Array): { readonly note?: string } => {
-  const note = noteOf(name, numberOf(bytes));
+  const note = noteOf(name, bytesToNumber(bytes));
   return note === undefined ? {} : { note };
 };
 
@@ -100,16 +92,14 @@ export const readRegisters = (vcpu: Vcpu): Register[] =>
     return { name, group, bits, writable, bytes, ...noted(name, bytes) };
   });
 
-const number = (bytes: Uint8Array): bigint =>
-  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
-
 /** A register or a part of one, by name (`rax`, `eax`, `zf`); a `$` or `%` before it does not matter, nor case. */
 export function registerValue(vcpu: Vcpu, asked: string): bigint | undefined {
   const name = asked.replace(/^[$%]/, '').toLowerCase();
   const part = parts.get(name);
   const spec = BY_NAME.get(part?.of ?? aliases[name] ?? name);
   if (spec === undefined) return undefined;
-  const whole = spec.bits === 64 && spec.name !== 'rflags' ? vcpu.get(spec.field) : number(read(vcpu, spec));
+  const whole =
+    spec.bits === 64 && spec.name !== 'rflags' ? vcpu.get(spec.field) : bytesToNumber(read(vcpu, spec));
   return part === undefined ? whole : BigInt.asUintN(part.bits, whole >> BigInt(part.shift));
 }
 

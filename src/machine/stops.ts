@@ -1,3 +1,4 @@
+import { bytesToNumber } from '../base/bytes';
 import type { Domain, GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, Fault, ShutdownReason } from '../hypervisor/state';
 import type { BackendObserver } from '../hypervisor/backend';
@@ -56,7 +57,7 @@ export const stateAt = (hypervisor: Hypervisor, vcpu: GuestVcpu, own: Extra): St
   memory: (address, bytes) => {
     const data = readMemory(hypervisor, vcpu, vcpu.domain, 'virtual', address, bytes);
     if (data.length < bytes) throw new ExpressionError(`0x${address.toString(16)} is not mapped`, 0);
-    return data.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+    return bytesToNumber(data);
   },
 });
 

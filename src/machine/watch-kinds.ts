@@ -1,4 +1,5 @@
 import { DOMID } from '../abi/domains';
+import { numberToBytes } from '../base/bytes';
 import { PAGE_SIZE } from '../cpu/types';
 import { FRAME_TYPE } from '../hypervisor/frames';
 import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
@@ -171,14 +172,6 @@ const spaces: {
   },
 };
 
-function littleEndian(value: bigint, bytes: number): Uint8Array {
-  const wide = Math.ceil(bytes / 8) * 8;
-  const view = new DataView(new ArrayBuffer(wide));
-  for (let at = 0; at < wide; at += 8)
-    view.setBigUint64(at, BigInt.asUintN(64, value >> BigInt(8 * at)), true);
-  return new Uint8Array(view.buffer, 0, bytes);
-}
-
 /** Set by the processor on its own. */
 const BY_PROCESSOR = FLAG.A | FLAG.D;
 
@@ -221,7 +214,7 @@ export const watchKinds: {
       value: ({ pieces: [piece] }) =>
         piece === undefined
           ? undefined
-          : littleEndian(hypervisor.memory.read64(piece.mfn, piece.offset / 8) & ~BY_PROCESSOR, 8),
+          : numberToBytes(hypervisor.memory.read64(piece.mfn, piece.offset / 8) & ~BY_PROCESSOR, 8),
     };
   },
   register: (hypervisor, { vcpu, name }) => {
@@ -235,7 +228,7 @@ export const watchKinds: {
       value: () => {
         const cpu = vcpuAt(hypervisor, vcpu)?.cpu;
         const value = cpu === undefined ? undefined : registerValue(cpu, name);
-        return value === undefined ? undefined : littleEndian(value, Math.ceil(bits / 8));
+        return value === undefined ? undefined : numberToBytes(value, Math.ceil(bits / 8));
       },
     };
   },

@@ -1,5 +1,5 @@
 import type { Location, Member, Place, Type } from '../../guest/dwarf';
-import { Unavailable, bare, sizeOf } from '../../guest/dwarf';
+import { Unavailable, bare, joinPieces, piecesFor, sizeOf } from '../../guest/dwarf';
 import { registerName } from '../../machine/register-names';
 import type { Target, VcpuRef } from '../../machine/target';
 import type { ReadMemory } from '../memory-cache';
@@ -92,7 +92,7 @@ async function bytesAt(
         throw new Unavailable(
           `it was in ${registerName(place.register) ?? `register ${place.register}`}, which a function that was called did not keep`,
         );
-      return numberToBytes128(found.value).slice(offset, offset + length);
+      return numberToBytes(found.value >> BigInt(offset * 8), length);
     }
     case 'value': {
       const bytes = new Uint8Array(length);
@@ -106,47 +106,16 @@ async function bytesAt(
   }
 }
 
-function numberToBytes128(value: bigint): Uint8Array {
-  const bytes = new Uint8Array(16);
-  for (let i = 0, rest = value; i < 16; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
-  return bytes;
-}
-
-/** Puts an object together from pieces, bit by bit where they are not whole bytes. */
-async function assembled(
-  location: Extract<Location, { kind: 'pieces' }>,
-  space: ValueSpace,
-  activation: Activation | undefined,
-  wanted: number,
-): Promise<Uint8Array> {
-  let value = 0n;
-  let at = 0;
-  for (const { place, size, offset } of location.pieces) {
-    if (at >= wanted * 8) break;
-    const bytes = await bytesAt(
-      place,
-      Math.floor(offset / 8),
-      Math.ceil((offset % 8) + size / 8),
-      space,
-      activation,
-    );
-    const bits = BigInt.asUintN(size, bytesToNumber(bytes) >> BigInt(offset % 8));
-    value |= bits << BigInt(at);
-    at += size;
-  }
-  if (at < wanted * 8) throw new Unavailable('a part of it was optimized out');
-  const out = new Uint8Array(wanted);
-  for (let i = 0; i < wanted; i++, value >>= 8n) out[i] = Number(value & 0xffn);
-  return out;
-}
-
 /** Rejects with Unavailable, which says why it is not to be had. */
 export async function bytesOf(value: TypedValue, space: ValueSpace, limit = MAX_VALUE): Promise<Uint8Array> {
   const { location, offset, bits, activation, type } = value;
   const size = bits === undefined ? Math.min(limit, sizeOf(type)) : Math.ceil((bits.at + bits.width) / 8);
   if (location.kind === 'pieces') {
-    const all = await assembled(location, space, activation, offset + size);
-    return all.subarray(offset, offset + size);
+    const needed = piecesFor(location.pieces, (offset + size) * 8);
+    const read = await Promise.all(
+      needed.map(({ piece, start, length }) => bytesAt(piece.place, start, length, space, activation)),
+    );
+    return numberToBytes(joinPieces(needed, read) >> BigInt(offset * 8), size);
   }
   return bytesAt(location, offset, size, space, activation);
 }

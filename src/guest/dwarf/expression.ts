@@ -1,5 +1,5 @@
 import type { ByteView } from '../../base/bytes';
-import { ByteReader } from '../../base/bytes';
+import { ByteReader, bytesToNumber, numberToBytes } from '../../base/bytes';
 import { hex } from '../error';
 import type { FormContext } from './forms';
 import { address, offsetNumber } from './forms';
@@ -32,6 +32,39 @@ export interface Piece {
 }
 export type Location = Place | { readonly kind: 'pieces'; readonly pieces: readonly Piece[] };
 
+/** What is to be read of a piece's place, to have the piece: `length` bytes from `start`. */
+export interface PieceBytes {
+  readonly piece: Piece;
+  readonly start: number;
+  readonly length: number;
+}
+
+/** What is to be read for the first `bits` of an object in pieces. Throws Unavailable where they are not all there. */
+export function piecesFor(pieces: readonly Piece[], bits: number): PieceBytes[] {
+  const needed: PieceBytes[] = [];
+  let at = 0;
+  for (const piece of pieces) {
+    if (at >= bits) break;
+    const { size, offset } = piece;
+    needed.push({ piece, start: Math.floor(offset / 8), length: Math.ceil(((offset % 8) + size) / 8) });
+    at += size;
+  }
+  if (at < bits) throw new Unavailable('a part of it was optimized out');
+  return needed;
+}
+
+/** The object, of what was read for each of its pieces: bit by bit, as they need not be whole bytes. */
+export function joinPieces(needed: readonly PieceBytes[], read: readonly Uint8Array[]): bigint {
+  let value = 0n;
+  let at = 0n;
+  needed.forEach(({ piece: { size, offset } }, i) => {
+    const bits = bytesToNumber(read[i] ?? new Uint8Array()) >> BigInt(offset % 8);
+    value |= BigInt.asUintN(size, bits) << at;
+    at += BigInt(size);
+  });
+  return value;
+}
+
 /** What an expression can ask for. What cannot be had throws Unavailable with the reason. */
 export interface ExpressionHost {
   /** In the frame that is looked at, by DWARF's number. */
@@ -49,17 +82,6 @@ export interface ExpressionHost {
 const wrap = (value: bigint): bigint => BigInt.asUintN(64, value);
 const signed = (value: bigint): bigint => BigInt.asIntN(64, value);
 const bool = (value: boolean): bigint => (value ? 1n : 0n);
-
-function littleEndian(bytes: Uint8Array): bigint {
-  let value = 0n;
-  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] ?? 0);
-  return value;
-}
-function toBytes(value: bigint, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let i = 0, rest = wrap(value); i < length; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
-  return bytes;
-}
 
 /** Steps of one expression; with branches it could go on for ever. */
 const MAX_STEPS = 10_000;
@@ -132,7 +154,7 @@ const unavailable =
 const load = (m: Machine, size: number, isSigned = false): void | Promise<void> =>
   after(m.host.memory(pop(m), size), (bytes) => {
     if (bytes.length < size) throw new Unavailable('memory that its location is computed from is not mapped');
-    const value = littleEndian(bytes);
+    const value = bytesToNumber(bytes);
     push(m, isSigned ? BigInt.asIntN(size * 8, value) : value);
   });
 function block(m: Machine): ByteView {
@@ -163,7 +185,7 @@ const constType: Step = (m) => {
   const at = m.reader.offset + 1;
   const size = m.reader.u8();
   m.reader.skip(size);
-  const value = littleEndian(m.reader.view.slice(at, size));
+  const value = bytesToNumber(m.reader.view.slice(at, size));
   push(m, type.signed ? BigInt.asIntN(size * 8, value) : value);
 };
 const registerType: Step = (m) => {
@@ -273,7 +295,7 @@ const single: Readonly<Record<number, Step>> = {
     finishPiece(m, size, m.reader.ulebNumber());
   }, // bit_piece
   0x9e: (m) => void (m.place = { kind: 'value', bytes: block(m).bytes.slice() }), // implicit_value
-  0x9f: (m) => void (m.place = { kind: 'value', bytes: toBytes(pop(m), 8) }), // stack_value
+  0x9f: (m) => void (m.place = { kind: 'value', bytes: numberToBytes(pop(m), 8) }), // stack_value
   0xa0: implicitPointer,
   0xa1: (m) => push(m, m.host.indexedAddress(m.reader.ulebNumber())), // addrx
   0xa2: (m) => push(m, m.host.indexedAddress(m.reader.ulebNumber())), // constx
@@ -379,7 +401,7 @@ export function locationNow(
 const toNumber = (location: Location, host: Pick<ExpressionHost, 'register'>): bigint => {
   if (location.kind === 'memory') return location.address;
   if (location.kind === 'register') return host.register(location.register);
-  if (location.kind === 'value') return littleEndian(location.bytes);
+  if (location.kind === 'value') return bytesToNumber(location.bytes);
   throw new Unavailable('it was optimized away');
 };
 

@@ -193,4 +193,11 @@ export type { Entry, Unit } from './units';
 export * from './types';
 export { AT, TAG } from './constants';
 export type { ExpressionHost, ImmediateHost, Location, Piece, Place } from './expression';
-export { Unavailable, evaluateLocation, evaluateNumber, locationNow } from './expression';
+export {
+  Unavailable,
+  evaluateLocation,
+  evaluateNumber,
+  joinPieces,
+  locationNow,
+  piecesFor,
+} from './expression';
