@@ -80,6 +80,11 @@ export interface StatefulVcpu extends Vcpu {
   saveState(): Uint8Array;
   /** Throws a RangeError for bytes that saveState did not make. Does not flush the TLB. */
   restoreState(saved: Uint8Array): void;
+  /**
+   * Address in linear memory of an access of `size` bytes at the vCPU's own privilege, where the soft TLB serves it
+   * without further ado: nobody watches it, and a store there needs no attention. 0: the long way.
+   */
+  plainly(linear: bigint, size: number, write: boolean): number;
   /** Forgets which block follows which: code changed. `generation` is a number not used before, and not 0. */
   unlink(generation: number): void;
 }
@@ -221,6 +226,16 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       // Loads of the hypervisor's are not watched (TLB_BARRED).
       const barred = write ? 0 : Number(TLB_BARRED);
       if (((u32[tag] ?? 0) & ~barred) >>> 0 !== (low - offset) >>> 0 || u32[tag + 1] !== high >>> 0) return 0;
+      return (low + (u32[entry + TAG.addend] ?? 0)) >>> 0;
+    },
+    plainly(linear, size, write) {
+      address64[0] = linear;
+      const [low = 0, high = 0] = address32;
+      if ((low & (PAGE_SIZE - 1)) + size > PAGE_SIZE) return 0;
+      const entry =
+        ((halves[ACTIVE_TLB] ?? 0) + (((low >>> PAGE_SHIFT) % TLB_ENTRIES) << TLB_ENTRY_SHIFT)) >>> 2;
+      const tag = entry + (write ? TAG.write : TAG.read);
+      if (u32[tag] !== (low & -PAGE_SIZE) >>> 0 || u32[tag + 1] !== high) return 0;
       return (low + (u32[entry + TAG.addend] ?? 0)) >>> 0;
     },
     readLinear(linear, into, cpl) {

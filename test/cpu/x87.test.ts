@@ -151,4 +151,41 @@ describe('x87', () => {
     assert.equal(run(1, 0x9b), EXIT.LIMIT, 'FWAIT ignores EM');
     assert.equal(fault(run(1, 0x0f, 0xae, 0x07)), VECTOR.UD);
   });
+
+  it('saves and restores all of it wherever the top is: fxsave64, fninit, fxrstor64', () => {
+    for (const [fsw, ftw] of [
+      [0, 0],
+      [3 << 11, 0b0011_1000],
+      [7 << 11, 0x80],
+    ] as const) {
+      const image = (): readonly number[] => m.get(Number(DATA), 416);
+      const registers = (): string[] =>
+        ([0, 1, 2, 3, 4, 5, 6, 7] as const).map((n) => m.v.bytes(`fpr${n}`).join());
+      for (let n = 0; n < 8; n++) {
+        const bytes = m.v.bytes(`fpr${n as 0}`);
+        for (let i = 0; i < 10; i++) bytes[i] = 16 * n + i;
+      }
+      m.v.setInt('fsw', fsw);
+      m.v.setInt('ftw', ftw);
+      const before = registers();
+      // fxsave64 [rdi]; fninit; fldz; fxrstor64 [rdi]
+      assert.equal(
+        run(4, 0x48, 0x0f, 0xae, 0x07, 0xdb, 0xe3, 0xd9, 0xee, 0x48, 0x0f, 0xae, 0x0f),
+        EXIT.LIMIT,
+      );
+      const top = (fsw >> 11) & 7;
+      for (let i = 0; i < 8; i++)
+        assert.equal(image()[32 + 16 * i], 16 * ((top + i) & 7), `st(${i}) of the image`);
+      assert.deepEqual(registers(), before);
+      assert.deepEqual([m.v.getInt('fsw'), m.v.getInt('ftw')], [fsw, ftw]);
+    }
+  });
+
+  it('fxrstor raises the summary for what the control word does not mask', () => {
+    m.v.setInt('fcw', 0x37e);
+    m.v.setInt('fsw', 1);
+    // fxsave64 [rdi]; fxrstor64 [rdi]
+    assert.equal(run(2, 0x48, 0x0f, 0xae, 0x07, 0x48, 0x0f, 0xae, 0x0f), EXIT.LIMIT);
+    assert.equal(m.v.getInt('fsw'), 0x8081);
+  });
 });

@@ -1,3 +1,4 @@
+import { highHalf, lowHalf } from '../../base/words';
 import { VECTOR } from '../ops';
 import type { HelperContext } from './context';
 
@@ -40,20 +41,20 @@ export function readDescriptor(c: HelperContext, selector: number): Descriptor |
 }
 
 export function parse(raw: bigint, address: bigint): Descriptor {
-  const field = (at: bigint, bits: number): number => Number((raw >> at) & ((1n << BigInt(bits)) - 1n));
-  const limit = field(0n, 16) | (field(48n, 4) << 16);
-  const flag = (at: bigint): boolean => field(at, 1) === 1;
+  const [low, high] = [lowHalf(raw), highHalf(raw)];
+  const limit = (low & 0xffff) | (high & 0xf_0000);
+  const bit = (n: number): boolean => ((high >>> n) & 1) === 1;
   return {
     raw,
     address,
-    base: BigInt(field(16n, 24)) | (BigInt(field(56n, 8)) << 24n),
-    limit: flag(55n) ? limit * 4096 + 4095 : limit,
-    type: field(40n, 4),
-    segment: flag(44n),
-    dpl: field(45n, 2),
-    present: flag(47n),
-    long: flag(53n),
-    big: flag(54n),
+    base: BigInt(((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff00_0000)) >>> 0),
+    limit: bit(23) ? limit * 4096 + 4095 : limit,
+    type: (high >>> 8) & 15,
+    segment: bit(12),
+    dpl: (high >>> 13) & 3,
+    present: bit(15),
+    long: bit(21),
+    big: bit(22),
   };
 }
 

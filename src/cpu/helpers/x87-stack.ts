@@ -25,7 +25,8 @@ export type HelperState = Pick<HelperContext, 'get' | 'set' | 'bytes'>;
 export const FSW = { SF: 0x40, ES: 0x80, C0: 0x100, C1: 0x200, C2: 0x400, C3: 0x4000, B: 0x8000 } as const;
 export const FSW_CODES = FSW.C0 | FSW.C1 | FSW.C2 | FSW.C3;
 const TOP_SHIFT = 11;
-const EXCEPTIONS = 0x3f;
+/** IE to PE, and their masks in the control word. */
+export const FSW_EXCEPTIONS = 0x3f;
 
 const REGISTERS = [
   'fpr0',
@@ -95,7 +96,7 @@ export function pop(s: HelperState, count = 1): void {
 
 /** Write the status word with ES and B as the control word's masks make them. */
 export function setStatus(s: HelperState, fsw: number): void {
-  const pending = (fsw & ~Number(s.get('fcw')) & EXCEPTIONS) !== 0;
+  const pending = (fsw & ~Number(s.get('fcw')) & FSW_EXCEPTIONS) !== 0;
   s.set('fsw', BigInt((fsw & ~(FSW.ES | FSW.B)) | (pending ? FSW.ES | FSW.B : 0)));
 }
 

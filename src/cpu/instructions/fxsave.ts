@@ -1,4 +1,4 @@
-import { FSW } from '../helpers/x87-stack';
+import { FSW, FSW_EXCEPTIONS } from '../helpers/x87-stack';
 import type { Instruction } from '../instruction';
 import type { Operand, Ops, Value, Vector } from '../ops';
 import { VECTOR } from '../ops';
@@ -15,6 +15,9 @@ import { needed, x87 } from './x87-frame';
  */
 const XMM = Array.from({ length: 16 }, (_, n) => `xmm${String(n)}` as FieldName);
 const ST = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+const FPR = ST.map((n) => `fpr${n}` as const);
+/** Of the status word: which physical register is st(0). */
+const TOP = 7 << 11;
 /** Offsets in the image, SDM Vol. 1 table 10-2 and figure 10-3. */
 export const IMAGE = {
   fcw: 0,
@@ -57,10 +60,18 @@ function save(o: Ops, m: Operand, wide: boolean): void {
   o.store(64, at(o, m, IMAGE.fdp), pointer('fdp'), m.seg);
   o.store(32, at(o, m, IMAGE.mxcsr), o.get('mxcsr'), m.seg);
   o.store(32, at(o, m, IMAGE.mxcsrMask), o.k(MXCSR_MASK), m.seg);
-  for (const i of ST) {
-    o.store(64, at(o, m, IMAGE.st + 16 * i), x87(o, 'x87_peek', i, 0), m.seg);
-    o.store(64, at(o, m, IMAGE.st + 16 * i + 8), x87(o, 'x87_peek', i, 1), m.seg);
-  }
+  const rotated = o.and(o.get('fsw'), o.k(TOP));
+  FPR.forEach((field, i) => {
+    // Hardly ever: an empty stack has its top at 0.
+    const part = (n: 0 | 1): Value =>
+      o.choose(
+        rotated,
+        () => x87(o, 'x87_peek', i, n),
+        () => o.lane(64, o.getx(field), n),
+      );
+    o.store(64, at(o, m, IMAGE.st + 16 * i), part(0), m.seg);
+    o.store(64, at(o, m, IMAGE.st + 16 * i + 8), part(1), m.seg);
+  });
   XMM.forEach((field, i) => o.storex(at(o, m, IMAGE.xmm + 16 * i), o.getx(field), m.seg));
 }
 
@@ -79,14 +90,29 @@ function restore(o: Ops, m: Operand, wide: boolean): void {
   const [fip, fdp] = [load(wide ? 64 : 32, IMAGE.fip), load(wide ? 64 : 32, IMAGE.fdp)];
   const registers = ST.map((i) => [load(64, IMAGE.st + 16 * i), load(16, IMAGE.st + 16 * i + 8)] as const);
   const vectors: Vector[] = XMM.map((_, i) => o.loadx(at(o, m, IMAGE.xmm + 16 * i), m.seg));
-  o.set('fcw', o.or(o.and(fcw, o.k(0x1f7f)), o.k(0x40)));
-  x87(o, 'x87_set_status', fsw);
+  const control = o.or(o.and(fcw, o.k(0x1f7f)), o.k(0x40));
+  o.set('fcw', control);
+  // As x87_set_status.
+  const summary = o.k(FSW.ES | FSW.B);
+  const unmasked = o.and(o.and(fsw, o.not(control)), o.k(FSW_EXCEPTIONS));
+  o.set('fsw', o.or(o.and(fsw, o.not(summary)), o.select(unmasked, summary, o.k(0))));
   o.set('ftw', ftw);
   o.set('fop', o.and(fop, o.k(0x7ff)));
   o.set('fip', fip);
   o.set('fdp', fdp);
   o.set('mxcsr', mxcsr);
-  registers.forEach(([low, high], i) => x87(o, 'x87_poke', i, low, high));
+  o.if(
+    o.and(fsw, o.k(TOP)),
+    () => {
+      registers.forEach(([low, high], i) => x87(o, 'x87_poke', i, low, high));
+    },
+    () => {
+      FPR.forEach((field, i) => {
+        const [low, high] = registers[i] ?? [o.k(0), o.k(0)];
+        o.setx(field, o.x(low, high));
+      });
+    },
+  );
   vectors.forEach((v, i) => {
     const field = XMM[i];
     if (field !== undefined) o.setx(field, v);
