@@ -3,7 +3,8 @@ import type { Breakpoint } from '../debugger/breakpoints';
 import { formatLocation, hex, virtual } from '../debugger/locations';
 import type { DomainSymbols } from '../debugger/symbols';
 import type { Context } from './context';
-import { output, sourceOf, toClientLine } from './context';
+import { event, output, sourceOf, toClientLine } from './context';
+import type { Machine } from './machine';
 
 /** A breakpoint as the protocol shows it. */
 export function toProtocolBreakpoint(
@@ -34,6 +35,12 @@ export function toProtocolBreakpoint(
       : { reason: context.machine === undefined ? ('pending' as const) : ('failed' as const) }),
   };
 }
+
+/** Tells the client of one that is not what it was. */
+export const announce = (context: Context, { symbols }: Pick<Machine, 'symbols'>, one: Breakpoint): void =>
+  context.send(
+    event('breakpoint', { reason: 'changed', breakpoint: toProtocolBreakpoint(context, symbols, one) }),
+  );
 
 /** The domain whose code it is in, where that is not any. */
 function domainOf({ points }: Breakpoint): number | undefined {

@@ -4,6 +4,7 @@ import { sameVcpu } from '../debugger/locations';
 import type { Context } from './context';
 import { event, output, resetHandles, tellTerminated } from './context';
 import type { Machine } from './machine';
+import { refreshModules } from './modules';
 
 type Halted<K extends Halt['kind']> = Extract<Halt, { kind: K }>;
 
@@ -99,8 +100,10 @@ export function onHalt(context: Context, machine: Machine, halt: Halt): void {
   machine.forget();
   if (halt.kind !== 'ended') {
     // What cannot be looked at is no reason not to say that it stands still.
-    void withoutSource(machine, halt)
-      .catch(() => false)
+    void machine.control
+      .still(() => refreshModules(context, machine, halt.stop.vcpu))
+      .catch(() => undefined)
+      .then(() => withoutSource(machine, halt).catch(() => false))
       .then((bare) => {
         // A restart, or the end, may have come between.
         if (context.machine === machine && machine.control.halt === halt)

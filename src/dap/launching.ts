@@ -7,12 +7,13 @@ import type { DomainSymbols, Image, SymbolIndex } from '../debugger/symbols';
 import { withLinux } from '../debugger/linux';
 import { symbolsOfDomains } from '../debugger/symbols';
 import type { DomainConfig, Target } from '../machine/target';
-import { tellSlow, toProtocolBreakpoint } from './breakpoint-view';
+import { announce, tellSlow } from './breakpoint-view';
 import { createConsoleOutput } from './console';
 import type { Context } from './context';
-import { event, output } from './context';
+import { output } from './context';
 import { RequestError, messageOf } from './errors';
 import { onHalt } from './halting';
+import { refreshModules } from './modules';
 import type { Reply } from './handler';
 import type { Machine } from './machine';
 import { createMachine } from './machine';
@@ -131,6 +132,9 @@ async function assemble(
     },
     told: (text) => output(context, 'important', text),
     logged: (text) => output(context, 'console', text),
+    loaded: async (vcpu) => {
+      if (machine !== undefined) await refreshModules(context, machine, vcpu);
+    },
     failed: (error) => output(context, 'stderr', messageOf(error)),
   });
   const printed = createConsoleOutput(context, launch.machine.domains.length > 1);
@@ -163,15 +167,7 @@ async function settle(context: Context, machine: Machine): Promise<void> {
 
 /** What clients were told before the machine was there may have changed. */
 export function announceBreakpoints(context: Context, machine: Machine): void {
-  for (const one of context.breakpoints.all()) {
-    if (one.kind === 'exception') continue;
-    context.send(
-      event('breakpoint', {
-        reason: 'changed',
-        breakpoint: toProtocolBreakpoint(context, machine.symbols, one),
-      }),
-    );
-  }
+  for (const one of context.breakpoints.all()) if (one.kind !== 'exception') announce(context, machine, one);
 }
 
 const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>

@@ -1,8 +1,6 @@
 import { fileURLToPath } from 'node:url';
+import { fileAlike } from '../debugger/source-paths';
 import type { SymbolIndex } from '../debugger/symbols';
-
-const baseName = (path: string): string =>
-  path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
 
 /** A client's path, which may be a URI. */
 export function localPath(path: string): string {
@@ -48,27 +46,13 @@ export function mapSources(
   };
 }
 
-/** Parts of two paths that agree, from the end. */
-function agreement(a: string, b: string): number {
-  const [left, right] = [a.split(/[\\/]/).reverse(), b.split(/[\\/]/).reverse()];
-  let count = 0;
-  while (count < left.length && left[count] === right[count]) count++;
-  return count;
-}
-
-/**
- * Finds lines by the paths that a client has. Where the file of the line table is not on this computer under the
- * path that the host knows, the one whose path ends most like the client's will do, if there is only one such.
- */
+/** Finds lines by the paths that a client has. */
 export function localSources(symbols: SymbolIndex, mapping: SourceMapping): SymbolIndex {
-  const find = (path: string): string => {
-    const alike = symbols.filesNamed(baseName(path));
-    const exact = alike.find((file) => file === path || mapping.toLocal(file) === path);
-    if (exact !== undefined) return exact;
-    const most = Math.max(0, ...alike.map((file) => agreement(file, path)));
-    const best = alike.filter((file) => agreement(file, path) === most);
-    return best.length === 1 && best[0] !== undefined ? best[0] : path;
-  };
+  const find = (path: string): string =>
+    fileAlike(path, {
+      filesNamed: (name) => symbols.filesNamed(name),
+      toLocal: (file) => mapping.toLocal(file),
+    });
   // Not a copy: the list of all files is only made when somebody wants it.
   const own: Pick<SymbolIndex, 'code' | 'toLocal'> = {
     code: (path, line) => symbols.code(find(path), line),

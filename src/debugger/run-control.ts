@@ -2,6 +2,7 @@ import { ExpressionError } from '../machine/expressions';
 import type { DomainView, RunUntil, Stop, Target, VcpuRef } from '../machine/target';
 import type { BackPlan } from './back';
 import type { Breakpoint, Breakpoints } from './breakpoints';
+import { MODULE_LOADED } from './breakpoints';
 import { formatAtStatement, formatLogMessage } from './breakpoints/log-message';
 import { holdsAt } from './c/evaluate';
 import type { EvaluationContext } from './expressions';
@@ -68,6 +69,8 @@ export interface RunListener {
   told(text: string): void;
   /** Text of a log point. */
   logged(text: string, breakpoint: Breakpoint): void;
+  /** A Linux kernel has loaded a module, of which nothing has run; the machine stands still for it. */
+  loaded?(vcpu: VcpuRef): Promise<void>;
   /** A run that failed, or a condition that says nothing where it was asked. */
   failed(error: unknown): void;
 }
@@ -168,6 +171,7 @@ export function createRunControl(
         : { kind: 'breakpoint', stop, hits };
     }
     if (reason.kind === 'instruction' || reason.kind === 'hypercall' || reason.kind === 'data') {
+      if (reason.ids.includes(MODULE_LOADED)) await listener.loaded?.(stop.vcpu);
       const hits = await wanting(named(reason.ids), stop);
       return hits.length === 0 ? undefined : { kind: 'breakpoint', stop, hits };
     }

@@ -2,6 +2,7 @@ import type { DebugInfo } from '../guest/dwarf';
 import type { Btf } from '../guest/btf';
 import type { OrcTable } from '../guest/orc';
 import type { Linux } from './linux';
+import type { ModuleDebug } from './linux/module-debug';
 import { hex } from './locations';
 
 // What the debugger asks of a guest's symbols, whatever they were read from.
@@ -50,6 +51,11 @@ export interface SymbolIndex {
   readonly linux?: Linux;
   /** Linux's own unwind tables. */
   readonly orc?: OrcTable;
+  /**
+   * What a module's debug file says, for a module whose symbols are there, by the names that the file has for them;
+   * a text says why the file that there is cannot be used.
+   */
+  openModule?(name: string, symbols: readonly PlainSymbol[]): ModuleDebug | string | undefined;
   /** Files the symbols are from, and what is wrong with them, for the report after loading. */
   readonly report?: readonly string[];
   /** Where a file of the line table is on this computer; undefined when it is not. */

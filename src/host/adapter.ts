@@ -5,7 +5,7 @@ import { loadDecoder } from '../dap/disassembler';
 import type { Host } from '../dap/host';
 import { noHypervisorSources } from '../debugger/hypervisor-source';
 import { guestSymbols } from '../debugger/guest-symbols';
-import { openForReading } from './guest-file';
+import { filesBelow, openForReading } from './guest-file';
 import { hypervisorSources } from './hypervisor-sources';
 import { bundleFolder, inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
 import { unpackHere, unpackedOnce, withUnpacked } from '../debugger/unpacked';
@@ -25,6 +25,7 @@ export function adapterHost({ inProcess = false }: { readonly inProcess?: boolea
         await unpackedOnce(kernel, inProcess ? unpackHere : unpackInThread),
         places,
         openForReading,
+        filesBelow,
       ),
     sourcePath: (file, kernel) => {
       if (isAbsolute(file)) return existsSync(file) ? file : undefined;

@@ -1,5 +1,6 @@
 // Files of which only parts are read: debug files, which are larger than what anyone wants in memory.
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { GuestFile } from '../guest/file';
 
 /** Undefined when there is no such file. Throws for one that cannot be read. */
@@ -26,4 +27,12 @@ export function openForReading(path: string): GuestFile | undefined {
     },
     close: () => closeSync(fd),
   };
+}
+
+/** Paths of the files below a folder; undefined when there is no such folder. */
+export function filesBelow(folder: string): string[] | undefined {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return undefined;
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
 }

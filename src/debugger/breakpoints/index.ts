@@ -77,9 +77,10 @@ const resolvers: {
 export interface Breakpoints {
   /** Replaces everything under that key; what has not changed keeps its number and its hits. */
   set<K extends BreakpointKind>(kind: K, key: string, specs: readonly BreakpointSpecs[K][]): Breakpoint[];
-  /** Resolves all again, for a new machine. @returns those whose state changed */
-  resolve(environment: Environment): Breakpoint[];
+  /** Resolves all again, for a new machine, or because there is other code in it. @returns those whose state changed */
+  resolve(environment?: Environment): Breakpoint[];
   all(): Breakpoint[];
+  /** What the machine is to stop at; also where a Linux kernel has loaded a module, while something waits for code. */
   points(): StopPoint[];
   get(id: number): Breakpoint | undefined;
   /** Those of an exception filter. */
@@ -113,7 +114,7 @@ export function createBreakpoints(): Breakpoints {
       return fresh;
     },
     resolve: (fresh) => {
-      environment = fresh;
+      environment = fresh ?? environment;
       const changed: Breakpoint[] = [];
       for (const [slot, list] of tables) {
         const rebuilt = list.map((one) => build(one.id, one.kind, one.spec, environment));
@@ -123,7 +124,7 @@ export function createBreakpoints(): Breakpoints {
       return changed;
     },
     all,
-    points: () => all().flatMap(({ points }) => points),
+    points: () => [...all().flatMap(({ points }) => points), ...loadPoints(all(), environment)],
     get: (id) => all().find((one) => one.id === id),
     exceptions: (filter) =>
       all().filter(
@@ -137,6 +138,23 @@ export function createBreakpoints(): Breakpoints {
     },
     resetHits: () => hits.clear(),
   };
+}
+
+/** Number of the stops that are nobody's: the debugger looks at what has been loaded, and goes on. */
+export const MODULE_LOADED = 0;
+/** Linux calls it when a module is in its place, before the first of its code runs (kernel/module/main.c). */
+const LOADED = 'do_init_module';
+
+function loadPoints(all: readonly Breakpoint[], environment: Environment | undefined): StopPoint[] {
+  const waits = all.some(({ kind, verified }) => !verified && (kind === 'source' || kind === 'function'));
+  if (!waits || environment === undefined) return [];
+  const { symbols } = environment;
+  return symbols.images.flatMap((image) => {
+    const address = image.symbols.linux === undefined ? undefined : image.symbols.find(LOADED);
+    return address === undefined
+      ? []
+      : pointsAt(address, image, symbols).map((point) => ({ ...point, id: MODULE_LOADED }));
+  });
 }
 
 const identify = (spec: unknown): string =>

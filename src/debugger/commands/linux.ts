@@ -57,18 +57,19 @@ const modules: Command = {
   name: 'lsmod',
   also: ['modules'],
   usage: [''],
-  help: 'The modules that a Linux domain has loaded, where, and how many symbols each brought; their names are known from then on.',
+  help: 'The modules that a Linux domain has loaded, where, and how many symbols each brought, and whether a debug file of it was found; their names are known from then on.',
   run: async (_given, context) => {
     const all = await linuxIn(context).modules(context.target, context.vcpu);
     if (all.length === 0)
       return 'no module is loaded, or none can be read from here: the vCPU may be in user mode';
     return columns(
-      all.map(({ name, base, size, state, symbols }) => [
+      all.map(({ name, base, size, state, symbols, debug }) => [
         name,
         hex(base),
         `${size} bytes`,
         state,
-        plural(symbols.length, 'symbol'),
+        plural(symbols.length, 'symbol') + (typeof debug === 'object' ? ', source lines' : ''),
+        typeof debug === 'string' ? debug : '',
       ]),
       [2],
     );

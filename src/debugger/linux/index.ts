@@ -4,7 +4,7 @@ import { linuxLayout } from './layout';
 import type { LayoutResult, LinuxLayout } from './layout';
 import { kernelMemory } from './memory';
 import type { LinuxModule } from './modules';
-import { loadedModules, modulesMark, withModules } from './modules';
+import { loadedModules, moduleDebugs, modulesMark, withModules } from './modules';
 import type { Task } from './tasks';
 import { allTasks, currentTask } from './tasks';
 
@@ -38,6 +38,7 @@ export function withLinux(symbols: SymbolIndex): SymbolIndex {
   };
   let modules: readonly LinuxModule[] = [];
   let mark = '';
+  const described = moduleDebugs(symbols);
   const linux: Linux = {
     get problem() {
       const known = result();
@@ -61,8 +62,9 @@ export function withLinux(symbols: SymbolIndex): SymbolIndex {
       if (now !== mark) {
         const fresh = await loadedModules(known, memory, symbols);
         // From user mode the modules' own memory cannot be read: what was known stays.
-        if (fresh.length > 0 || modules.length === 0) modules = fresh;
-        mark = fresh.length > 0 ? now : '';
+        if (fresh.length > 0 || modules.length === 0) modules = fresh.map(described);
+        // One that comes or goes has other symbols soon.
+        mark = fresh.length > 0 && fresh.every(({ state }) => state === 'live') ? now : '';
       }
       return modules;
     },

@@ -1,7 +1,9 @@
-import { latin1 } from '../../base/bytes';
-import { bytesToNumber } from '../../base/bytes';
+import { bytesToNumber, latin1 } from '../../base/bytes';
+import { fileAlike } from '../source-paths';
 import type { PlainSymbol, SymbolIndex } from '../symbols';
 import { indexSymbols } from '../symbols';
+import type { ModuleDebug } from './module-debug';
+import { joined, nearest } from './module-debug';
 import type { LinuxLayout, Place } from './layout';
 import type { KernelMemory } from './memory';
 import { links } from './tasks';
@@ -13,8 +15,14 @@ export interface LinuxModule {
   readonly base: bigint;
   readonly size: number;
   readonly state: string;
+  /** Their names have the module's behind them. */
   readonly symbols: readonly PlainSymbol[];
+  /** What its debug file says; a text: why the one that there is says nothing. */
+  readonly debug?: ModuleDebug | string | undefined;
 }
+
+/** ` [xen_blkfront]`, as the kernel itself writes it. */
+const suffixOf = (module: string): string => ` [${module}]`;
 
 /** enum module_state (include/linux/module.h). */
 const STATES = ['live', 'coming', 'going', 'unformed'];
@@ -88,7 +96,11 @@ async function symbolsOf(
     const address = view.getBigUint64(i * SYMBOL + 8, true);
     const defined = view.getUint16(i * SYMBOL + 6, true) !== 0;
     if (name === '' || !defined || address >> 63n === 0n) continue;
-    found.push({ name: `${name} [${module}]`, address, size: view.getBigUint64(i * SYMBOL + 16, true) });
+    found.push({
+      name: `${name}${suffixOf(module)}`,
+      address,
+      size: view.getBigUint64(i * SYMBOL + 16, true),
+    });
   }
   return found;
 }
@@ -117,29 +129,94 @@ export async function modulesMark(memory: KernelMemory, symbols: SymbolIndex): P
   return `${await memory.word(head)} ${await memory.word(head + 8n)}`;
 }
 
-/** An index in which the modules' names are found after the kernel's own. They may be others at the next stop. */
+/** Opens the debug files of modules; of each once, as long as it stays where it is. */
+export function moduleDebugs(symbols: SymbolIndex): (module: LinuxModule) => LinuxModule {
+  const known = new Map<string, LinuxModule['debug']>();
+  return (module) => {
+    const { name, base, symbols: own } = module;
+    const key = `${name} ${base} ${own.length}`;
+    if (!known.has(key)) {
+      const end = suffixOf(name).length;
+      const bare = own.map((one) => ({ ...one, name: one.name.slice(0, -end) }));
+      known.set(key, symbols.openModule?.(name, bare));
+    }
+    return { ...module, debug: known.get(key) };
+  };
+}
+
+/**
+ * An index in which the modules' names are found after the kernel's own, and what their debug files say. They may be
+ * others at the next stop.
+ */
 export function withModules(symbols: SymbolIndex, modules: () => readonly LinuxModule[]): SymbolIndex {
   let known: readonly LinuxModule[] = [];
   let index = indexSymbols([]);
+  let debugs: readonly ModuleDebug[] = [];
+  let debug = symbols.debug;
   const current = (): typeof index => {
     const now = modules();
     if (now !== known) {
       known = now;
       index = indexSymbols(now.flatMap((module) => module.symbols));
+      debugs = now.flatMap((module) => (typeof module.debug === 'object' ? [module.debug] : []));
+      debug = debugs.length === 0 ? symbols.debug : joined(symbols.debug, debugs);
     }
     return index;
   };
-  const own: Pick<SymbolIndex, 'at' | 'find' | 'complete'> = {
+  const files = (): readonly ModuleDebug[] => {
+    current();
+    return debugs;
+  };
+  const at = (address: bigint): ModuleDebug | undefined => files().find((one) => one.holds(address));
+  const own = {
     // The kernel's last symbol is believed to reach far; modules lie behind it.
     at: (address) => current().at(address) ?? symbols.at(address),
     find: (name) => symbols.find(name) ?? current().find(name) ?? bareFind(name),
     complete: (prefix, limit) =>
       [...symbols.complete(prefix, limit), ...current().complete(prefix, limit)].slice(0, limit),
-  };
+    line: (address) => {
+      const module = at(address);
+      return module === undefined ? symbols.line(address) : module.debug.lines.at(address);
+    },
+    rows: (low, high) => {
+      const module = at(low);
+      return (module === undefined ? symbols.rows?.(low, high) : module.debug.lines.rows(low, high)) ?? [];
+    },
+    code: (path, line) =>
+      nearest([
+        symbols.code(path, line),
+        ...files().map((module) => {
+          const { lines } = module.debug;
+          return lines.code(
+            fileAlike(path, {
+              filesNamed: (name) => lines.filesNamed(name),
+              toLocal: (file) => symbols.toLocal?.(file),
+            }),
+            line,
+          );
+        }),
+      ]),
+    filesNamed: (name) => [
+      ...new Set([
+        ...symbols.filesNamed(name),
+        ...files().flatMap((one) => one.debug.lines.filesNamed(name)),
+      ]),
+    ],
+    get files() {
+      return [...new Set([...symbols.files, ...files().flatMap((one) => one.debug.lines.files)])];
+    },
+    get hasLines() {
+      return symbols.hasLines || files().length > 0;
+    },
+    get debug() {
+      current();
+      return debug;
+    },
+  } satisfies Partial<{ [K in keyof SymbolIndex]: SymbolIndex[K] | undefined }>;
   /** `blkfront_probe` for `blkfront_probe [xen_blkfront]`. */
   const bareFind = (name: string): bigint | undefined => {
     const [first] = current().complete(`${name} [`, 1);
     return first === undefined ? undefined : current().find(first);
   };
-  return Object.assign(Object.create(symbols) as SymbolIndex, own);
+  return Object.create(symbols, Object.getOwnPropertyDescriptors(own)) as SymbolIndex;
 }

@@ -87,9 +87,14 @@ export async function entryTitle(
 ): Promise<string> {
   const inFunction = above.symbol?.name;
   if (inFunction !== undefined) {
-    // Linux has a stub before its own entry for each, of the same name: xen_asm_exc_page_fault.
+    // Linux has stubs before its own entry for each, of the same name: xen_asm_exc_page_fault, asm_exc_page_fault.
     const [best] = (await handlersOf(place, place.symbols))
-      .filter(({ symbol }) => inFunction === symbol || inFunction.startsWith(symbol.replace(/^xen_/, '')))
+      .filter(
+        ({ symbol }) =>
+          inFunction === symbol ||
+          inFunction.startsWith(symbol.replace(/^xen_/, '')) ||
+          inFunction === symbol.replace(/^(xen_)?asm_/, ''),
+      )
       .sort((a, b) => b.symbol.length - a.symbol.length);
     if (best !== undefined) return best.title;
   }

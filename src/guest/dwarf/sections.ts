@@ -6,9 +6,11 @@ import type { ElfHeaders, ElfSection } from '../elf';
 import { SHF_COMPRESSED, findSection, sectionPlace } from '../elf';
 import { ImageError, hex, imageView } from '../error';
 import { fileView } from '../file';
+import { relocate, relocationsOf } from '../relocatable';
 
 // Access to the sections of a debug file. Those that lie in the file as they are, are read piece by piece;
-// compressed ones are expanded as a whole when they are first asked for, since deflate has no middle.
+// compressed ones are expanded as a whole when they are first asked for, since deflate has no middle, and so are those
+// with relocations.
 
 export const dwarfSectionNames = [
   '.debug_abbrev',
@@ -189,8 +191,11 @@ function section(
 function open(elf: ElfHeaders, found: ElfSection, old: boolean): DwarfSection {
   const { thing, offset, size } = sectionPlace(elf, found);
   const whole = (): ByteView => fileView(elf.file, offset, size, thing);
-  const expanded = (bytes: Uint8Array): DwarfSection =>
-    section(thing, found.addr, bytes.length, (at, length) => bytes.subarray(at, at + length));
+  const relocations = relocationsOf(elf, found);
+  const expanded = (bytes: Uint8Array): DwarfSection => {
+    if (relocations !== undefined) relocate(elf, found, relocations, bytes);
+    return section(thing, found.addr, bytes.length, (at, length) => bytes.subarray(at, at + length));
+  };
   if ((found.flags & SHF_COMPRESSED) !== 0n) {
     const view = whole();
     return expanded(expand(view, view.u32(0), Number(view.u64(8)), CHDR_SIZE));
@@ -202,6 +207,8 @@ function open(elf: ElfHeaders, found: ElfSection, old: boolean): DwarfSection {
     const length = new DataView(view.bytes.buffer, view.bytes.byteOffset + 4, 8).getBigUint64(0);
     return expanded(expand(view, ELFCOMPRESS_ZLIB, Number(length), GNU_HEADER));
   }
+  // A copy: the file may be somebody's bytes.
+  if (relocations !== undefined) return expanded(whole().bytes.slice());
   const read = (at: number, length: number): Uint8Array =>
     fileView(elf.file, offset + at, length, thing).bytes;
   return section(thing, found.addr, size, pieces(size, read));

@@ -8,6 +8,8 @@ const SYM_SIZE = 24;
 const SHN_UNDEF = 0;
 const SHN_ABS = 0xfff1;
 const STB_LOCAL = 0;
+/** What Linux links at address 0 (include/asm-generic/vmlinux.lds.h, PERCPU_VADDR): offsets, and no places. */
+const PER_CPU = '.data..percpu';
 
 /** st_type; sections, files and thread-local symbols are no places in the image. */
 const kinds: Readonly<Record<number, SymbolKind>> = {
@@ -30,6 +32,7 @@ function readTable(elf: ElfHeaders, section: ElfSection): SymbolEntry[] {
   if (strings?.type !== SHT_STRTAB)
     throw new ImageError(view.thing, 'sh_link', `section ${section.link} is not a string table`);
   const names = sectionData(elf, strings);
+  const perCpu = elf.sections.find(({ name }) => name === PER_CPU)?.index;
   const entries: SymbolEntry[] = [];
   for (let at = SYM_SIZE; at + SYM_SIZE <= view.size; at += SYM_SIZE) {
     const nameAt = view.u32(at);
@@ -42,7 +45,7 @@ function readTable(elf: ElfHeaders, section: ElfSection): SymbolEntry[] {
       name: names.cString(nameAt),
       address: view.u64(at + 8),
       size: size > BigInt(Number.MAX_SAFE_INTEGER) ? 0 : Number(size),
-      kind: home === SHN_ABS ? 'absolute' : kind,
+      kind: home === SHN_ABS || home === perCpu ? 'absolute' : kind,
       global: info >> 4 !== STB_LOCAL,
     });
   }

@@ -73,15 +73,21 @@ describe('guest/symbols', () => {
         { name: 'undefined', value: 0n, section: 0 },
         { name: 'constant', value: 7n, section: 0xfff1, info: 0x10 },
         { name: 'datum', value: K + 8n, info: 0x11 },
+        { name: 'runqueues', value: 0x40n, section: 2, info: 0x11 },
       ],
       2,
     );
-    const elf = readElf(buildElf({ sections }), 'k');
+    // The first section is the symbols' own; Linux's offsets into per-CPU data have one, too, and are no places.
+    const [symbols, strings] = sections;
+    assert.ok(symbols !== undefined && strings !== undefined);
+    const perCpu = { name: '.data..percpu' };
+    const elf = readElf(buildElf({ sections: [{ ...symbols, link: 3 }, perCpu, strings] }), 'k');
     assert.deepEqual(elfSymbols(elf), [
       symbol('main', K, { size: 4 }),
       symbol('local', K + 4n, { global: false }),
       symbol('constant', 7n, { kind: 'absolute' }),
       symbol('datum', K + 8n, { kind: 'object' }),
+      symbol('runqueues', 0x40n, { kind: 'absolute' }),
     ]);
     assert.equal(symbolsOfElf(elf).at(K + 3n)?.name, 'main');
     assert.deepEqual(elfSymbols(readElf(buildElf({}), 'k')), []);
