@@ -9,6 +9,8 @@ const sources = join(guestCache, '..', '..', 'scripts', 'bench');
 const cache = join(guestCache, '..', 'bench');
 
 export interface BarePeer {
+  /** As `--without` has it. */
+  readonly key: string;
   readonly name: string;
   readonly command: string;
   /** So slow that one run of each kernel has to do. */
@@ -44,18 +46,24 @@ function findV86(): BarePeer | undefined {
       return undefined;
   }
   return {
+    key: 'v86',
     name: `${V86}, 32 bits`,
     command: process.execPath,
     args: (image) => [join(sources, 'v86.mjs'), build, image],
   };
 }
 
-export function findBarePeers(): {
+const FINDERS: readonly (readonly [string, () => BarePeer | string])[] = [
+  ['v86', () => findV86() ?? `v86: npm cannot fetch ${V86}`],
+  ['bochs', () => findBochs(sources)],
+];
+
+export function findBarePeers(without: readonly string[]): {
   readonly found: readonly BarePeer[];
   /** Which are not here, and why. */
   readonly missing: readonly string[];
 } {
-  const peers = [findV86() ?? `v86: npm cannot fetch ${V86}`, findBochs(sources)];
+  const peers = FINDERS.map(([key, find]) => (without.includes(key) ? `${key}: left out` : find()));
   return {
     found: peers.filter((peer) => typeof peer !== 'string'),
     missing: peers.filter((peer) => typeof peer === 'string'),

@@ -4,7 +4,7 @@
  * command before the first instruction, and which makes it slower than it could be.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BarePeer } from './bare';
 
@@ -14,6 +14,12 @@ const SECTOR = 512;
 /** What boot-sector.S reads. */
 const KERNEL_BYTES = 64 * SECTOR;
 const GEOMETRY = { cylinders: 20, heads: 16, spt: 63 };
+
+/**
+ * Bochs opens /dev/stdout for its serial port, which Linux refuses for a socket, and sockets are what Node gives a
+ * process. The process remains the one that was started.
+ */
+const THROUGH_A_PIPE = 'exec "$0" "$@" > >(exec cat)';
 
 const run = (command: string, args: readonly string[]): string => {
   const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
@@ -41,6 +47,8 @@ function makeMachine(
   run('objcopy', ['-O', 'binary', kernel, name('flat')]);
   const flat = readFileSync(name('flat'));
   if (flat.length > KERNEL_BYTES) throw new Error(`${kernel} has ${flat.length.toString()} bytes: too many for boot-sector.S`); // prettier-ignore
+  // Of a run that was ended.
+  rmSync(`${name('disk')}.lock`, { force: true });
   const disk = Buffer.alloc(GEOMETRY.cylinders * GEOMETRY.heads * GEOMETRY.spt * SECTOR);
   readFileSync(name('boot')).copy(disk);
   flat.copy(disk, SECTOR);
@@ -69,12 +77,13 @@ export function findBochs(sources: string): BarePeer | string {
   if (error !== undefined || absent.length > 0)
     return 'Bochs: the Debian packages bochs, bochsbios and vgabios are needed';
   return {
+    key: 'bochs',
     name: 'Bochs, 32 bits',
-    command: 'bochs',
+    command: 'bash',
     once: true,
     args: (image) => {
       const { config, commands } = makeMachine(sources, image);
-      return ['-q', '-f', config, '-rc', commands];
+      return ['-c', THROUGH_A_PIPE, 'bochs', '-q', '-f', config, '-rc', commands];
     },
   };
 }

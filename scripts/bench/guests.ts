@@ -8,7 +8,6 @@ import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/s
 
 /** From the bundle as from the sources: the cache lies in the checkout. */
 const BENCH_FOLDER = join(guestCache, '..', '..', 'scripts', 'bench');
-const LOOPS_SOURCE = join(BENCH_FOLDER, 'loops.S');
 
 const hex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (b) => parseInt(b, 16));
 
@@ -19,12 +18,12 @@ const SPACE = 0x4_0000;
 const NOTE_VIRT_BASE = 3;
 
 const guest = (code: Uint8Array): Uint8Array => {
-  const data = new Uint8Array(SPACE);
+  const data = new Uint8Array(Math.max(SPACE, Math.ceil(code.length / 0x1000) * 0x1000));
   data.set(code);
   return pvKernel({
     entry: ENTRY,
     segments: [
-      { vaddr: ENTRY, paddr: 0x10_0000n, flags: 7, memsz: BigInt(SPACE), data },
+      { vaddr: ENTRY, paddr: 0x10_0000n, flags: 7, memsz: BigInt(data.length), data },
       noteSegment(pvNotes(xenNote(NOTE_VIRT_BASE, VIRT_BASE))),
     ],
   });
@@ -87,7 +86,6 @@ export interface Loop {
   readonly instructions: bigint;
   /** What one round does so many times. */
   readonly times: number;
-  readonly goal?: string;
   /** Whether to measure it with the trace off, too. */
   readonly traceToo?: true;
   /** Whether to measure what the hypervisor's probes cost it (crossing.ts). */
@@ -101,7 +99,6 @@ export const LOOPS: readonly Loop[] = [
     define: 'NULL',
     instructions: 5n,
     times: 1,
-    goal: '≤ 150 ns',
     traceToo: true,
     probed: true,
   },
@@ -127,13 +124,14 @@ export const whyNoLoops = (): string | undefined =>
     ? undefined
     : 'there is no gcc or no objcopy (Debian packages gcc, binutils)';
 
-export function loopGuest({ define }: Loop): Uint8Array {
+/** What gcc makes of one of the sources beside this file. */
+function assembled(source: string, define: string): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), 'bench-loop-'));
   try {
     const object = join(folder, 'loop.o');
     const image = join(folder, 'loop.bin');
     for (const [tool, ...args] of [
-      ['gcc', '-c', `-D${define}`, '-o', object, LOOPS_SOURCE],
+      ['gcc', '-c', `-D${define}`, '-o', object, join(BENCH_FOLDER, source)],
       ['objcopy', '-O', 'binary', '-j', '.text', object, image],
     ] as const) {
       const { status, stderr } = spawnSync(tool, args, { encoding: 'utf8' });
@@ -144,3 +142,15 @@ export function loopGuest({ define }: Loop): Uint8Array {
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+export const loopGuest = ({ define }: Loop): Uint8Array => assembled('loops.S', define);
+
+const ROUTINES = 6000;
+/** Of cold.S: all of a routine but the two that it may branch over. */
+const ROUTINE_INSTRUCTIONS = 18;
+
+/** Code that runs once, and how many instructions of it there are at least. */
+export const coldGuest = (): { readonly kernel: Uint8Array; readonly instructions: number } => ({
+  kernel: assembled('cold.S', `ROUTINES=${ROUTINES.toString()}`),
+  instructions: ROUTINES * ROUTINE_INSTRUCTIONS,
+});

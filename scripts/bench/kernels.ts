@@ -1,16 +1,17 @@
 /**
  * kernels.c in the booted Linux guest, here and under QEMU's TCG: the same kernel, the same binary. And as a 32-bit
- * kernel of its own on machines that have no long mode (bare.ts).
+ * kernel of its own on machines that have no long mode (bare.ts). All of them in turn.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findGuest, guestCache } from '../fetch-guests';
-import { buildBare, findBarePeers } from './bare';
+import { buildBare } from './bare';
 import { initramfs, MEMORY } from './boot';
-import { ours, type Peer, type Peers } from './peers';
+import type { GoalName } from './goals';
+import { ours, type Peers } from './peers';
 import { passMarks } from './process';
-import { median, type Report } from './report';
+import { geometricMean, median, type Report } from './report';
 
 const SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'kernels.c');
 export const KERNELS = [
@@ -18,10 +19,11 @@ export const KERNELS = [
 ] as const; // prettier-ignore
 /** The rest need an operating system. */
 const BARE_KERNELS = KERNELS.slice(0, KERNELS.indexOf('syscalls'));
-/** Marks; the first run of each kernel in a boot is not counted: it pays for what is cold. */
 const begin = (name: string): string => `BENCH-BEGIN ${name}`;
 const end = (name: string): string => `BENCH-END ${name} `;
 const DONE = 'BENCH-DONE';
+/** Seconds after which a boot is given up. */
+const LIMIT = 1800;
 
 const script = (rounds: number): string => `#!/bin/busybox sh
 /bin/busybox mount -t proc none /proc
@@ -34,28 +36,28 @@ echo ${DONE}
 /bin/busybox sleep 1000
 `;
 
-function build(folder: string): string | undefined {
-  const binary = join(folder, 'kernels');
-  const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
-  return status === 0 ? binary : undefined;
-}
-
-/** Seconds of each kernel's runs on one machine, and its checksums. */
-interface Timings {
+/** One of the machines compared. */
+interface Contender {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly kernels: readonly string[];
+  readonly boots: number;
+  /** Of each boot. Where there are several the first is not counted: it pays for what is cold. */
+  readonly rounds: number;
+  /** Seconds of each kernel's counted runs. */
   readonly seconds: Map<string, number[]>;
+  /** What each computed. */
   readonly sums: Map<string, string>;
+  /** Why there are no more runs of it. */
+  failed?: string;
 }
 
-async function boot(
-  command: string,
-  args: readonly string[],
-  kernels: readonly string[],
-  rounds: number,
-  into: Timings,
-): Promise<void> {
+async function boot(it: Contender): Promise<void> {
+  const { command, args, kernels, rounds } = it;
   const each = kernels.flatMap((name) => [begin(name), end(name)]);
   const marks = Array.from({ length: rounds }, () => each).flat();
-  const passed = await passMarks({ command, args, marks: [...marks, DONE], limit: 3600 });
+  const passed = await passMarks({ command, args, marks: [...marks, DONE], limit: LIMIT });
   for (let round = rounds > 1 ? 1 : 0; round < rounds; round++) {
     kernels.forEach((name, i) => {
       const at = 2 * (round * kernels.length + i);
@@ -63,103 +65,130 @@ async function boot(
       if (from === undefined || to === undefined) return;
       const seconds =
         from.cpu === undefined || to.cpu === undefined ? to.wall - from.wall : to.cpu - from.cpu;
-      into.seconds.set(name, [...(into.seconds.get(name) ?? []), seconds]);
+      it.seconds.set(name, [...(it.seconds.get(name) ?? []), seconds]);
     });
   }
-  for (const [, name = '', sum = ''] of passed.text.matchAll(/BENCH-END (\w+) ([0-9a-f]{16})/g))
-    into.sums.set(name, sum);
+  for (const [, name = '', sum = ''] of passed.text.matchAll(/BENCH-END (\w+) ([0-9a-f]{16})/g)) {
+    const known = it.sums.get(name) ?? sum;
+    it.sums.set(name, known === sum ? sum : 'different sums in different rounds');
+  }
 }
 
-const geometricMean = (of: readonly number[]): number =>
-  Math.exp(of.reduce((sum, x) => sum + Math.log(x), 0) / of.length);
-
-/** Two boots of each machine in turn, with `runs` counted rounds in all. */
-export async function kernelTimes(report: Report, peers: Peers, runs: number, folder: string): Promise<void> {
-  report.section('CPU kernels in the booted guest, processor time (scripts/bench/kernels.c)');
+/** What machines there are; undefined when the guests or a compiler are not here. */
+function contenders(
+  report: Report,
+  peers: Peers,
+  runs: number,
+  folder: string,
+): readonly Contender[] | undefined {
+  const [boots, rounds] = runs === 1 ? [1, 2] : [2, 1 + Math.ceil(runs / 2)];
   const kernel = findGuest('linux');
-  const binary = build(folder);
-  const boots = runs === 1 ? 1 : 2;
-  const rounds = runs === 1 ? 2 : 1 + Math.ceil(runs / boots);
-  const made =
-    binary === undefined ? undefined : initramfs(script(rounds), { 'bin/kernels': readFileSync(binary) });
+  const binary = join(folder, 'kernels');
+  const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
+  const made = status === 0 ? initramfs(script(rounds), { 'bin/kernels': readFileSync(binary) }) : undefined;
   if (kernel === undefined || made === undefined) {
     report.missing(
-      'the kernels: gcc and a static libc (libc6-dev), and the guests linux and busybox, are needed',
+      'the kernels: gcc and a static libc (Debian packages gcc, libc6-dev), and the guests linux and busybox, are needed',
     );
-    return;
+    return undefined;
   }
   const ramdisk = join(folder, 'kernels.cpio.gz');
   writeFileSync(ramdisk, made);
   const mine = ours();
   // Real Xen is a peer of the boot; these run hardly any of it.
-  const bare = peers.all.find((p) => p.name.startsWith('QEMU'));
-  const all = bare === undefined ? [mine] : [mine, bare];
-  const timings = new Map<Peer, Timings>(all.map((p) => [p, { seconds: new Map(), sums: new Map() }]));
-  for (let i = 0; i < boots; i++) {
-    for (const [peer, into] of timings)
-      await boot(peer.command, peer.args({ kernel, ramdisk, memory: MEMORY }), KERNELS, rounds, into);
-  }
-  const [own, other] = all.map((p) => timings.get(p));
-  const ratios: number[] = [];
-  for (const name of KERNELS) {
-    const samples = own?.seconds.get(name) ?? [];
-    report.figure(
-      `${name}: Hyperstep`,
-      'ms',
-      samples.map((s) => s * 1000),
-    );
-    const theirs = other?.seconds.get(name);
-    if (bare === undefined || theirs === undefined) continue;
-    report.figure(
-      `${name}: ${bare.name}`,
-      'ms',
-      theirs.map((s) => s * 1000),
-    );
-    const ratio = median(samples) / median(theirs);
-    ratios.push(ratio);
-    report.figure(`${name}: ratio`, '×', [ratio]);
-    if (own?.sums.get(name) !== other?.sums.get(name))
-      report.missing(`${name} computes something else here than on ${bare.name}: that is a defect`);
-  }
-  if (ratios.length > 0)
-    report.figure('geometric mean of the ratios', '×', [geometricMean(ratios)], '≤ 0.35 ×');
-  if (bare === undefined) report.missing('kernels under QEMU TCG: qemu-system-x86_64 is not installed');
-  if (own !== undefined) await bareTimes(report, own, boots, rounds, folder);
-}
-
-/** What takes 32-bit builds of the same: how many times as long as the 64-bit ones take here. */
-async function bareTimes(
-  report: Report,
-  own: Timings,
-  boots: number,
-  rounds: number,
-  folder: string,
-): Promise<void> {
-  const { found, missing } = findBarePeers();
-  for (const what of missing) report.missing(what);
-  for (const peer of found) {
+  const tcg = peers.all.find((p) => p.hypervisor === '');
+  const found = [mine, ...(tcg === undefined ? [] : [tcg])].map((peer): Contender => {
+    const { name, command } = peer;
+    const args = peer.args({ kernel, ramdisk, memory: MEMORY });
+    return { name, command, args, kernels: KERNELS, boots, rounds, seconds: new Map(), sums: new Map() };
+  });
+  if (tcg === undefined) report.missing('kernels under QEMU TCG: there is no qemu-system-x86_64');
+  for (const peer of peers.bare) {
     const [times, each] = peer.once ? [1, 1] : [boots, rounds];
     const image = buildBare(folder, each);
     if (image === undefined) {
-      report.missing('32-bit kernels: gcc cannot build them');
-      return;
+      report.missing(`${peer.name}: gcc cannot build 32-bit kernels`);
+      continue;
     }
-    const theirs: Timings = { seconds: new Map(), sums: new Map() };
-    for (let i = 0; i < times; i++) await boot(peer.command, peer.args(image), BARE_KERNELS, each, theirs);
-    const ratios: number[] = [];
-    for (const name of BARE_KERNELS) {
-      const samples = theirs.seconds.get(name) ?? [];
-      report.figure(
-        `${name}: ${peer.name}`,
-        'ms',
-        samples.map((s) => s * 1000),
-      );
-      const ratio = median(samples) / median(own.seconds.get(name) ?? []);
-      ratios.push(ratio);
-      report.figure(`${name}: its time in Hyperstep's`, '×', [ratio]);
-      if (own.sums.get(name) !== theirs.sums.get(name))
-        report.missing(`${name} computes something else here than in ${peer.name}: that is a defect`);
+    found.push({
+      name: peer.name,
+      command: peer.command,
+      args: peer.args(image),
+      kernels: BARE_KERNELS,
+      boots: times,
+      rounds: each,
+      seconds: new Map(),
+      sums: new Map(),
+    });
+  }
+  for (const what of peers.missing.kernels) report.missing(what);
+  return found;
+}
+
+/** The times of one machine, with what they are to ours; their geometric mean. */
+function against(report: Report, own: Contender, other: Contender, goal: GoalName | undefined): void {
+  if (other.failed !== undefined) {
+    report.missing(`${other.name}: ${other.failed}`);
+    if (other.seconds.size === 0) return;
+  }
+  const linux = other.kernels === KERNELS;
+  const ratios = new Map<string, number>();
+  let samples = 0;
+  for (const name of other.kernels) {
+    const [mine, theirs] = [own.seconds.get(name), other.seconds.get(name)];
+    if (mine === undefined || theirs === undefined) continue;
+    report.figure(
+      `${name}: ${other.name}`,
+      'ms',
+      theirs.map((s) => s * 1000),
+    );
+    if (own.sums.get(name) !== other.sums.get(name)) {
+      const [here, there] = [own, other].map(({ sums }) => sums.get(name) ?? 'nothing');
+      report.missing(`${name}: ${here ?? ''} here, ${there ?? ''} on ${other.name}: that is a defect`);
+      continue;
     }
-    report.figure(`geometric mean, ${peer.name}`, '×', [geometricMean(ratios)], '≥ 20 ×');
+    const ratio = linux ? median(mine) / median(theirs) : median(theirs) / median(mine);
+    samples = theirs.length;
+    ratios.set(name, ratio);
+    report.derived(linux ? `${name}: ours in its time` : `${name}: its time in ours`, '×', ratio, samples);
+  }
+  if (ratios.size === 0) return;
+  const all = [...ratios.values()];
+  report.derived(`geometric mean of the ${all.length.toString()}, ${other.name}`, '×', geometricMean(all), samples, goal); // prettier-ignore
+  if (!linux) return;
+  const processor = BARE_KERNELS.flatMap((name) => ratios.get(name) ?? []);
+  report.derived(`… of the ${processor.length.toString()} that need no system`, '×', geometricMean(processor), samples); // prettier-ignore
+}
+
+/** Two boots of each machine in turn, with `runs` counted rounds in all. */
+export async function kernelTimes(report: Report, peers: Peers, runs: number, folder: string): Promise<void> {
+  report.section('CPU kernels in the booted guest, processor time (scripts/bench/kernels.c)');
+  const all = contenders(report, peers, runs, folder);
+  const [own, ...others] = all ?? [];
+  if (all === undefined || own === undefined) return;
+  for (let i = 0; i < Math.max(...all.map((it) => it.boots)); i++) {
+    for (const it of all) {
+      if (i >= it.boots || it.failed !== undefined) continue;
+      report.progress(`boot ${(i + 1).toString()} of ${it.boots.toString()}, ${it.name}`);
+      try {
+        await boot(it);
+      } catch (error) {
+        it.failed = error instanceof Error ? error.message : String(error);
+      }
+    }
+  }
+  if (own.failed !== undefined) report.missing(`${own.name}: ${own.failed}`);
+  for (const name of KERNELS) {
+    const samples = own.seconds.get(name) ?? [];
+    if (samples.length === 0) continue;
+    report.figure(
+      `${name}: ${own.name}`,
+      'ms',
+      samples.map((s) => s * 1000),
+    );
+  }
+  for (const other of others) {
+    const goal = other.kernels === KERNELS ? 'kernels' : other.name.startsWith('v86') ? 'v86' : undefined;
+    against(report, own, other, goal);
   }
 }

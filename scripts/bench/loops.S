@@ -27,6 +27,16 @@
 /* machine_to_phys_mapping, xen-x86_64.h HYPERVISOR_VIRT_START */
 #define M2P 0xffff800000000000
 
+// Of an exception frame whose rcx and r11 were popped: the rest of iret_context (arch-x86/xen-x86_64.h), and the call.
+        .macro  IRET
+        push    0
+        push    rcx
+        push    r11
+        push    rax
+        mov     eax, __HYPERVISOR_iret
+        syscall
+        .endm
+
         mov     r15, rsi
         lea     rbx, [rip + data]
 
@@ -162,12 +172,7 @@ upcall: pop     rcx
         mov     byte ptr [r14], 0
         mov     qword ptr [r14 + PENDING_SEL], 0
         mov     qword ptr [r14 + PENDING], 0
-        push    0
-        push    rcx
-        push    r11
-        push    rax
-        mov     eax, __HYPERVISOR_iret
-        syscall
+        IRET
 #endif
 
 #ifdef FAULT
@@ -177,12 +182,7 @@ page_fault:
         add     rsp, 8
         // `mov al, [rdx]` has two bytes.
         add     qword ptr [rsp], 2
-        push    0
-        push    rcx
-        push    r11
-        push    rax
-        mov     eax, __HYPERVISOR_iret
-        syscall
+        IRET
 
         .p2align 3
 traps:  .byte   14, 0

@@ -42,6 +42,17 @@ function processorSeconds(pid: number): number | undefined {
   }
 }
 
+/** Processor time of all processes that this one started and that have ended (proc(5) stat: cutime, cstime); NaN where it is not said. */
+export function endedProcessesSeconds(): number {
+  try {
+    const stat = readFileSync('/proc/self/stat', 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[13]) + Number(fields[14])) / 100;
+  } catch {
+    return NaN;
+  }
+}
+
 /** Resident bytes beside the largest mapping, that mapping's resident bytes, and the peak of all (proc(5) smaps). */
 export function residentBytes(
   pid: number,
@@ -64,6 +75,8 @@ export interface Passed {
   readonly text: string;
 }
 
+const seconds = (since: bigint): number => Number(process.hrtime.bigint() - since) / 1e9;
+
 /** Runs a machine past all marks. Rejects with what its console said when it ends or takes too long before. */
 export function passMarks(watching: Watching): Promise<Passed> {
   const { command, args, marks, limit } = watching;
@@ -81,7 +94,7 @@ export function passMarks(watching: Watching): Promise<Passed> {
         const at = seen.indexOf(next, from);
         if (at < 0) return;
         from = at + next.length;
-        const wall = Number(process.hrtime.bigint() - started) / 1e9;
+        const wall = seconds(started);
         passed.push({ wall, cpu: child.pid === undefined ? undefined : processorSeconds(child.pid) });
         if (passed.length < marks.length) continue;
         if (child.pid !== undefined) watching.atEnd?.(child.pid);
@@ -93,8 +106,11 @@ export function passMarks(watching: Watching): Promise<Passed> {
       clearTimeout(timer);
       if (passed.length === marks.length) resolve({ marks: passed, text: seen });
       else {
-        const missing = marks[passed.length] ?? '';
-        reject(new Error(`${command}: '${missing}' did not come:\n${seen.slice(-2000)}`));
+        const late = seconds(started) >= limit ? ` within ${limit.toString()} s` : '';
+        const said = seen.trimEnd().split(/[\r\n]+/).slice(-3).join(' / ').slice(-300); // prettier-ignore
+        reject(
+          new Error(`'${marks[passed.length] ?? ''}' did not come${late}; the last that it said: ${said}`),
+        );
       }
     });
   });

@@ -10,16 +10,13 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import webpack, { type Configuration } from 'webpack';
 import { webpackConfig } from '../../webpack.config';
+import { optionsOf } from './options';
 
 const root = join(__dirname, '..', '..');
 const dist = join(root, 'dist');
 const [plain, worker] = webpackConfig([]);
 const profile = process.env['BENCH_PROFILE'];
 const options = process.argv.slice(2);
-const only = /^--only(?:=(.*))?$/;
-const at = options.findIndex((option) => only.test(option));
-const groups = at < 0 ? undefined : (only.exec(options[at] ?? '')?.[1] ?? options[at + 1] ?? '').split(',');
-
 const bundle = (
   name: string,
   from: string,
@@ -52,9 +49,10 @@ const bundle = (
   });
 
 void (async () => {
+  const { groups } = optionsOf(options);
   try {
     const file = await bundle('bench', 'run.ts', plain, profile === undefined);
-    if (groups?.includes('probes') !== false) {
+    if (groups.includes('probes')) {
       // The worker's bundle is not minimised, so its peer is not either.
       await bundle('bench-crossing', 'crossing.ts', plain, false);
       await bundle('bench-crossing-probed', 'crossing.ts', worker, false);
@@ -65,4 +63,7 @@ void (async () => {
   } finally {
     for (const file of readdirSync(dist)) if (/^bench\b.*\.js$/.test(file)) rmSync(join(dist, file));
   }
-})();
+})().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 2;
+});
