@@ -48,6 +48,8 @@ const MAX_BLOCKS = 64;
 const MAX_PAGES = 6;
 /** A block is worth its code when it was entered this part as often as the region's first. */
 const WORTH = 4;
+/** … and the arm of a `switch`, of which there may be many. */
+const WORTH_ARM = 32;
 /** A computed jump may lead to so many blocks near it, which lie within so many bytes. */
 const MAX_TARGETS = 12;
 const NEAR = 384n;
@@ -114,6 +116,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
   };
   const first = code.find(rip, host);
   const least = Math.max(1, Math.floor((first?.entered ?? 0) / WORTH));
+  const leastArm = Math.max(1, Math.floor((first?.entered ?? 0) / WORTH_ARM));
 
   const runs = new Map<BlockKey, Run>();
   const decoded = newDecoded();
@@ -146,6 +149,11 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
     let here = rip;
     const found = code.find(rip, at);
     let crossed = false;
+    /** Where the instruction before `next` went, if the interpreter's block ends with it. */
+    const seenBehind = (next: bigint): bigint[] =>
+      found !== undefined && mem.view.getBigUint64(found.link - RECORD_SIZE + RECORD.next, true) === next
+        ? seenTargets(mem, found.link)
+        : [];
     while (total + instrs.length < MAX_INSTRUCTIONS && p < end) {
       if (code.hasBreakpoint(here)) break;
       let length = decode(bytes, p, end, decoded);
@@ -169,10 +177,15 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
       here = next;
       if (!form.branch) continue;
       if (form.mnemonic === 'ret') {
+        // Back to a call on the way, and to where it was seen to go: another call that the region has made meanwhile.
         const back = stack.at(-1);
-        if (back === undefined) return run(true);
-        follow(back, stack.slice(0, -1));
-        return run(true, back);
+        const to = new Set(back === undefined ? [] : [back]);
+        if (back !== undefined) follow(back, stack.slice(0, -1));
+        for (const s of seenBehind(next)) {
+          follow(s, []);
+          to.add(s);
+        }
+        return run(true, ...to);
       }
       const inner = form.mnemonic === 'call' ? [...stack, next].slice(-MAX_CALLS) : stack;
       if (form.immediate.relative) {
@@ -185,10 +198,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
         follow(next, stack);
         return run(true, target, next);
       }
-      const seen =
-        found !== undefined && mem.view.getBigUint64(found.link - RECORD_SIZE + RECORD.next, true) === next
-          ? seenTargets(mem, found.link)
-          : [];
+      const seen = seenBehind(next);
       for (const s of seen) follow(s, inner);
       const computed = run(true, ...seen);
       if (form.mnemonic === 'jmp' && seen.length > 1) jumps.push({ run: computed, at: here, stack });
@@ -203,23 +213,24 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
   const jumps: { readonly run: Run; readonly at: bigint; readonly stack: readonly bigint[] }[] = [];
   /** What is hot near a jump, and nothing else leads to: the other ways of a `switch`. */
   function guessTargets({ run, at, stack }: (typeof jumps)[number]): void {
+    const led = new Set([...runs.values()].flatMap((r) => r.successors));
     const near = [...pages]
-      .flatMap(([page, p]) => (at - page < 0x1000n + NEAR && page - at < NEAR ? code.hotIn(p, least) : []))
-      .filter((b) => b.rip - at < NEAR && at - b.rip < NEAR && !runs.has(b.rip))
+      .flatMap(([page, p]) => (at - page < 0x1000n + NEAR && page - at < NEAR ? code.hotIn(p, leastArm) : []))
+      .filter((b) => b.rip - at < NEAR && at - b.rip < NEAR && !led.has(b.rip))
       .sort((a, b) => b.entered - a.entered);
     for (const { rip: target } of near.slice(0, MAX_TARGETS)) {
       run.successors.push(target);
-      follow(target, stack);
+      follow(target, stack, leastArm);
     }
   }
 
   const queue: Item[] = [{ key: rip, host, stack: [] }];
-  function follow(key: BlockKey, stack: readonly bigint[]): void {
+  function follow(key: BlockKey, stack: readonly bigint[], enough = least): void {
     if (runs.has(key)) return;
     const at = hostOf(ripOf(key));
     if (at === undefined) return;
     const known = code.find(ripOf(key), at);
-    if (known !== undefined && known.entered >= least) queue.push({ key, host: at, stack });
+    if (known !== undefined && known.entered >= enough) queue.push({ key, host: at, stack });
   }
   for (;;) {
     const item = queue.shift();

@@ -10,8 +10,11 @@ import { trackedIndex, type RegionLocals, type RegionState } from './state';
  * around, six flags that nobody wants.
  */
 
-/** Flags that are at hand where a tree of blocks begins. */
-export type AtHand = Set<FieldName>;
+/**
+ * Flags that are at hand where a tree of blocks begins. 'owed': the others may be looked at by whoever looks at the
+ * state before they are all made anew, and are passed on; else they are forgotten there.
+ */
+export type AtHand = Set<FieldName | 'owed'>;
 
 const FLAGS: readonly { readonly name: FieldName; readonly index: number }[] = FLAG_SLOTS.map((name) => ({
   name,
@@ -101,14 +104,19 @@ export class RegionFlags {
       sets.push({ local, value });
     };
     const untouched = FLAGS.every(({ index }) => state[index] === undefined);
+    const all = there.has('owed');
+    if (untouched && all && !here.has('owed')) {
+      here.add('owed');
+      this.again = true;
+    }
     const owed: { name: FieldName; value: Node }[] = [];
     for (const { name, index } of FLAGS) {
-      if (untouched && !there.has(name)) continue;
+      if ((untouched || !all) && !there.has(name)) continue;
       const value = state[index] ?? this.found(name, here);
       if (there.has(name)) own(name, value);
       else if (!(value.op === 'param' && value.imm === locals.of(name))) owed.push({ name, value });
     }
-    if (untouched) return sets;
+    if (untouched || !all) return sets;
     const recipe = this.recipeFor(owed, held);
     if (recipe === undefined) for (const { name, value } of owed) own(name, value);
     sets.push({ local: locals.recipe, value: r.i32(recipe?.number ?? 0) });

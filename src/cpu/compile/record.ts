@@ -1,4 +1,4 @@
-import type { Block, Departure, LoopLabel, Node, Placing, Special } from '../ir/nodes';
+import type { Block, Departure, LoopLabel, Node, Placing, Special, Statement } from '../ir/nodes';
 import { asOps, irOps, type IrOps } from '../ir/ops';
 import { asSource } from '../ir/record-source';
 import { Recorder } from '../ir/recorder';
@@ -15,7 +15,7 @@ import type { Loop } from './structure';
 /** The semantics want something that regions leave to the interpreter. */
 export class Unsupported extends Error {}
 
-const NOWHERE: AtHand = new Set();
+const NOWHERE: AtHand = new Set(['owed'] as const);
 
 /** Pure, and safe to compute whether or not it is wanted. */
 const speculative = (b: Block): boolean =>
@@ -41,6 +41,9 @@ export class RegionRecorder {
   private place: Place = { rip: 0n, rest: 0 };
   /** The path at hand has departed. */
   private gone = false;
+  /** A computed jump's target has to be canonical: asked only where it is none of those that are known. */
+  deferred: Extract<Statement, { kind: 'leave' }> | undefined;
+  private defers = false;
   /** Conditions known not to hold here, by paths that departed when they did. */
   private refuted: Node[] = [];
   private stored = false;
@@ -130,6 +133,9 @@ export class RegionRecorder {
     this.after = i.next;
     this.gone = false;
     this.stored = false;
+    this.deferred = undefined;
+    // Nothing that they do comes between that question and their end but a register.
+    this.defers = i.form.mnemonic === 'jmp' || i.form.mnemonic === 'ret';
     const o = (this.o ??= this.ops());
     o.begin();
     execute(i.form, asOps(o), asSource(decodedSource(o, i.form, i.d, i.next)));
@@ -231,7 +237,8 @@ export class RegionRecorder {
     const onlyLeaves = (b: Block): boolean =>
       b.every((s) => s.kind === 'define' || s.kind === 'leave' || s.kind === 'let');
     if (yes.gone && onlyLeaves(yes.block)) {
-      if (!this.refuted.includes(condition)) {
+      if (this.defers) this.deferred = { kind: 'leave', condition, to: this.bail() };
+      else if (!this.refuted.includes(condition)) {
         this.refuted.push(condition);
         r.push({ kind: 'leave', condition, to: this.bail() });
       }

@@ -29,6 +29,8 @@ export interface RegionContext {
 
 const CPU = 0;
 const RUN_LOOP = 0;
+/** Instructions after which a region is left at the latest, for the run loop to see whether somebody wants it to stop. */
+const STRETCH = 2_000_000n;
 
 /** Flags at hand where each tree of blocks begins. */
 type Standing = Map<Flow, AtHand>;
@@ -159,10 +161,6 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
     w.loop = x.within;
     const n = instrs.length;
     const start = r.i64(x.rip);
-    if (x.loop) {
-      const kick = r.load('i32.load', r.param('i32', CPU), offsetOf('kick'));
-      leave(start, RUN_LOOP, kick);
-    }
     // Where the second page is another, the run loop looks both up, the first once more.
     if (x.block.second !== undefined) checkFetch(x.block.second, x.rip, RUN_LOOP);
     const before = w.get('left');
@@ -185,20 +183,24 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
     }
     const target = next ?? r.i64(last.next);
     const [yes, no, condition] = target.args;
+    const { deferred } = w;
     if (target.op === 'const') go(x, BigInt.asUintN(64, target.imm as bigint));
     else if (target.op === 'select' && condition && yes?.op === 'const' && no?.op === 'const') {
+      if (deferred !== undefined) r.push(deferred);
       r.if(condition, () => w.path(() => go(x, yes.imm as bigint)), () => w.path(() => go(x, no.imm as bigint))); // prettier-ignore
     } else {
       const guess = ([rip, ...others]: readonly bigint[]): void => {
-        if (rip === undefined) leave(target, c.makeLink());
-        else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
+        if (rip === undefined) {
+          if (deferred !== undefined) r.push(deferred);
+          leave(target, c.makeLink());
+        } else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
       };
       guess([...x.ways.keys()]);
     }
   }
 
   // Before anything else, all flags are in the state, from where those that are wanted are read.
-  if (!entry.loop) standing.set(entry, new Set(FLAG_SLOTS));
+  if (!entry.loop) standing.set(entry, new Set([...FLAG_SLOTS, 'owed'] as const));
   r.push({
     kind: 'block',
     body: r.inside(() => w.afresh(atHand(entry), () => tree(entry))).block,
@@ -227,6 +229,10 @@ function enter(e: Emitter, locals: RegionLocals, entryCount: number): void {
       e.i64(BigInt(entryCount - 1))
         .op('i64.add')
         .setLocal(local);
+      // What is beyond a stretch is kept back.
+      e.getLocal(local).i64(STRETCH).op('i64.gt_s').if();
+      e.getLocal(local).i64(STRETCH).op('i64.sub').setLocal(locals.kept).i64(STRETCH).setLocal(local);
+      e.end();
       continue;
     }
     const f = FIELD[field];
@@ -256,6 +262,8 @@ function finish(e: Emitter, locals: RegionLocals, chain: number): void {
       .getLocal(CPU)
       .memory('i64.load', offsetOf('ilimit'))
       .getLocal(locals.of('left'))
+      .op('i64.sub')
+      .getLocal(locals.kept)
       .op('i64.sub');
     if (less > 0n) e.i64(less).op('i64.sub');
     e.memory('i64.store', offsetOf('icount'));

@@ -37,6 +37,8 @@ export class RegionLocals {
   readonly exitRip = this.make('i64');
   readonly exitLink = this.make('i32');
   readonly exitCode = this.make('i32');
+  /** Of the instructions up to the limit, those that are not in `left`. */
+  readonly kept = this.make('i64');
   /** How the flags that are owed are made (flags.ts), and of what. */
   readonly recipe = this.make('i32');
   private readonly ingredients: number[] = [];

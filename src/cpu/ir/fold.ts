@@ -73,35 +73,104 @@ const ALL = (n: Node): bigint => (n.type === 'i32' ? M32 : M64);
 const RIGHT_ZERO = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s']);
 const LEFT_ZERO = new Set(['add', 'or', 'xor']);
 
-/** a − b, both below 2^32 and the result cut to 32 bits; or of 64. */
+/** a − b at a width, zero-extended; the operands are below 2^width. */
 interface Difference {
+  readonly width: number;
   readonly a: Node;
   readonly b: Node;
 }
-const differenceOf = (n: Node | undefined): Difference | undefined =>
-  n?.op === 'i64.sub' && n.args[0] && n.args[1] ? { a: n.args[0], b: n.args[1] } : undefined;
-const difference = (n: Node | undefined): Difference | undefined => {
-  const inner =
-    n?.op === 'i64.extend_i32_u' && n.args[0]?.op === 'i32.wrap_i64' ? n.args[0].args[0] : undefined;
-  const d = differenceOf(inner);
-  return d !== undefined && d.a.bits <= 32 && d.b.bits <= 32 ? d : undefined;
+function difference(n: Node | undefined): Difference | undefined {
+  const [x, y] = n?.args ?? [];
+  if (n === undefined || x === undefined) return undefined;
+  if (n.op === 'i64.sub') return y && { width: 64, a: x, b: y };
+  let width = 0;
+  if (n.op === 'i64.extend_i32_u' && x.op === 'i32.wrap_i64') width = 32;
+  if (n.op === 'i64.and') width = isConst(y, 0xffn) ? 8 : isConst(y, 0xffffn) ? 16 : 0;
+  const from = width === 32 ? x.args[0] : x;
+  const [a, b] = from?.args ?? [];
+  if (width === 0 || from?.op !== 'i64.sub' || a === undefined || b === undefined) return undefined;
+  return a.bits <= width && b.bits <= width ? { width, a, b } : undefined;
+}
+
+const EXTENDED: Readonly<Record<string, number>> = {
+  'i64.extend8_s': 8,
+  'i64.extend16_s': 16,
+  'i64.extend32_s': 32,
 };
+/** What is sign-extended, and from which width; of 64 bits it is the value itself. */
+const unextended = (n: Node): { readonly width: number; readonly of: Node } => {
+  const width = EXTENDED[n.op];
+  return width !== undefined && n.args[0] ? { width, of: n.args[0] } : { width: 64, of: n };
+};
+
 const boolOf = (n: Node | undefined): Node | undefined =>
   n?.op === 'i64.extend_i32_u' ? n.args[0] : undefined;
+
+type Make = (op: string, ...args: Node[]) => Node;
+
+/** The operands as a signed comparison at a width wants them, and its type. */
+function signed({ width, a, b }: Difference, make: Make): { type: 'i32' | 'i64'; args: [Node, Node] } {
+  if (width === 64) return { type: 'i64', args: [a, b] };
+  if (width === 32) return { type: 'i32', args: [make('i32.wrap_i64', a), make('i32.wrap_i64', b)] };
+  const extend = `i64.extend${width}_s`;
+  return { type: 'i64', args: [make(extend, a), make(extend, b)] };
+}
+
+/** SF ≠ OF after a − b (setSubFlags of instructions/flags.ts): less. */
+function less(sign: Node, overflow: Node, make: Make): Node | undefined {
+  const s = unextended(sign);
+  const d = difference(s.of);
+  if (d === undefined || d.width !== s.width) return undefined;
+  const { width, a, b } = d;
+  if (width < 64 && !(overflow.op === 'i64.shl' && isConst(overflow.args[1], BigInt(64 - width))))
+    return undefined;
+  const both = width < 64 ? overflow.args[0] : overflow;
+  const [p, q] = both?.args ?? [];
+  if (both?.op !== 'i64.and' || p?.op !== 'i64.xor' || q?.op !== 'i64.xor') return undefined;
+  if (p.args[0] !== a || p.args[1] !== b || q.args[0] !== a || q.args[1] !== s.of) return undefined;
+  const { type, args } = signed(d, make);
+  return make('i64.extend_i32_u', make(`${type}.lt_s`, ...args));
+}
 
 /** Conditions as flags of a subtraction make them (instructions/flags.ts), as one comparison. */
 function comparison(
   op: string,
   a: Node,
   b: Node,
-  make: (op: string, ...args: Node[]) => Node,
+  make: Make,
+  constant: (v: bigint) => Node,
 ): Node | undefined {
+  if (op === 'i64.shr_u')
+    return isConst(b, 63n) && a.op === 'i64.xor' && a.args[0] && a.args[1]
+      ? less(a.args[0], a.args[1], make)
+      : undefined;
+  if (op !== 'i64.or') return undefined;
+  const equal = boolOf(a);
+  if (equal?.op === 'i64.eqz' && b.op === 'i64.shr_u' && isConst(b.args[1], 63n) && b.args[0]) {
+    // zf | sf, without overflow: no more than zero.
+    const [sign] = b.args;
+    const [value] = equal.args;
+    const s = unextended(sign);
+    if (value === sign || (value === s.of && value.bits <= s.width))
+      return make('i64.extend_i32_u', make('i64.le_s', sign, constant(0n)));
+    return undefined;
+  }
+  const lower = boolOf(b)?.op.endsWith('lt_s') === true ? boolOf(b) : equal;
+  const [x, y] = equal?.args ?? [];
+  if (x === undefined || y === undefined) return undefined;
   // cf | zf: below or equal.
-  if (op === 'i64.or') {
-    const [less, equal] = [boolOf(a), boolOf(b)];
-    if (less?.op !== 'i64.lt_u' || equal?.op !== 'i64.eq') return undefined;
-    if (less.args[0] !== equal.args[0] || less.args[1] !== equal.args[1]) return undefined;
-    return make('i64.extend_i32_u', make('i64.le_u', ...less.args));
+  if (equal?.op === 'i64.lt_u') {
+    const zero = boolOf(b);
+    if (zero?.op !== 'i64.eq' || zero.args[0] !== x || zero.args[1] !== y) return undefined;
+    return make('i64.extend_i32_u', make('i64.le_u', x, y));
+  }
+  // zf | (sf ≠ of): less or equal.
+  if (equal?.op !== 'i64.eq' || lower === equal || lower === undefined) return undefined;
+  for (const width of [64, 32, 16, 8]) {
+    if (width < 64 && (x.bits > width || y.bits > width)) continue;
+    const { type, args } = signed({ width, a: x, b: y }, make);
+    if (lower.op === `${type}.lt_s` && lower.args[0] === args[0] && lower.args[1] === args[1])
+      return make('i64.extend_i32_u', make(`${type}.le_s`, ...args));
   }
   return undefined;
 }
@@ -117,6 +186,7 @@ export function simplify(
   if (a === undefined) return undefined;
   const name = op.slice(op.indexOf('.') + 1);
   if (b !== undefined && c === undefined) {
+    if ((op === 'i64.xor' || op === 'i64.sub') && a === b) return constant(0n);
     if (RIGHT_ZERO.has(name) && isConst(b, 0n)) return a;
     if (op === 'i64.add' && a.op === 'i64.add') {
       const [x, y] = a.args;
@@ -135,12 +205,14 @@ export function simplify(
       if (a.op === 'i64.extend_i32_u' && a.bits === 1) return a.args[0];
     }
   }
-  const compared = b === undefined ? undefined : comparison(op, a, b, make);
+  const compared = b === undefined ? undefined : comparison(op, a, b, make, constant);
   if (compared !== undefined) return compared;
   if (op === 'i64.eqz') {
     // The zero flag of a subtraction.
-    const s = a.op === 'i64.extend32_s' ? difference(a.args[0]) : differenceOf(a);
-    if (s !== undefined) return make('i64.eq', s.a, s.b);
+    const { width, of } = unextended(a);
+    const d = difference(of);
+    if (d?.width === width) return make('i64.eq', d.a, d.b);
+    if (width < 64 && of.bits <= width) return make('i64.eqz', of);
   }
   if (op === 'i32.wrap_i64' && (a.op === 'i64.extend_i32_u' || a.op === 'i64.extend_i32_s')) return a.args[0];
   if (op === 'i64.extend_i32_u' && a.op === 'i32.wrap_i64' && (a.args[0]?.bits ?? 64) <= 32) return a.args[0];
