@@ -200,9 +200,15 @@ function sameLaunch(a: Launch, b: Launch): boolean {
   );
 }
 
+/** What no two machines can have at a time: a port of this computer, an image that is written. */
+const holdsAlone = ({ machine: { forwards = [], domains } }: Launch): boolean =>
+  forwards.length > 0 ||
+  domains.some(({ disks = [] }) => disks.some(({ access }) => access === 'write-through'));
+
 /**
  * The files are read again: where they are unchanged the machine goes back to its start, else it is built anew.
- * When they cannot be read the old machine stays as it is.
+ * When they cannot be read, or give no machine, the old one stays as it is; but one that holds what only one machine
+ * can have is gone by then.
  */
 export async function restartMachine(
   context: Context,
@@ -215,11 +221,19 @@ export async function restartMachine(
     progress.step('reading the kernel');
     const launch = await resolve(context, args);
     reply.check();
-    context.machine = undefined;
     if (!sameLaunch(launch, old.launch)) {
+      if (holdsAlone(launch) || holdsAlone(old.launch)) {
+        context.machine = undefined;
+        await old.dispose();
+        return await buildMachine(context, args, launch, progress, reply);
+      }
+      // What can be read can still be no kernel that boots; then the old machine is all there is.
+      const fresh = await buildMachine(context, args, launch, progress, reply);
+      context.machine = undefined;
       await old.dispose();
-      return await buildMachine(context, args, launch, progress, reply);
+      return fresh;
     }
+    context.machine = undefined;
     old.silence();
     await old.control.dispose();
     await old.target.restart();

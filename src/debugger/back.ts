@@ -1,9 +1,13 @@
 import type { Position, Stop, Target, VcpuRef } from '../machine/target';
 import { comparePositions } from '../machine/position';
+import { readRegisters } from './registers';
 import type { Halt } from './run-control';
 
 // Going back: the target goes to a mark and comes again from there; what it meets on the way, up to where it stood, is
 // what can be gone back to.
+
+/** xen.h, __HYPERVISOR_iret. */
+const IRET_HYPERCALL = 23;
 
 /** What run control lends to somebody who goes back. */
 export interface BackTools {
@@ -81,12 +85,28 @@ export const continueBack: BackPlan = async (tools) => {
   }
 };
 
-/** One instruction of a vCPU back; from within the hypervisor, to the instruction that called for it. */
+/** The last instruction of a handler: IRETQ (cf, with REX.W before it), or the hypercall that stands for it. */
+async function isReturn(target: Target, vcpu: VcpuRef): Promise<boolean> {
+  const registers = await readRegisters(target, vcpu);
+  const [a, b] = await target.readMemory({ kind: 'virtual', vcpu }, registers.need('rip'), 2);
+  return (
+    (a === 0x48 && b === 0xcf) ||
+    (a === 0x0f && b === 0x05 && registers.need('rax') === BigInt(IRET_HYPERCALL))
+  );
+}
+
+/**
+ * One instruction of a vCPU back; from within the hypervisor, to the instruction that called for it.
+ * @param intoDeliveries also into an upcall that came in between
+ */
 export const instructionBack =
-  (vcpu: VcpuRef): BackPlan =>
+  (vcpu: VcpuRef, intoDeliveries = false): BackPlan =>
   async (tools) => {
     const { target } = tools;
-    const to = await target.stepBack(vcpu, await target.position());
+    const from = await target.position();
+    let to = await target.stepBack(vcpu, from);
+    if (to !== undefined && !intoDeliveries && (await isReturn(target, vcpu)))
+      to = await target.stepBack(vcpu, from, true);
     return to === undefined ? begin(tools, vcpu) : stepped(tools, vcpu);
   };
 

@@ -282,7 +282,8 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
         return momentOf(machine);
       }),
     rewind: (before, near) => travel(() => history.rewind(before, near)),
-    stepBack: (ref, from) => travel(() => history.back(() => findVcpu(machine, ref), from)),
+    stepBack: (ref, from, overUpcalls = false) =>
+      travel(() => history.back(() => findVcpu(machine, ref), from, overUpcalls)),
 
     mark: async () => {
       const mark = nextMark++;

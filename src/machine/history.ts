@@ -39,7 +39,7 @@ export interface History {
    * To where the vCPU stood before its last instruction, or the last arrival at a handler, before a position;
    * undefined: that is before the first mark, where the machine then stands.
    */
-  back(vcpu: () => GuestVcpu, from: Position): Promise<Position | undefined>;
+  back(vcpu: () => GuestVcpu, from: Position, overUpcalls: boolean): Promise<Position | undefined>;
   view(): HistoryView;
 }
 
@@ -69,6 +69,8 @@ const INTERVAL = 64_000_000n;
 /** Nearest mark to a position that somebody steps back from. */
 const NEAREST = 4096n;
 const SPACING = 8n;
+/** Instructions before a place in which an upcall is looked for that was over there. */
+const LONGEST_UPCALL = 1_000_000n;
 /** Guest instructions, and exits, between two looks at messages. */
 const SLICE = 1_000_000n;
 const SLICE_EXITS = 2000;
@@ -231,6 +233,53 @@ export function createHistory(host: HistoryHost): History {
     return last;
   }
 
+  /**
+   * The same, when upcalls that came in between are run through, as single steps do: where the step began that ends at
+   * `end`. Undefined where none does: then `end` is inside of an upcall, as seen from here.
+   */
+  async function lastOver(vcpu: GuestVcpu, end: Position): Promise<Position | undefined> {
+    const ref = { domain: vcpu.domain.id, vcpu: vcpu.id };
+    const steps = (instructions: bigint): Promise<'there' | 'ended'> =>
+      replay(end, { instructions, vcpu: ref });
+    const start = here();
+    /** What upcalls retire does not count, so that the number of steps has to be looked for. */
+    let [done, most] = [0n, end.retired - start.retired];
+    while (done < most) {
+      const half = (done + most + 1n) / 2n;
+      await seek(start);
+      if ((await steps(half)) === 'ended' && isBefore(here(), end)) done = half;
+      else most = half - 1n;
+    }
+    await seek(start);
+    if (done > 1n) await steps(done - 1n);
+    const place = (): string => `${vcpu.cpu.get('rip')} ${vcpu.cpu.get('rsp')}`;
+    for (let before: Position | undefined; ;) {
+      const [last, began] = [here(), place()];
+      if ((await steps(1n)) === 'there') {
+        // Just behind the upcall it stands where it stood before it: that is where the step before ended.
+        return place() === began ? before : undefined;
+      }
+      if (!isBefore(here(), end)) return last;
+      before = last;
+    }
+  }
+
+  /** Where a step before `from` began, if `last` is in an upcall that has come and gone since; else `last`. */
+  async function beforeUpcalls(vcpu: GuestVcpu, from: Position, last: Position): Promise<Position> {
+    // The upcall is known for one only where it is come to from before it.
+    let tried = 0n;
+    for (const one of [...kept].reverse()) {
+      const distance = from.retired - one.at.retired;
+      if (!isBefore(one.at, last) || distance < 4n * tried) continue;
+      if (one.edited || distance > LONGEST_UPCALL) break;
+      tried = distance;
+      restore(one);
+      const over = await lastOver(vcpu, from);
+      if (over !== undefined && isBefore(over, last)) return over;
+    }
+    return last;
+  }
+
   function forget(): void {
     for (const one of kept) host.machine().marks.drop(one.snapshot.frames);
     kept = [];
@@ -284,7 +333,7 @@ export function createHistory(host: HistoryHost): History {
 
     seek: (to) => quietly(() => seek(to)),
     rewind: (before, near) => quietly(() => rewind(before, near)),
-    back: (find, from) =>
+    back: (find, from, overUpcalls) =>
       quietly(async () => {
         // How far it is at the place that is left.
         await seek(from);
@@ -303,9 +352,10 @@ export function createHistory(host: HistoryHost): History {
         restore(mark);
         const began = (mark.counts[place] ?? 0) < count || mark.edited;
         const last = (await lastStep(vcpu, from, count)) ?? (began ? mark.at : undefined);
-        if (last === undefined) restore(mark);
-        else await seek(last);
-        return last;
+        const through = overUpcalls && last !== undefined ? await beforeUpcalls(vcpu, from, last) : last;
+        if (through === undefined) restore(mark);
+        else await seek(through);
+        return through;
       }),
     view() {
       const [first] = kept;

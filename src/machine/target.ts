@@ -301,8 +301,9 @@ export interface Target {
   /**
    * To where a vCPU stood one step before a position: before its instruction, or where it had a fault that a handler was
    * called for. Undefined: the history begins later, and there the machine stands.
+   * @param overUpcalls an upcall that came in between, and was over by then, is no step
    */
-  stepBack(vcpu: VcpuRef, from: Position): Promise<Position | undefined>;
+  stepBack(vcpu: VcpuRef, from: Position, overUpcalls?: boolean): Promise<Position | undefined>;
 
   mark(): Promise<Mark>;
   /** Go back (or forward) to a mark. */

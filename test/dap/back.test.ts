@@ -123,6 +123,60 @@ describe('dap: going back', function () {
     assert.notEqual(await evaluate('drawn'), '2');
   });
 
+  it('not into an upcall that came between, as steps do not go into one; unless the setting says so', async () => {
+    const tourLine = withLine(path.join(tour, 'tour.c'), '    while (ticks == seen)');
+    for (const stepIntoDeliveries of [false, true]) {
+      await start({ stepIntoDeliveries });
+      const source = { path: path.join(tour, 'tour.c') };
+      await client.dc.setBreakpointsRequest({ source, breakpoints: [{ line: tourLine }] });
+      await client.go('continue');
+      await client.dc.setBreakpointsRequest({ source, breakpoints: [] });
+      await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'event:upcall' }] });
+      await client.go('continue');
+      await client.dc.setFunctionBreakpointsRequest({ breakpoints: [] });
+      // Before it, there are the instructions that it comes between.
+      const single = { granularity: 'instruction' };
+      const ticks = await evaluate('ticks');
+      await client.go('stepBack', single);
+      await client.go('stepBack', single);
+      const places = [await where()];
+      while ((await evaluate('ticks')) === ticks && places.length < 9) {
+        await client.go('next', single);
+        places.push(await where());
+      }
+      assert.notEqual(await evaluate('ticks'), ticks, 'the handler has run');
+      assert.ok(
+        places.every((one) => one.startsWith('work_until_tick')),
+        places.join('; '),
+      );
+      await client.go('stepBack', single);
+      if (stepIntoDeliveries) {
+        await client.go('stepBack', single);
+        assert.match(await where(), /^hypercall_iret/);
+      } else {
+        for (const wanted of places.slice(0, -1).reverse()) {
+          assert.equal(await where(), wanted);
+          await client.go('stepBack', single);
+        }
+      }
+      await client.close();
+    }
+    // Within a handler it is its own instructions that are gone back by.
+    await start();
+    await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'event:upcall' }] });
+    await client.go('continue');
+    const single = { granularity: 'instruction' };
+    const inside: string[] = [];
+    for (let i = 0; i < 5; i++) {
+      await client.go('stepIn', single);
+      inside.push(await where());
+    }
+    for (const wanted of inside.slice(0, -1).reverse()) {
+      await client.go('stepBack', single);
+      assert.equal(await where(), wanted);
+    }
+  });
+
   it('what is changed in the past makes another future', async () => {
     await start();
     await breakAt('sum += area;');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
@@ -152,6 +153,40 @@ describe('dap: real guests', function () {
     await client.dc.restartRequest({});
     assert.equal((await client.stopped()).reason, 'entry');
     assert.equal(await run(), first);
+  });
+
+  it('a kernel that can be read and does not boot refuses a restart; the session is what it was', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'restart-'));
+    try {
+      const kernel = path.join(folder, 'kernel.elf');
+      copyFileSync(path.join(samples, 'first-hypercall.elf'), kernel);
+      client = await connect(adapterHost({ inProcess: true }));
+      await client.launch({ kernel, stopOnEntry: true });
+      await client.stopped();
+      await client.go('stepIn', { granularity: 'instruction' });
+      const rip = async (): Promise<string> =>
+        (await client.dc.evaluateRequest({ expression: 'rip', context: 'repl' })).body.result;
+      const before = await rip();
+      // An ELF file, and no kernel: of a program of this computer, and a kernel that wants too much memory.
+      copyFileSync(process.execPath, kernel);
+      const refused = await client.refused('restart');
+      assert.match(refused.message ?? '', /kernel\.elf/);
+      assert.notEqual((await client.stopped()).reason, 'exited');
+      assert.equal(await rip(), before);
+      copyFileSync(path.join(samples, 'first-hypercall.elf'), kernel);
+      const tooSmall = await client.refused('restart', {
+        arguments: { kernel, memory: '1M', stopOnEntry: true },
+      });
+      assert.match(tooSmall.message ?? '', /memory|MiB|KiB|fit/i);
+      await client.stopped();
+      await client.go('stepIn', { granularity: 'instruction' });
+      assert.notEqual(await rip(), before);
+      await client.dc.customRequest('restart', { arguments: { kernel, stopOnEntry: true, cmdline: 'other' } });
+      assert.equal((await client.stopped()).reason, 'entry');
+      assert.ok(!client.events.some(({ event }) => event === 'terminated'));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it('two vCPUs are two threads; one that is offline can be looked at, not stepped', async () => {

@@ -10,8 +10,8 @@ const CALLERS = 8;
 
 /** A step back: to where a line began in this activation or a caller's, where lines are known; else an instruction. */
 export async function planStepBack(granularity: Granularity, stepping: Stepping): Promise<BackPlan> {
-  const { vcpu, symbols, inHypervisor = false } = stepping;
-  const single = instructionBack(vcpu);
+  const { vcpu, symbols, inHypervisor = false, intoDeliveries = false } = stepping;
+  const single = instructionBack(vcpu, intoDeliveries);
   if (granularity === 'instruction' || inHypervisor) return single;
   const activations = new Set<Activation>();
   for (const { activation } of await framesAt(stepping, CALLERS))
