@@ -30,6 +30,8 @@ const common = (name: string, bundles: readonly string[]): Configuration => ({
 const worker = (bundles: readonly string[]): Configuration => ({
   ...common('worker', bundles),
   module: {
+    // One file, whose places dist/probes.json knows; parts of it are still set up only when they are imported.
+    parser: { javascript: { dynamicImportMode: 'eager' } },
     rules: [
       { test: /\.ts$/, exclude: probed, use: [typescript] },
       { test: probed, use: [typescript, { loader: at('scripts/probes/loader.ts') }] },

@@ -1,13 +1,13 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
 import { adapterHost } from './host/adapter';
-import { inProcessTarget, launchFiles, version } from './host/node';
+import { launchFiles, version } from './host/node';
 import { inspectSavedFile } from './host/saved-file';
 import { openTraceFile } from './host/trace-file';
 
 main(process.argv.slice(2), {
   version: version(),
-  createTarget: inProcessTarget,
+  createTarget: async (config, paced) => (await import('./host/machine')).inProcessTarget(config, paced),
   ...launchFiles,
   inspectSaved: inspectSavedFile,
   openTrace: openTraceFile,

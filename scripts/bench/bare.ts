@@ -20,7 +20,7 @@ export interface BarePeer {
 
 /** A multiboot kernel that runs each of the kernels so many times. Undefined when gcc cannot make it. */
 export function buildBare(folder: string, rounds: number): string | undefined {
-  const image = join(folder, 'kernels32');
+  const image = join(folder, `kernels32-${rounds.toString()}`);
   const flags =
     '-m32 -O2 -msse2 -mfpmath=sse -ffreestanding -fno-pic -no-pie -fno-stack-protector -nostdlib -static';
   const linking = ['-Wl,--build-id=none', `-Wl,-T,${join(sources, 'bare.ld')}`];

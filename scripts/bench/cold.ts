@@ -1,5 +1,5 @@
 /** Code that runs once: what a guest's instruction costs the first time, decoding included. */
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import { coldGuest, whyNoLoops } from './guests';
 import type { Report } from './report';

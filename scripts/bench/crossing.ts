@@ -1,5 +1,5 @@
 /** A process of its own: nanoseconds of a round trip of each loop, the least of several, as JSON. */
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import { LOOPS, loopGuest } from './guests';
 

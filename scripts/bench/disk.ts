@@ -1,7 +1,7 @@
 /** A PV disk from within Debian's kernel: `dd` to and from it, timed by the processor time of this process. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { inProcessTarget } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
 import type { DiskConfig } from '../../src/machine/target';
 import { findGuest } from '../fetch-guests';
 import { makeInitramfs } from '../make-initramfs';

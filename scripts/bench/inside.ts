@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadImage } from '../../src/guest/image';
 import { adapterHost } from '../../src/host/adapter';
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
 import type { SliceEnd } from '../../src/machine/session';

@@ -1,6 +1,6 @@
 /** What a snapshot costs: a mark, going back to it, a file, going on from it. Debian's kernel at its shell, 256 MiB. */
 import { join } from 'node:path';
-import { inProcessTarget } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Target } from '../../src/machine/target';
 import { findGuest } from '../fetch-guests';
 import { makeInitramfs } from '../make-initramfs';

@@ -166,11 +166,35 @@ export function buildTables(forms: readonly Form[]): DecodeTables {
     return rows.push(cells) - 1;
   };
 
+  const groupOf = (here: readonly Entry[]): number => {
+    // What matches goes by mod being 3 and by reg, and by rm only where an encoding fixes it.
+    const byRm = here.some((e) => e.encoding.modrm?.rm !== undefined);
+    const group = new Uint16Array(256);
+    let text = byRm ? 'rm' : '';
+    for (let b = 0; b < 256; b++) {
+      const like = b & (b < 0xc0 ? 0x38 : byRm ? 0xff : 0xf8);
+      if (like !== b) {
+        group[b] = group[like] ?? 0;
+        continue;
+      }
+      const matching = here.filter((e) => matchesModrm(e.encoding, b));
+      const row = rowOf(matching, matching.every((e) => !e.encoding.modrm?.anyMod) && b < 0xc0);
+      group[b] = row;
+      text += ` ${row}`;
+    }
+    const known = groupNumbers.get(text) ?? groups.push(group) - 1;
+    groupNumbers.set(text, known);
+    return known;
+  };
+
   for (const [key, entries] of byOpcode) {
     const modrm = entries.some((e) => e.encoding.modrm);
     if (entries.some((e) => (e.encoding.modrm !== undefined) !== modrm))
       throw new Error(`opcode ${key.toString(16)}: some encodings have a ModRM byte and some have none`);
     hasModrm[key] = modrm ? 1 : 0;
+    // Most opcodes mean the same whatever their prefix.
+    const distinct = entries.some((e) => e.encoding.prefix !== '');
+    let same: number | undefined;
     PREFIX_CLASS.forEach((prefix, cls) => {
       const here = entries.filter((e) => e.encoding.prefix === '' || e.encoding.prefix === prefix);
       const write = (rexB: number, n: number): void => {
@@ -182,23 +206,10 @@ export function buildTables(forms: readonly Form[]): DecodeTables {
         write(1, rowOf(withB, withB[0]?.forms[0]?.mem ?? false));
         return;
       }
-      // Most of the 256 match the same few: the row is looked for once for each set.
-      const bySet = new Map<string, number>();
-      const group = Uint16Array.from({ length: 256 }, (_, b) => {
-        let set = b < 0xc0 ? 'm' : 'r';
-        for (const e of here) set += matchesModrm(e.encoding, b) ? '1' : '0';
-        const known = bySet.get(set);
-        if (known !== undefined) return known;
-        const matching = here.filter((e) => matchesModrm(e.encoding, b));
-        const row = rowOf(matching, matching.every((e) => !e.encoding.modrm?.anyMod) && b < 0xc0);
-        bySet.set(set, row);
-        return row;
-      });
-      const text = group.join();
-      const known = groupNumbers.get(text) ?? groups.push(group) - 1;
-      groupNumbers.set(text, known);
-      write(0, known);
-      write(1, known);
+      const group = same ?? groupOf(here);
+      if (!distinct) same = group;
+      write(0, group);
+      write(1, group);
     });
   }
 

@@ -7,22 +7,24 @@ import { noHypervisorSources } from '../debugger/hypervisor-source';
 import { guestSymbols } from '../debugger/guest-symbols';
 import { filesBelow, openForReading } from './guest-file';
 import { hypervisorSources } from './hypervisor-sources';
-import { bundleFolder, inProcessTarget, launchFiles, samplesFolder, workerTarget } from './node';
+import type { inProcessTarget } from './machine';
+import { bundleFolder, launchFiles, samplesFolder, workerTarget } from './node';
 import { unpackHere, unpackedOnce, withUnpacked } from '../debugger/unpacked';
 import { unpackInThread } from './unpacking';
 
-/** @param inProcess keeps the machine in this thread: for tests, which then need no built worker */
-export function adapterHost({ inProcess = false }: { readonly inProcess?: boolean } = {}): Host {
+/** @param inProcess makes a machine in this thread: for tests, which then need no built worker */
+export function adapterHost({ inProcess }: { readonly inProcess?: typeof inProcessTarget } = {}): Host {
   return {
     ...launchFiles,
-    createTarget: inProcess
-      ? async (config) => inProcessTarget(await withUnpacked(config, unpackHere), true)
-      : workerTarget,
+    createTarget:
+      inProcess === undefined
+        ? workerTarget
+        : async (config) => inProcess(await withUnpacked(config, unpackHere), true),
     loadDecoder,
-    hypervisorSources: inProcess ? noHypervisorSources : hypervisorSources(bundleFolder),
+    hypervisorSources: inProcess === undefined ? hypervisorSources(bundleFolder) : noHypervisorSources,
     loadSymbols: async (kernel, places) =>
       guestSymbols(
-        await unpackedOnce(kernel, inProcess ? unpackHere : unpackInThread),
+        await unpackedOnce(kernel, inProcess === undefined ? unpackInThread : unpackHere),
         places,
         openForReading,
         filesBelow,

@@ -1,70 +1,20 @@
-// What Node provides to the machine: files beside the bundle, turns of the event loop, time to sleep.
+// What Node provides to whoever has a machine: files beside the bundle and files that were named, machines to talk to.
 import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import type { LaunchFiles } from '../debugger/launch';
-import { assembleMachine } from '../machine/assemble';
-import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
-import { openDiskFile } from './disk-file';
 import { withForwards } from './forward';
 import { unpackInThread } from './unpacking';
-import { readSavedLaunch, savedCompression, savingHost } from './saved-file';
+import { readSavedLaunch } from './saved-file';
 import { withUnpacked } from '../debugger/unpacked';
 
 /** Bundles, interpret.wasm and media/ lie where the build put them; from sources (tests) in dist/. */
 export const bundleFolder = __filename.endsWith('.ts') ? join(__dirname, '..', '..', 'dist') : __dirname;
 const root = join(bundleFolder, '..');
 export const samplesFolder = join(root, 'media', 'samples');
-
-/**
- * An exit of the guest passes some sixty small functions. The engine stops putting functions into one another at 920
- * bytes of bytecode in all, which leaves half of the calls in; with more than this nothing more is gained.
- */
-const INLINING = '--max-inlined-bytecode-size-cumulative=2500';
-
-let interpreter: WebAssembly.Module | undefined;
-export function interpreterModule(): WebAssembly.Module {
-  if (interpreter === undefined) {
-    setFlagsFromString(INLINING);
-    interpreter = new WebAssembly.Module(readFileSync(join(bundleFolder, 'interpret.wasm')));
-  }
-  return interpreter;
-}
-
-/** `paced`: idle virtual time takes wall time, as for a person at the console; otherwise it is skipped. */
-export function machineHost({ paced }: { readonly paced: boolean }): MachineHost {
-  return {
-    assemble: (config, log) =>
-      assembleMachine(config, {
-        interpreter: interpreterModule(),
-        log,
-        openFile: openDiskFile,
-        saved: savedCompression,
-      }),
-    saving: savingHost(`Hyperstep ${version()}`),
-    turn: () => new Promise((turned) => setImmediate(turned)),
-    ...(paced ? { sleep } : {}),
-  };
-}
-
-async function sleep(nanoseconds: bigint, wake: Promise<void>): Promise<bigint> {
-  const started = process.hrtime.bigint();
-  let timer: NodeJS.Timeout | undefined;
-  const elapsed = new Promise<void>((passed) => {
-    timer = setTimeout(passed, Math.min(Number(nanoseconds / 1_000_000n), 2 ** 30));
-  });
-  await Promise.race([elapsed, wake]);
-  clearTimeout(timer);
-  return process.hrtime.bigint() - started;
-}
-
-/** A machine in this thread: deterministic to the end of the run, for the command line and tests. */
-export const inProcessTarget = async (config: MachineConfig, paced = false): Promise<Target> =>
-  withForwards(await createEmbeddedTarget(config, machineHost({ paced })), config.forwards);
 
 /** A machine in a worker of its own, for the adapter. */
 export async function workerTarget(config: MachineConfig): Promise<Target> {

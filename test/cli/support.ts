@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { main } from '../../src/cli/index';
 import { adapterHost } from '../../src/host/adapter';
-import { inProcessTarget, launchFiles } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
+import { launchFiles } from '../../src/host/node';
 import { inspectSavedFile } from '../../src/host/saved-file';
 import { openTraceFile } from '../../src/host/trace-file';
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { LaunchArguments } from '../../src/dap/protocol';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
@@ -16,7 +17,7 @@ describe('dap: going back', function () {
   this.timeout(60_000);
   let client: Client;
   const start = async (args: LaunchArguments = {}): Promise<void> => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ stopOnEntry: true, kernel: path.join(tour, 'c-tour.elf'), memory: '8M', ...args });
     await client.stopped();
   };
@@ -199,7 +200,7 @@ describe('dap: going back', function () {
     assert.match(message ?? '', /no history is kept: `history` in the launch configuration/);
     await client.refused('reverseContinue', { threadId: 1 });
     await client.close();
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.dc.initializeRequest();
     assert.match(
       (await client.refused('launch', { history: -1 })).message ?? '',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { commands } from '../../src/debugger/commands';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
 
@@ -21,7 +22,7 @@ describe('dap: commands of the console', function () {
   let frameId = 0;
   // In the taker, with the giver's page mapped. Nothing here runs the machine.
   before(async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ stopOnEntry: true, domains: [neighbour('giver', 2), neighbour('taker', 1)] });
     await client.stopped();
     await client.dc.setFunctionBreakpointsRequest({ breakpoints: [{ name: 'refused' }] });

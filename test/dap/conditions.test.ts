@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { countingInC } from '../../scripts/bench/guests';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { RunUntil } from '../../src/machine/target';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
@@ -21,7 +22,7 @@ describe('dap: conditions over C variables', function () {
   /** How often the machine has been told to run. */
   let runs = 0;
   const host = (): ReturnType<typeof adapterHost> => {
-    const own = adapterHost({ inProcess: true });
+    const own = adapterHost({ inProcess: inProcessTarget });
     return {
       ...own,
       createTarget: async (config) => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
 
@@ -14,7 +15,7 @@ describe('dap: data breakpoints and targets', function () {
   this.timeout(60_000);
   let client: Client;
   beforeEach(async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ stopOnEntry: true });
     await client.stopped();
   });

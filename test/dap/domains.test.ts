@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import type { LaunchArguments } from '../../src/dap/protocol';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
 import { withLine } from '../support/lines';
@@ -28,7 +29,7 @@ describe('dap: several domains', function () {
   this.timeout(60_000);
   let client: Client;
   const start = async (args: LaunchArguments): Promise<void> => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ stopOnEntry: true, ...args });
     await client.stopped();
   };
@@ -225,7 +226,7 @@ describe('dap: several domains', function () {
     await start({ config: ['giver', 'taker'].map((role) => path.join(folder, `${role}.cfg`)) });
     assert.deepEqual(await threads(), ['1 d1 giver v0', '2 d2 taker v0']);
     await client.close();
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.dc.initializeRequest();
     const { message } = await client.refused('launch', { domains: both, cmdline: 'quiet' });
     assert.equal(message, 'cmdline: of which domain? With several, it stands in an entry of domains');

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Client } from '../support/dap-client';
 import { connect } from '../support/dap-client';
 import { guestPath } from '../support/guests';
@@ -44,7 +45,7 @@ describe('dap: real guests', function () {
     it(`the sample ${where}: source lines, a hypercall and its refusal, to poweroff`, async function () {
       const worker = path.join(__dirname, '..', '..', 'dist', 'worker.js');
       if (where === 'in a worker') assert.ok(existsSync(worker), 'dist/worker.js: npm run build makes it');
-      client = await connect(adapterHost({ inProcess: where === 'in this thread' }));
+      client = await connect(adapterHost(where === 'in this thread' ? { inProcess: inProcessTarget } : {}));
       await client.launch({ stopOnEntry: true });
       await client.stopped();
       assert.deepEqual(
@@ -139,7 +140,7 @@ describe('dap: real guests', function () {
   }
 
   it('the sample: restart runs the same again, to the instruction', async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ stopOnEntry: true });
     await client.stopped();
     const run = async (): Promise<string> => {
@@ -190,7 +191,7 @@ describe('dap: real guests', function () {
   });
 
   it('two vCPUs are two threads; one that is offline can be looked at, not stepped', async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ stopOnEntry: true, vcpus: 2 });
     await client.stopped();
     const { threads } = (await client.dc.threadsRequest()).body;
@@ -205,7 +206,7 @@ describe('dap: real guests', function () {
   });
 
   it('a kernel that is none, or for something else, is refused in words; the next launch works', async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.dc.initializeRequest();
     const cases: [object, RegExp][] = [
       [{ kernel: main }, /main\.c.*neither an ELF file nor a bzImage/],
@@ -223,7 +224,7 @@ describe('dap: real guests', function () {
 
   it('GRUB: to its prompt, commands answered, a hypercall breakpoint, halt', async function () {
     const kernel = guestPath('grub', this);
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ kernel, memory: '128M', noConfigurationDone: true });
     await functions('hypercall:grant_table_op');
     await client.dc.configurationDoneRequest();

@@ -4,13 +4,14 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { adapterHost } from '../../src/host/adapter';
-import { machineHost } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
+import { machineHost } from '../../src/host/machine';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import type { MachineConfig } from '../../src/machine/target';
 import { SAMPLE } from '../support/machines';
 import { connect, type Client } from '../support/dap-client';
 
-const host = () => adapterHost({ inProcess: true });
+const host = () => adapterHost({ inProcess: inProcessTarget });
 
 async function names(client: Client): Promise<readonly string[]> {
   const { body } = await client.dc.stackTraceRequest({ threadId: 1, startFrame: 0, levels: 20 });

@@ -1,6 +1,7 @@
 /** The trace asked through the adapter, and going back to a record. */
 import assert from 'node:assert/strict';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Answer, QuestionKind, TraceQuestions } from '../../src/machine/records/questions';
 import { connect, type Client } from '../support/dap-client';
 import { SAMPLE } from '../support/machines';
@@ -20,7 +21,7 @@ describe('the trace through the adapter', function () {
   afterEach(() => client.close());
 
   it('answers with call sites; a record can be run to, from the start, and is then the next call', async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ kernel: SAMPLE, noConfigurationDone: true });
     await client.dc.setFunctionBreakpointsRequest({
       breakpoints: [{ name: 'hypercall:mmuext_op' }, { name: 'hypercall:sched_op.shutdown' }],
@@ -78,7 +79,7 @@ describe('the trace through the adapter', function () {
   });
 
   it('refuses what it cannot make sense of', async () => {
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     await client.launch({ kernel: SAMPLE, stopOnEntry: true });
     await client.stopped();
     const refused = async (question: object): Promise<string> =>

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { inProcessTarget } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
 import { SAMPLE, domain } from '../support/machines';
 import { createRandom } from '../support/random';
 

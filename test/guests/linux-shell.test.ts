@@ -10,7 +10,7 @@ import type { DebugProtocol } from '@vscode/debugprotocol';
 import { shellInitramfs } from '../../scripts/shell-initramfs';
 import { runToEnd } from '../../src/cli/run';
 import { adapterHost } from '../../src/host/adapter';
-import { inProcessTarget } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
 import type { DomainConfig, Target, TraceRecord } from '../../src/machine/target';
 import { formatRecord } from '../../src/machine/format';
 import { connect } from '../support/dap-client';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { shellInitramfs } from '../../scripts/shell-initramfs';
 import { runToEnd } from '../../src/cli/run';
-import { inProcessTarget, machineHost } from '../../src/host/node';
+import { inProcessTarget, machineHost } from '../../src/host/machine';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import type { Machine } from '../../src/machine/machine';
 import type { Target } from '../../src/machine/target';

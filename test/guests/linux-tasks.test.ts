@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { adapterHost } from '../../src/host/adapter';
+import { inProcessTarget } from '../../src/host/machine';
 import { connect, type Client } from '../support/dap-client';
 import { guestPath } from '../support/guests';
 import { linuxShellFile } from '../support/linux-shell';
@@ -36,7 +37,7 @@ describe('Linux, looked at', function () {
     hasDebugFiles = makeDebugFiles();
     const kernel = guestPath('linux', this);
     const restore = await linuxShellFile(this);
-    client = await connect(adapterHost({ inProcess: true }));
+    client = await connect(adapterHost({ inProcess: inProcessTarget }));
     client.dc.defaultTimeout = 120_000;
     await client.launch({ stopOnEntry: true, restore, kernel, symbols: [folder] });
     await client.stopped();

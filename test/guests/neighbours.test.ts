@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { interpreterModule, samplesFolder } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
+import { samplesFolder } from '../../src/host/node';
 import type { Domain } from '../../src/hypervisor/types';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inProcessTarget } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
 import type { Resumption } from '../../src/machine/target';
 import { linuxAtShell, shellOf, type LinuxShell } from '../support/linux-shell';
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { look } from '../../scripts/lockstep';
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
 import type { DomainConfig } from '../../src/machine/target';

@@ -3,7 +3,7 @@ import { createCpu } from '../../src/cpu/cpu';
 import { createMemory, type MachineMemory } from '../../src/cpu/memory';
 import { EXIT } from '../../src/cpu/exits';
 import { TLB, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_SET_BYTES } from '../../src/cpu/wasm/abi';
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import type { GuestVcpu } from '../../src/hypervisor/types';
 import type { FakeCpu } from './fake-cpu';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { readElf } from '../../src/guest/elf';
 import { elfSymbols } from '../../src/guest/symbols';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { inProcessTarget, machineHost } from '../../src/host/node';
+import { inProcessTarget, machineHost } from '../../src/host/machine';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import { connectTarget, serveTarget, type Port } from '../../src/machine/rpc';
 import type { DataHit, DataPlace, Stop, StopPoint, Target } from '../../src/machine/target';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import { connectTarget, serveTarget, type Port } from '../../src/machine/rpc';
-import { machineHost } from '../../src/host/node';
+import { machineHost } from '../../src/host/machine';
 import type { DomainConfig, StopPoint } from '../../src/machine/target';
 import {
   SAMPLE,

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { look, stateOf } from '../../scripts/lockstep';
 import { hex } from '../../src/abi/decoded';
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
 import type { StopPoint } from '../../src/machine/target';

@@ -1,7 +1,8 @@
 /** Going back: what was is there again, to the bit, and what comes of it is what came of it. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { inProcessTarget, samplesFolder } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
+import { samplesFolder } from '../../src/host/node';
 import type {
   DomainConfig,
   MachineConfig,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { rebootedDevices, type DevicesState } from '../../src/devices/index';
-import { interpreterModule } from '../../src/host/node';
+import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import { END_DEFAULTS, endAction } from '../../src/machine/ending';
 import type { Machine } from '../../src/machine/machine';

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openDiskFile } from '../../src/host/disk-file';
-import { inProcessTarget, machineHost } from '../../src/host/node';
+import { inProcessTarget, machineHost } from '../../src/host/machine';
 import { savedCompression } from '../../src/host/saved-file';
 import { createEmbeddedTarget } from '../../src/machine/embedded';
 import { crc32 } from '../../src/guest/decompress/crc';

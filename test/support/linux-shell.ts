@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeDisk, makeInitramfs, whyNoDisk } from '../../scripts/make-initramfs';
-import { inProcessTarget } from '../../src/host/node';
+import { inProcessTarget } from '../../src/host/machine';
 import type { DomainConfig, RunUntil, Stop, Target } from '../../src/machine/target';
 import { guestPath } from './guests';
 import { domain, plain, watched } from './machines';

@@ -1,7 +1,8 @@
 // Real machines in this process, for tests.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { interpreterModule, inProcessTarget, samplesFolder } from '../../src/host/node';
+import { inProcessTarget, interpreterModule } from '../../src/host/machine';
+import { samplesFolder } from '../../src/host/node';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
 import type { DomainConfig, RunUntil, Stop, Target, TraceRecord } from '../../src/machine/target';
