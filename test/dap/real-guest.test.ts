@@ -161,7 +161,7 @@ describe('dap: real guests', function () {
     try {
       const kernel = path.join(folder, 'kernel.elf');
       copyFileSync(path.join(samples, 'first-hypercall.elf'), kernel);
-      client = await connect(adapterHost({ inProcess: true }));
+      client = await connect(adapterHost({ inProcess: inProcessTarget }));
       await client.launch({ kernel, stopOnEntry: true });
       await client.stopped();
       await client.go('stepIn', { granularity: 'instruction' });
