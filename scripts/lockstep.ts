@@ -25,7 +25,12 @@ export function stateOf(machine: Machine, withMemory: boolean): string {
   for (const v of machine.vcpus()) h.bytes(v.cpu.saveState());
   h.text(`${machine.clock.retired()} ${machine.clock.now()}`);
   const { mem } = machine.cpu;
-  if (withMemory) h.words(new Uint32Array(mem.memory.buffer, mem.framesBase, mem.frameCount * 1024));
+  if (withMemory) {
+    h.words(new Uint32Array(mem.memory.buffer, mem.framesBase, mem.frameCount * 1024));
+    const { refs, typeCount, owner, type, flags } = machine.hypervisor.frames;
+    for (const { buffer, byteOffset, byteLength } of [refs, typeCount, owner, type, flags])
+      h.bytes(new Uint8Array(buffer, byteOffset, byteLength));
+  }
   return h.digest();
 }
 

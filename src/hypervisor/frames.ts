@@ -91,17 +91,26 @@ function scatter(count: number): Int32Array {
   return order;
 }
 
+/** Where the table lies: `frameTableSize` bytes from `at` on, a multiple of 4. */
+export interface FrameTablePlace {
+  readonly buffer: ArrayBufferLike;
+  readonly at: number;
+}
+export const frameTableSize = (count: number): number => count * (4 + 4 + 4 + 2 + 1 + 1);
+
 export function createFrameTable(
   memory: MachineMemory,
   freed: (mfn: number, owner: DomainId) => void,
+  place?: FrameTablePlace,
 ): FrameTable {
   const { frameCount: count } = memory;
-  const owner = new Uint16Array(count).fill(FREE);
-  const type = new Uint8Array(count);
-  const typeCount = new Uint32Array(count);
-  const refs = new Uint32Array(count);
-  const flags = new Uint8Array(count);
-  const linear = new Int32Array(count);
+  const { buffer, at } = place ?? { buffer: new ArrayBuffer(frameTableSize(count)), at: 0 };
+  const typeCount = new Uint32Array(buffer, at, count);
+  const refs = new Uint32Array(buffer, at + 4 * count, count);
+  const linear = new Int32Array(buffer, at + 8 * count, count);
+  const owner = new Uint16Array(buffer, at + 12 * count, count).fill(FREE);
+  const type = new Uint8Array(buffer, at + 14 * count, count);
+  const flags = new Uint8Array(buffer, at + 15 * count, count);
   let top = count;
   /** A stack: the next frame to hand out is the last. Made at the first allocation. */
   let free: number[] | undefined;

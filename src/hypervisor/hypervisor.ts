@@ -275,7 +275,7 @@ function createCore(options: HypervisorOptions): Core {
     domain.state.totalPages--;
     forgetPhysical(core, domain, mfn);
   };
-  const frames = createFrameTable(memory, freed);
+  const frames = createFrameTable(memory, freed, options.frameTable);
   const slots = createXenSlots(memory, frames);
   const types = createPageTypes(memory, frames, {
     fillXenSlots: (l4, domain) => slots.fill(l4, domain),

@@ -71,7 +71,7 @@ export interface PageTypeHooks {
  */
 const ALLOWED =
   PTE.PRESENT | PTE.RW | PTE.USER | PTE.ACCESSED | PTE.DIRTY | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
-const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL)) & ~0x000f_ffff_ffff_f000n;
+export const DISALLOWED_L1 = BigInt.asUintN(64, ~(ALLOWED | PTE.GLOBAL)) & ~0x000f_ffff_ffff_f000n;
 const DISALLOWED = BigInt.asUintN(64, ~ALLOWED) & ~0x000f_ffff_ffff_f000n;
 
 /** An entry is handled by its halves, signed or not; as one number it is made only for words about it. */
@@ -87,7 +87,8 @@ const NOT_IN_L1 = { low: lowOf(DISALLOWED_L1), high: highOf(DISALLOWED_L1) } as 
 const NOT_IN_TABLE = { low: lowOf(DISALLOWED), high: highOf(DISALLOWED) } as const;
 
 /** What may change in an entry without a new look at its frame (FASTPATH_FLAG_WHITELIST). */
-const HARMLESS = PTE.USER | PTE.ACCESSED | PTE.DIRTY | PTE.GLOBAL | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
+export const HARMLESS =
+  PTE.USER | PTE.ACCESSED | PTE.DIRTY | PTE.GLOBAL | (7n << 9n) | (0x7ffn << 52n) | PTE.NX;
 const OF_WEIGHT = { low: ~lowOf(HARMLESS), high: ~highOf(HARMLESS) } as const;
 
 const levelType = (level: Level): FrameType => level;

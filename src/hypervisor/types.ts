@@ -7,7 +7,7 @@ import type { BackendContext, BackendPort } from './backend';
 import type { GuestMemory } from './context';
 import type { KernelInput, DomainBuild } from './builder/input';
 import type { Declaration } from './hypercall';
-import type { FrameTable } from './frames';
+import type { FrameTable, FrameTablePlace } from './frames';
 import type { ChannelsView, GrantTableView } from './inspect-domain';
 import type { MachineMemory } from './memory';
 import type { GrantState, PortState } from './inspect';
@@ -52,6 +52,8 @@ export interface HypervisorOptions {
   readonly log: Log;
   readonly observer?: Observer;
   readonly trace?: TraceSink;
+  /** For who counts uses of frames by other means than this hypervisor: the table in memory that both see. */
+  readonly frameTable?: FrameTablePlace;
   /** Text that a guest writes to the hypervisor's console (console_io). */
   readonly console?: (domain: Domain, bytes: Uint8Array) => void;
   /** Seconds since 1970 that the guests take for the moment the machine was made. */

@@ -6,6 +6,7 @@ import { offsetOf } from '../cpu/state';
 import { createDevices, rebootedDevices, type DeviceOptions, type Disk } from '../devices/index';
 import { loadImage, type KernelImage } from '../guest/image';
 import { machineFramesFor } from '../hypervisor/builder/sizing';
+import { frameTableSize } from '../hypervisor/frames';
 import { createHypervisor } from '../hypervisor/hypervisor';
 import type { Hypervisor } from '../hypervisor/types';
 import { createClock } from './clock';
@@ -159,10 +160,11 @@ function emptyMachine(
   known: readonly SavedDomain[],
   populate: (machine: Machine, next: (domain: number) => void) => void,
 ): Machine {
+  const ringSize = (options.traceRecords ?? DEFAULT_TRACE_RECORDS) * TRACE_RECORD_SIZE;
   const memory = createMemory({
     frames: size.frames,
     vcpus: size.processors,
-    reserve: (options.traceRecords ?? DEFAULT_TRACE_RECORDS) * TRACE_RECORD_SIZE,
+    reserve: ringSize + frameTableSize(size.frames),
   });
 
   const log = createLog((level, source, message) => {
@@ -213,10 +215,8 @@ function emptyMachine(
     cpu.beforeStore(mfn);
   });
   const clock = createClock(retiredOf(memory), countOf(memory));
-  const ring = memory.bytes.subarray(
-    memory.layout.reserve,
-    memory.layout.reserve + memory.layout.reserveSize,
-  );
+  const { reserve } = memory.layout;
+  const ring = memory.bytes.subarray(reserve, reserve + ringSize);
   let naming: ((nr: number) => NamedBy) | undefined;
   const trace = createTrace(
     ring,
@@ -231,6 +231,7 @@ function emptyMachine(
     log: log.child('xen'),
     observer: stops.observer,
     trace,
+    frameTable: { buffer: memory.memory.buffer, at: reserve + ringSize },
   });
   hv.value = hypervisor;
   const disks = openDisks(options.openFile, log.child('disks'));
@@ -290,7 +291,10 @@ function emptyMachine(
     trace,
     stops,
     watches,
-    fastPath: options.fastPath === false ? undefined : createFastPath({ cpu, clock, trace, stops, watches }),
+    fastPath:
+      options.fastPath === false
+        ? undefined
+        : createFastPath({ cpu, hypervisor, clock, trace, stops, watches }),
     setStops: (points) => {
       gates.set(points);
       stops.set(points);

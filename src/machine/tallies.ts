@@ -127,6 +127,8 @@ export interface Tallies {
   isPlain(nr: number): boolean;
   /** Another that was not refused, by its number and the low half of its first argument; false: it is the first such. */
   again(nr: number, low: number, now: number): boolean;
+  /** One whose names lie in what was captured with it, and that `again` will know by that key from now on. */
+  remember(call: Call, key: number, now: number): void;
   trap(name: string, times: number): void;
   knowsTrap(name: string): boolean;
   summary(): TraceSummary;
@@ -231,6 +233,12 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
       if (latest === undefined) return false;
       countEach(latest, false, now);
       return true;
+    },
+    remember(call, key, now) {
+      const found = find(undefined, call);
+      if (remembering++ >= REMEMBERED) forget();
+      namingFor(call.nr)?.found.set(key, found);
+      countEach(found, false, now);
     },
     trap(name, times) {
       traps.set(name, (traps.get(name) ?? 0) + times);

@@ -3,7 +3,7 @@ import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
 import { createClock, type MachineClock } from './clock';
 import { createTallies, type NamedBy, type Names, type TalliesState } from './tallies';
-import { HEAD, HEAD_SIZE, TRACE_RECORD_SIZE } from './trace-layout';
+import { HEAD, HEAD_SIZE, RANGE_HEADER, TAIL_SIZE, TRACE_RECORD_SIZE } from './trace-layout';
 import type { TraceRecord, TraceSummary } from './target';
 
 /**
@@ -14,7 +14,6 @@ import type { TraceRecord, TraceSummary } from './target';
  * The heads of all records lie together, and what was captured of memory behind them: a call without any touches one
  * or two cache lines that follow those of the call before, which the processor has fetched by then.
  */
-const TAIL_SIZE = TRACE_RECORD_SIZE - HEAD_SIZE;
 export { TRACE_RECORD_SIZE };
 
 /** Records that are counted together, later: their words are then read one after another. */
@@ -22,8 +21,6 @@ const COUNTED_TOGETHER = 256;
 
 /** In a record of a file, what was captured comes here; the rest of a head is padding. */
 const FILED_HEAD = 92;
-/** Each captured range: u64 address, u16 length, bytes. */
-const RANGE_HEADER = 10;
 const SHORT = 64;
 
 export interface Trace extends TraceSink {
@@ -33,11 +30,11 @@ export interface Trace extends TraceSink {
   callerOf?: (vcpu: GuestVcpu, call: Call) => bigint;
   /** What it answered. */
   caller(seq: number): bigint;
-  /** For who writes heads by itself: address of the first in the memory, and how many there are. */
+  /** For who writes records by itself: address of the first head in the memory, and how many there are. */
   readonly heads: { readonly at: number; readonly count: number };
   /** So many may be written before `wrote`. */
   room(): number;
-  /** So many heads have been written behind the last record, of calls that captured nothing and were not refused. */
+  /** So many records have been written behind the last, of calls that were not refused. */
   wrote(records: number): void;
   /** How often it was put back to another moment. */
   restored(): number;
@@ -119,8 +116,13 @@ export function createTrace(
       const slot = counted % capacity;
       const h = slot * (HEAD_SIZE / 4);
       const time = (u32[h + HEAD.time / 4 + 1] ?? 0) * 2 ** 32 + (u32[h + HEAD.time / 4] ?? 0);
-      if (!tallies.again(u32[h + HEAD.nr / 4] ?? 0, u32[h + HEAD.args / 4] ?? 0, time))
-        tallies.add(undefined, readCall(slot, undefined), false, time);
+      const nr = u32[h + HEAD.nr / 4] ?? 0;
+      const named = u32[h + HEAD.names / 4] ?? 0;
+      const key = named === 0 ? (u32[h + HEAD.args / 4] ?? 0) : named;
+      if (tallies.again(nr, key, time)) continue;
+      const call = readCall(slot, undefined);
+      if (named === 0) tallies.add(undefined, call, false, time);
+      else tallies.remember(call, key, time);
     }
   }
   const written = (records: number): void => {
@@ -207,6 +209,7 @@ export function createTrace(
       const refused = call.errno !== undefined || call.reason !== undefined;
       // Depth, ranges, refused: a byte each.
       u32[h + HEAD.depth / 4] = call.depth | (ranges << 8) | (refused ? 1 << 16 : 0);
+      u32[h + HEAD.names / 4] = 0;
       if (refused) refusals[slot] = { errno: call.errno, reason: call.reason };
       if (sink.callerOf !== undefined) {
         callers ??= new BigUint64Array(capacity);

@@ -179,6 +179,38 @@ function defineAttention(t: Routines): void {
   });
 }
 
+/** Empties the TLB set at an address. */
+export function defineFlush(t: Routines): void {
+  t.define('flush_set', ['i32'], [], (r, set) => {
+    const used = r.load('i32.load', set, TLB_USED);
+    r.if(
+      r.n('i32.gt_u', used, r.i32(TLB_USED_MAX)),
+      () => r.callVoid('memory.fill', [set, r.i32(0xff), r.i32(TLB_EXEC)]),
+      () => {
+        const list = r.n('i32.add', set, r.i32(TLB_USED + 4));
+        const end = r.n('i32.add', list, r.n('i32.shl', used, r.i32(2)));
+        const at = r.local('i32', list);
+        r.loop(
+          () => r.n('i32.lt_u', r.read(at), end),
+          () => {
+            const entry = r.load('i32.load', r.read(at));
+            for (const part of [TLB.tagRead, TLB.tagWrite, TLB.addend])
+              r.store('i64.store', entry, r.i64(TLB_EMPTY), part);
+            r.assign(at, r.n('i32.add', r.read(at), r.i32(4)));
+          },
+        );
+      },
+    );
+    r.callVoid('memory.fill', [
+      r.n('i32.add', set, r.i32(TLB_EXEC)),
+      r.i32(0xff),
+      r.i32(TLB_USED - TLB_EXEC),
+    ]);
+    r.store('i32.store', set, r.i32(0), TLB_USED);
+    return undefined;
+  });
+}
+
 function defineTranslation(t: Routines): void {
   for (const probe of [false, true]) {
     const name = probe ? 'walk_probe' : 'walk';
@@ -241,35 +273,7 @@ function defineTranslation(t: Routines): void {
     return at;
   });
 
-  /** Empties the TLB set at an address. */
-  t.define('flush_set', ['i32'], [], (r, set) => {
-    const used = r.load('i32.load', set, TLB_USED);
-    r.if(
-      r.n('i32.gt_u', used, r.i32(TLB_USED_MAX)),
-      () => r.callVoid('memory.fill', [set, r.i32(0xff), r.i32(TLB_EXEC)]),
-      () => {
-        const list = r.n('i32.add', set, r.i32(TLB_USED + 4));
-        const end = r.n('i32.add', list, r.n('i32.shl', used, r.i32(2)));
-        const at = r.local('i32', list);
-        r.loop(
-          () => r.n('i32.lt_u', r.read(at), end),
-          () => {
-            const entry = r.load('i32.load', r.read(at));
-            for (const part of [TLB.tagRead, TLB.tagWrite, TLB.addend])
-              r.store('i64.store', entry, r.i64(TLB_EMPTY), part);
-            r.assign(at, r.n('i32.add', r.read(at), r.i32(4)));
-          },
-        );
-      },
-    );
-    r.callVoid('memory.fill', [
-      r.n('i32.add', set, r.i32(TLB_EXEC)),
-      r.i32(0xff),
-      r.i32(TLB_USED - TLB_EXEC),
-    ]);
-    r.store('i32.store', set, r.i32(0), TLB_USED);
-    return undefined;
-  });
+  defineFlush(t);
 
   /** Raises #SS(0) or #GP(0) and returns 1 for a non-canonical address (SDM Vol. 1 §3.3.7.1). */
   t.define('canonical_fault', ['i32', 'i64', 'i32'], ['i32'], (r, cpu, va, seg) => {

@@ -53,4 +53,6 @@ export const ALLOWED = {
   fault: 2,
   /** Hypercalls of this family. */
   hypercall: 4,
+  /** Of these, new base tables. */
+  bases: 8,
 } as const;

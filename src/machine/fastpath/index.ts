@@ -8,7 +8,8 @@ import type { InterpretingCpu } from '../../cpu/cpu';
 import { FIELD, STATE_SIZE } from '../../cpu/state';
 import { ANNEX_SIZE, TLB_SET_BYTES } from '../../cpu/wasm/abi';
 import { assists } from '../../hypervisor/domain';
-import type { GuestVcpu } from '../../hypervisor/types';
+import type { GuestVcpu, Hypervisor } from '../../hypervisor/types';
+import type { Mfn } from '../../base/branded';
 import { TI_MASK_EVENTS, VECTOR } from '../../hypervisor/traps';
 import type { MachineClock } from '../clock';
 import type { DataWatches } from '../data-watches';
@@ -28,6 +29,8 @@ export interface FastPath {
 
 interface Parts {
   readonly cpu: InterpretingCpu;
+  /** Its frames are counted in the machine's memory. */
+  readonly hypervisor: Hypervisor;
   readonly clock: MachineClock;
   readonly trace: Trace;
   readonly stops: Stops;
@@ -51,6 +54,7 @@ interface Annex {
   /** What it says of the guest's IOPL. */
   vmAssist: bigint;
   architecturalIopl: boolean;
+  strictM2p: boolean;
 }
 
 /** Index from the beginning of an annex, in words of their size. */
@@ -89,9 +93,15 @@ function putBase(halves: Uint32Array, index: number, mfn: number): void {
   halves[index + 1] = Math.floor(mfn / 2 ** 20);
 }
 
-export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): FastPath {
+const baseOf = (halves: Uint32Array, index: number): Mfn =>
+  ((halves[index + 1] ?? 0) * 2 ** 20 + ((halves[index] ?? 0) >>> 12)) as Mfn;
+
+export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }: Parts): FastPath {
   const { mem } = cpu;
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(fastPathModule()), {
+  const { frames } = hypervisor;
+  if (frames.refs.buffer !== mem.memory.buffer) throw new Error('the frame table is not in the memory');
+  const places = { frames, framesBase: mem.framesBase, attention: mem.layout.attention };
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(fastPathModule(places)), {
     env: { memory: mem.memory },
   });
   const { crossing } = instance.exports;
@@ -104,6 +114,7 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
     written: { kernelSp: 0n, kernelSs: 0n, shadowGs: 0n, cr2: 0n, syscallHandler: 0n, faultHandler: 0n },
     vmAssist: 0n,
     architecturalIopl: false,
+    strictM2p: false,
   }));
   const { tlbs, attention } = mem.layout;
 
@@ -131,13 +142,16 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
     if (vmAssist !== annex.vmAssist) {
       annex.vmAssist = vmAssist;
       annex.architecturalIopl = assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl);
+      annex.strictM2p = assists(domain, VMASST_TYPE.VMASST_TYPE_m2p_strict);
     }
     if (annex.architecturalIopl) return 0;
     const { faults, calls } = stops.observed(FAST_CALLS);
+    const bases = annex.strictM2p || state.ldtPages.length > 0 ? 0 : ALLOWED.bases;
+    const hypercalls = ALLOWED.hypercall | bases;
     const traps = known === BOTH && knownOf === trace.restored() ? BOTH : countedTraps();
     return (
       (faults ? traps & ALLOWED.syscall : traps) |
-      (calls || trace.callerOf !== undefined ? 0 : ALLOWED.hypercall)
+      (calls || trace.callerOf !== undefined ? 0 : hypercalls)
     );
   }
 
@@ -213,6 +227,9 @@ export function createFastPath({ cpu, clock, trace, stops, watches }: Parts): Fa
       if (calls === 0) return crossings;
       state.kernelSp = written.kernelSp = w[W.kernelSp] ?? 0n;
       state.kernelSs = written.kernelSs = w[W.kernelSs] ?? 0n;
+      state.kernelTable = baseOf(h, KERNEL_BASE);
+      const user = baseOf(h, USER_BASE);
+      state.userTable = user === 0 ? undefined : user;
       if (h[H.heads] !== 0) trace.wrote(calls);
       return crossings;
     },

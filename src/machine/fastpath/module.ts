@@ -7,17 +7,14 @@
  * functions named here are the first, and test/machine/fastpath.test.ts holds the two together.
  */
 import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START } from '../../abi/mmu';
-import { vcpu_info } from '../../abi/info';
 import { SEGBASE, VGCF_in_syscall, iret_context } from '../../abi/traps';
 import { XENVER } from '../../abi/version';
 import { EXIT } from '../../cpu/exits';
 import type { Node } from '../../cpu/ir/nodes';
 import type { Recorder } from '../../cpu/ir/recorder';
 import { VECTOR } from '../../cpu/ops';
-import { STATUS_FLAGS, offsetOf, type FieldName } from '../../cpu/state';
-import { TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
 import { ModuleBuilder } from '../../cpu/wasm/encoder';
-import { Routines } from '../../cpu/wasm/routines';
+import { Routines, defineFlush } from '../../cpu/wasm/routines';
 import { EFLAGS } from '../../hypervisor/bounce';
 import { XEN_VERSION } from '../../hypervisor/cpuid';
 import { xen_version } from '../../hypervisor/hypercalls/misc';
@@ -29,8 +26,12 @@ import {
   stack_switch,
 } from '../../hypervisor/hypercalls/traps';
 import { FLAT_KERNEL_CS, FLAT_KERNEL_SS } from '../../hypervisor/vcpu';
-import { HEAD, HEAD_SIZE } from '../trace-layout';
-import { ALLOWED, ANNEX, type NarrowName, type WideName } from './annex';
+import { mmu_update, mmuext_op } from '../../hypervisor/hypercalls/mmu';
+import { ALLOWED } from './annex';
+import { tableCalls, type Places } from './tables';
+import { INFO, done, flagsOf, increment, infoByte, low, mayStoreInfo, no, noUpcall, plainCall, reach, reg, setAnnex, setFlags,
+  setReg, traceCall, wide, word,
+} from './words'; // prettier-ignore
 
 /** Pages of 64 KiB that the memory import allows at most: 4 GiB. */
 const MAXIMUM_PAGES = 65536;
@@ -38,8 +39,6 @@ const MAXIMUM_PAGES = 65536;
 const [IF, DF, IOPL, TF, NT, RF, VM] = [
   EFLAGS.IF, EFLAGS.DF, EFLAGS.IOPL, EFLAGS.TF, EFLAGS.NT, EFLAGS.RF, EFLAGS.VM,
 ].map(Number) as [number, number, number, number, number, number, number]; // prettier-ignore
-const STATUS = Number(STATUS_FLAGS);
-const INFO = vcpu_info.offset;
 const FRAME = iret_context.offset;
 /** In vcpu_info.arch. */
 const INFO_CR2 = INFO.arch;
@@ -55,71 +54,6 @@ const SEGMENT = {
   stack: PRESENT | CODE_OR_DATA | WRITABLE | DPL3,
 };
 
-const no = (r: Recorder): void => {
-  r.return(r.i32(0));
-};
-const CPU = (r: Recorder): Node => r.param('i32', 0);
-const reg = (r: Recorder, name: FieldName): Node => r.load('i64.load', CPU(r), offsetOf(name));
-const low = (r: Recorder, name: FieldName): Node => r.load('i32.load', CPU(r), offsetOf(name));
-const setReg = (r: Recorder, name: FieldName, v: Node): void => {
-  r.store(v.type === 'i32' ? 'i32.store' : 'i64.store', CPU(r), v, offsetOf(name));
-};
-const wide = (r: Recorder, name: WideName): Node => r.load('i64.load', CPU(r), ANNEX[name]);
-const word = (r: Recorder, name: NarrowName): Node => r.load('i32.load', CPU(r), ANNEX[name]);
-const setAnnex = (r: Recorder, name: WideName | NarrowName, v: Node): void => {
-  r.store(v.type === 'i32' ? 'i32.store' : 'i64.store', CPU(r), v, ANNEX[name]);
-};
-const increment = (r: Recorder, name: NarrowName): void => {
-  setAnnex(r, name, r.n('i32.add', word(r, name), r.i32(1)));
-};
-
-/** Address of `bytes` at a linear address, by an entry of the TLB set: Vcpu.reach. Without one it leaves. */
-function reach(r: Recorder, set: Node, linear: Node, bytes: number, write: boolean): Node {
-  const at = r.wrap(linear);
-  const offset = r.n('i32.and', at, r.i32(4095));
-  r.if(r.n('i32.gt_u', offset, r.i32(4096 - bytes)), () => {
-    no(r);
-  });
-  const index = r.n('i32.and', r.n('i32.shr_u', at, r.i32(12)), r.i32(TLB_ENTRIES - 1));
-  const entry = r.n('i32.add', set, r.n('i32.shl', index, r.i32(TLB_ENTRY_SHIFT)));
-  const tag = r.load('i64.load', entry, write ? TLB.tagWrite : TLB.tagRead);
-  const plain = write ? tag : r.n('i64.and', tag, r.i64(BigInt.asUintN(64, ~TLB_BARRED)));
-  r.if(r.n('i64.ne', plain, r.n('i64.and', linear, r.i64(BigInt.asUintN(64, ~0xfffn)))), () => {
-    no(r);
-  });
-  return r.n('i32.add', at, r.load('i32.load', entry, TLB.addend));
-}
-
-/** Low half of RFLAGS: composeFlags of cpu/flags.ts. */
-function flagsOf(r: Recorder): Node {
-  const or = (...bits: readonly Node[]): Node => bits.reduce((a, b) => r.n('i32.or', a, b));
-  const at = (bit: Node, shift: number): Node => r.n('i32.shl', bit, r.i32(shift));
-  const odd = r.n('i32.and', r.n('i32.popcnt', r.n('i32.and', low(r, 'pf'), r.i32(0xff))), r.i32(1));
-  const sign = (name: FieldName): Node => r.wrap(r.n('i64.shr_u', reg(r, name), r.i64(63)));
-  return or(
-    r.n('i32.and', low(r, 'rflags'), r.i32(~STATUS)),
-    r.i32(2),
-    r.n('i64.ne', reg(r, 'cf'), r.i64(0)),
-    at(r.n('i32.xor', odd, r.i32(1)), 2),
-    r.n('i32.and', low(r, 'af'), r.i32(0x10)),
-    at(r.n('i64.eqz', reg(r, 'zf')), 6),
-    at(sign('sf'), 7),
-    at(sign('of'), 11),
-  );
-}
-
-/** splitFlags of cpu/flags.ts. */
-function setFlags(r: Recorder, v: Node): void {
-  const bit = (mask: number): Node => r.n('i32.and', v, r.i32(mask));
-  setReg(r, 'cf', r.bool(bit(1)));
-  setReg(r, 'pf', r.bool(r.n('i32.eqz', bit(4))));
-  setReg(r, 'af', r.bool(bit(0x10)));
-  setReg(r, 'zf', r.bool(r.n('i32.eqz', bit(0x40))));
-  setReg(r, 'sf', r.n('i64.shl', r.bool(bit(0x80)), r.i64(56)));
-  setReg(r, 'of', r.n('i64.shl', r.bool(bit(0x800)), r.i64(52)));
-  setReg(r, 'rflags', r.bool(r.n('i32.or', r.n('i32.and', v, r.i32(~STATUS)), r.i32(2))));
-}
-
 /** vcpu.ts toggleMode. */
 function toggle(r: Recorder, toKernel: boolean): void {
   const gs = reg(r, 'gs_base');
@@ -128,34 +62,6 @@ function toggle(r: Recorder, toKernel: boolean): void {
   setReg(r, 'cr3', wide(r, toKernel ? 'kernelBase' : 'userBase'));
   setReg(r, 'tlb', word(r, toKernel ? 'kernelTlb' : 'userTlb'));
   setAnnex(r, 'kernelMode', r.i32(toKernel ? 1 : 0));
-}
-
-/** Stores to vcpu_info are announced (MachineMemory): only where nobody wants to hear of them. */
-function mayStoreInfo(r: Recorder): void {
-  r.if(r.load('i32.load8_u', word(r, 'attention')), () => {
-    no(r);
-  });
-}
-const infoByte = (r: Recorder, offset: number): Node => r.load('i32.load8_u', word(r, 'info'), offset);
-
-/** An upcall that would be made before the guest goes on, when events are masked or not then. */
-function noUpcall(r: Recorder, masked: Node): void {
-  const due = r.n(
-    'i32.and',
-    r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_pending), r.i32(0)),
-    r.n('i32.eqz', masked),
-  );
-  r.if(due, () => {
-    no(r);
-  });
-}
-
-/** The exit is done with: the hypervisor's turn is over, and what might hold it was looked at before. */
-function done(r: Recorder): void {
-  increment(r, 'crossings');
-  // A run that begins anew skips no breakpoint that it was not asked to.
-  setReg(r, 'skip_break', r.i32(0));
-  r.return(r.i32(1));
 }
 
 /**
@@ -270,29 +176,6 @@ function pageFault(r: Recorder): void {
   done(r);
 }
 
-/** A record as trace.ts makes it, of a call that captured nothing and was not refused; the arguments stand in the registers. */
-function traceCall(r: Recorder, nr: number, result: Node): void {
-  const slot = word(r, 'slot');
-  r.if(word(r, 'heads'), () => {
-    const head = r.n('i32.add', word(r, 'heads'), r.n('i32.mul', slot, r.i32(HEAD_SIZE)));
-    const retired = r.n('i64.add', reg(r, 'icount'), wide(r, 'othersRetired'));
-    r.store('i64.store', head, retired, HEAD.retired);
-    r.store('i64.store', head, r.n('i64.add', retired, wide(r, 'skipped')), HEAD.time);
-    r.store('i64.store', head, reg(r, 'rip'), HEAD.rip);
-    r.store('i64.store', head, result, HEAD.result);
-    (['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as const).forEach((name, i) => {
-      r.store('i64.store', head, reg(r, name), HEAD.args + 8 * i);
-    });
-    r.store('i32.store', head, r.i32(nr), HEAD.nr);
-    r.store('i32.store', head, word(r, 'who'), HEAD.domain);
-    // Depth, ranges, refused.
-    r.store('i32.store', head, r.i32(0), HEAD.depth);
-    const following = r.n('i32.add', slot, r.i32(1));
-    setAnnex(r, 'slot', r.n('select', r.i32(0), following, r.n('i32.eq', following, word(r, 'capacity'))));
-    setAnnex(r, 'room', r.n('i32.sub', word(r, 'room'), r.i32(1)));
-  });
-}
-
 /** segments.ts codeProblem, stackProblem: leaves unless the selector is the flat one, or good in the GDT's first page. */
 function goodSelector(r: Recorder, selector: Node, flat: bigint, kind: keyof typeof SEGMENT): void {
   r.if(r.n('i32.ne', selector, r.i32(Number(flat))), () => {
@@ -361,17 +244,6 @@ function returnFromTrap(r: Recorder): void {
   done(r);
 }
 
-/** A call that returns `result` to behind the SYSCALL; `act`: what it does. dispatch.ts enterHypercall. */
-function plainCall(r: Recorder, nr: number, result: number, act: () => void): void {
-  noUpcall(r, infoByte(r, INFO.evtchn_upcall_mask));
-  traceCall(r, nr, r.i64(result));
-  act();
-  setReg(r, 'rcx', reg(r, 'rip'));
-  setReg(r, 'r11', r.bool(flagsOf(r)));
-  setReg(r, 'rax', r.i64(result));
-  done(r);
-}
-
 const isCanonical = (r: Recorder, va: Node): Node =>
   r.n('i64.eq', r.n('i64.shr_s', r.n('i64.shl', va, r.i64(16)), r.i64(16)), va);
 
@@ -404,7 +276,8 @@ function segmentBase(r: Recorder): void {
 }
 
 /** By number. Each returns from the function. */
-const CALLS: readonly (readonly [number, (r: Recorder) => void])[] = [
+type Calls = readonly (readonly [number, (r: Recorder) => void])[];
+const CALLS: Calls = [
   [iret.nr, returnFromTrap],
   [set_segment_base.nr, segmentBase],
   [
@@ -428,17 +301,17 @@ const CALLS: readonly (readonly [number, (r: Recorder) => void])[] = [
   ],
 ];
 /** Names of the declarations above, for those who arm. */
-export const FAST_CALLS: readonly string[] = [iret, set_segment_base, stack_switch, xen_version].map(
-  ({ name }) => name,
-);
+export const FAST_CALLS: readonly string[] = [
+  iret, set_segment_base, stack_switch, xen_version, mmu_update, mmuext_op,
+].map(({ name }) => name); // prettier-ignore
 
 /** dispatch.ts enterHypercall; the number is the low half of rax. */
-function hypercall(r: Recorder): void {
+function hypercall(r: Recorder, calls: Calls): void {
   r.if(r.n('i32.eqz', word(r, 'room')), () => {
     no(r);
   });
   const nr = low(r, 'rax');
-  for (const [number, call] of CALLS) {
+  for (const [number, call] of calls) {
     r.if(r.n('i32.eq', nr, r.i32(number)), () => {
       call(r);
     });
@@ -446,10 +319,13 @@ function hypercall(r: Recorder): void {
 }
 
 /** The module: exports `crossing(vcpu, reason)`, see InterpretingCpu.setCrossing. */
-export function fastPathModule(): Uint8Array {
+export function fastPathModule(places: Places): Uint8Array {
+  const tables = tableCalls(places);
+  const calls: Calls = [...CALLS, [mmu_update.nr, tables.update], [mmuext_op.nr, tables.bases]];
   const builder = new ModuleBuilder();
   builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
   const t = new Routines(builder);
+  defineFlush(t);
   t.define('crossing', ['i32', 'i32'], ['i32'], (r, _cpu, reason) => {
     const allowed = word(r, 'allowed');
     r.if(r.n('i32.eqz', allowed), () => {
@@ -465,7 +341,7 @@ export function fastPathModule(): Uint8Array {
         word(r, 'kernelMode'),
         () => {
           r.if(may(ALLOWED.hypercall), () => {
-            hypercall(r);
+            hypercall(r, calls);
           });
         },
         () => {

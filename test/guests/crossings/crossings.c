@@ -19,7 +19,9 @@
 #define CALLBACKTYPE_syscall 2
 #define MASK_EVENTS          1
 #define MMUEXT_PIN_L4_TABLE      3
+#define MMUEXT_NEW_BASEPTR       5
 #define MMUEXT_NEW_USER_BASEPTR 15
+#define PTE_FRAME 0x000ffffffffff000ul
 #define EVTCHNOP_bind_ipi 7
 #define VGCF_in_syscall 256
 #define FLAT_KERNEL_SS 0xe02b
@@ -39,7 +41,9 @@ void failsafe_handler(void);
 
 static struct start_info *start_info;
 static union { struct shared_info info; u8 page[PAGE_SIZE]; } shared_page PAGE_ALIGNED;
-static u64 user_l4[512] PAGE_ALIGNED, gdt[512] PAGE_ALIGNED;
+static u64 user_l4[512] PAGE_ALIGNED, other_user_l4[512] PAGE_ALIGNED, other_l4[512] PAGE_ALIGNED, gdt[512] PAGE_ALIGNED;
+static u64 spare[4][512] PAGE_ALIGNED, window[512] PAGE_ALIGNED;
+static u8 requests[2 * PAGE_SIZE] PAGE_ALIGNED;
 static u8 kernel_stack[8 * PAGE_SIZE] PAGE_ALIGNED, user_stack[2 * PAGE_SIZE] PAGE_ALIGNED;
 static u64 random_state, sum;
 static u64 rounds;
@@ -199,6 +203,68 @@ static void timer_soon(void)
     note(HYPERVISOR_vcpu_op(VCPUOP_set_singleshot_timer, 0, &at));
 }
 
+static u64 mfn_of(const void *va)
+{
+    return ((u64 *)start_info->mfn_list)[((u64)va - VIRT_BASE) / PAGE_SIZE];
+}
+static u64 *table_of(u64 entry)
+{
+    const u64 *pfns = (const u64 *)MACH2PHYS_VIRT_START;
+    return (u64 *)(VIRT_BASE + pfns[(entry & PTE_FRAME) >> 12] * PAGE_SIZE);
+}
+static u64 *entry_of(const void *va)
+{
+    u64 *table = (u64 *)start_info->pt_base;
+    for (u32 shift = 39; shift > 12; shift -= 9)
+        table = table_of(table[(u64)va >> shift & 511]);
+    return &table[(u64)va >> 12 & 511];
+}
+
+/* Entries that map the window: what may be mapped, and what may not; a frame is counted up and down by it. */
+static void update_entry(void)
+{
+    static const u64 flags[] = { 0x67, 0x63, 0x61, 0x65, 0x167, 0x163, 0x21, 0x27, 0x77, 0xe3, 0x0, 0x66, 0xe63, 0x8000000000000063,
+                                 0x0010000000000067, 0x4000000000000065 };
+    static const void *const pages[] = { spare[0], spare[1], spare[2], spare[3], spare[0], spare[1], user_l4, gdt, requests };
+    volatile u64 *entry = entry_of(window);
+    struct mmu_update *request = (void *)(below(8) ? requests : requests + (below(2 * PAGE_SIZE - 64) & ~(below(2) ? 7 : 3)));
+    static u32 done;
+    u32 count = below(8) ? 1 : below(4);
+    for (u32 i = 0; i < count; i++) {
+        u64 frame = below(24) ? mfn_of(pages[below(sizeof pages / sizeof *pages)]) : 1ul << below(40);
+        request[i].ptr = (mfn_of((void *)((u64)entry & -PAGE_SIZE)) << 12 | ((u64)entry & 0xff8)) + "\0\2\3\5"[below(8) ? 0 : below(4)];
+        request[i].val = frame << 12 | flags[below(sizeof flags / sizeof *flags)];
+        if (!below(20))
+            request[i].ptr = below(2) ? mfn_of(spare[3]) << 12 | 8 : 1ul << (34 + below(12));
+    }
+    note(HYPERVISOR_mmu_update(request, count, below(8) ? 0 : &done, below(16) ? DOMID_SELF : below(4)));
+    note(done);
+    note(*entry & ~0x60ul);
+    if (*entry & PTE_PRESENT && below(2)) {
+        struct mmuext_op flush = { 7, (u64)window, 0 }; /* INVLPG_LOCAL */
+        if (below(2))
+            HYPERVISOR_mmuext_op(&flush, 1, 0, DOMID_SELF);
+        note(((volatile u64 *)window)[below(512)]);
+    }
+}
+
+/* Kernel and user on other tables, or on the same. */
+static void switch_bases(void)
+{
+    const void *const kernels[] = { (void *)start_info->pt_base, other_l4, other_l4, (void *)start_info->pt_base, user_l4, gdt };
+    const void *const users[] = { user_l4, other_user_l4, user_l4, other_user_l4, spare[2], other_l4 };
+    struct mmuext_op *ops = (void *)(below(8) ? requests : requests + (below(2 * PAGE_SIZE - 64) & ~7));
+    ops[0] = (struct mmuext_op){ MMUEXT_NEW_BASEPTR, mfn_of(kernels[below(6)]), 0 };
+    ops[1] = (struct mmuext_op){ MMUEXT_NEW_USER_BASEPTR, mfn_of(users[below(6)]), 0 };
+    if (!below(10))
+        ops[1] = ops[0];
+    if (!below(10))
+        ops[0] = ops[1];
+    if (!below(20))
+        ops[below(2)].mfn = 1ul << (20 + below(30));
+    note(HYPERVISOR_mmuext_op(ops, below(6) ? 2 : 1, 0, below(16) ? DOMID_SELF : below(4)));
+}
+
 /* What a frame is returned with. */
 static void dress(struct trap_frame *frame)
 {
@@ -217,7 +283,8 @@ static void dress(struct trap_frame *frame)
 void syscall_handler(struct trap_frame *frame)
 {
     static void (*const acts[])(void) = { version, version, new_stack, new_stack, segment_base, segment_base, send,
-                                          set_masked, own_fault, other_handlers, timer_soon };
+                                          set_masked, own_fault, other_handlers, timer_soon, update_entry, update_entry,
+                                          update_entry, update_entry, switch_bases, switch_bases };
     note(frame->rcx);
     note(frame->r11);
     note(frame->rflags);
@@ -263,19 +330,19 @@ void event_upcall(struct trap_frame *frame)
 
 void failsafe_handler(void) {}
 
-static u64 mfn_of(const void *va)
-{
-    return ((u64 *)start_info->mfn_list)[((u64)va - VIRT_BASE) / PAGE_SIZE];
-}
 static void map(void *va, u64 pte) { note(HYPERVISOR_update_va_mapping((u64)va, pte, UVMF_INVLPG)); }
 
 static void make_user(void)
 {
     /* The user's table has the image, and nothing else. */
-    user_l4[511] = ((u64 *)start_info->pt_base)[511];
-    map(user_l4, mfn_of(user_l4) << 12 | RO);
-    struct mmuext_op ops[] = { { MMUEXT_PIN_L4_TABLE, mfn_of(user_l4), 0 }, { MMUEXT_NEW_USER_BASEPTR, mfn_of(user_l4), 0 } };
-    note(HYPERVISOR_mmuext_op(ops, 2, 0, DOMID_SELF));
+    u64 *const tables[] = { user_l4, other_user_l4, other_l4 };
+    for (u32 i = 0; i < 3; i++) {
+        tables[i][511] = ((u64 *)start_info->pt_base)[511];
+        map(tables[i], mfn_of(tables[i]) << 12 | RO);
+    }
+    struct mmuext_op ops[] = { { MMUEXT_PIN_L4_TABLE, mfn_of(user_l4), 0 }, { MMUEXT_NEW_USER_BASEPTR, mfn_of(user_l4), 0 },
+                               { MMUEXT_PIN_L4_TABLE, mfn_of(other_l4), 0 }, { MMUEXT_PIN_L4_TABLE, mfn_of(other_user_l4), 0 } };
+    note(HYPERVISOR_mmuext_op(ops, 4, 0, DOMID_SELF));
 
     gdt[1] = 0x00affb000000ffff; /* 64-bit code of level 3 */
     gdt[2] = 0x00cff3000000ffff; /* data of level 3 */

@@ -1,0 +1,273 @@
+/**
+ * Page tables: mmu_update of one entry of an L1 table, and the base tables of a switch from one process to another
+ * (mmuext_op). Frames are counted in the very table that the hypervisor has (frames.ts), which lies in the machine's
+ * memory for that; what would give a frame a type, take it one, or be refused is the hypervisor's.
+ */
+import { DOMID } from '../../abi/domains';
+import {
+  HYPERVISOR_VIRT_END, MMU, MMUEXT, PTE, PTE_FRAME, mmu_update as mmuUpdate, mmuext_op as mmuextOp,
+} from '../../abi/mmu'; // prettier-ignore
+import type { Node } from '../../cpu/ir/nodes';
+import type { Recorder } from '../../cpu/ir/recorder';
+import { FRAME_FLAG, FRAME_TYPE, type FrameTable } from '../../hypervisor/frames';
+import { mmu_update, mmuext_op } from '../../hypervisor/hypercalls/mmu';
+import { DISALLOWED_L1, HARMLESS } from '../../hypervisor/pagetypes';
+import { M2P_SLOT } from '../../hypervisor/xenslots';
+import { ALLOWED } from './annex';
+import { low, no, plainCall, reach, reg, setAnnex, setReg, wide, word } from './words';
+
+/** Where things lie in the machine's memory. */
+export interface Places {
+  readonly frames: Pick<FrameTable, 'count' | 'owner' | 'type' | 'typeCount' | 'refs' | 'flags'>;
+  readonly framesBase: number;
+  /** A byte a frame: who wants to hear of stores to it. */
+  readonly attention: number;
+}
+
+/** HEAD.names of the calls that are seen to here. */
+const NAMES = { entry: 1, kernelBase: 2, bothBases: 3 } as const;
+const [PTR, VAL] = [mmuUpdate.offset.ptr, mmuUpdate.offset.val];
+const { cmd: CMD, arg1: ARG1 } = mmuextOp.offset;
+const not = (bits: bigint): bigint => BigInt.asUintN(64, ~bits);
+
+export function tableCalls({ frames, framesBase, attention }: Places): {
+  readonly update: (r: Recorder) => void;
+  readonly bases: (r: Recorder) => void;
+} {
+  const count = (r: Recorder, of: 'refs' | 'typeCount', mfn: Node): Node =>
+    r.load('i32.load', r.n('i32.shl', mfn, r.i32(2)), frames[of].byteOffset);
+  const add = (r: Recorder, of: 'refs' | 'typeCount', mfn: Node, by: number): void => {
+    const sum = r.n('i32.add', count(r, of, mfn), r.i32(by));
+    r.store('i32.store', r.n('i32.shl', mfn, r.i32(2)), sum, frames[of].byteOffset);
+  };
+  const byte = (r: Recorder, of: 'type' | 'flags', mfn: Node): Node =>
+    r.load('i32.load8_u', mfn, frames[of].byteOffset);
+  const setByte = (r: Recorder, of: 'type' | 'flags', mfn: Node, v: Node): void => {
+    r.store('i32.store8', mfn, v, frames[of].byteOffset);
+  };
+  const unless = (r: Recorder, good: Node): void => {
+    r.if(r.n('i32.eqz', good), () => {
+      no(r);
+    });
+  };
+  const both = (r: Recorder, a: Node, b: Node): Node => r.n('i32.and', a, b);
+  /** getPage: a frame of the domain at hand. */
+  const own = (r: Recorder, mfn: Node): Node => {
+    const owner = r.load('i32.load16_u', r.n('i32.shl', mfn, r.i32(1)), frames.owner.byteOffset);
+    const id = r.n('i32.and', word(r, 'who'), r.i32(0xffff));
+    return both(r, r.n('i32.eq', owner, id), r.n('i32.ne', count(r, 'refs', mfn), r.i32(0)));
+  };
+  const hasType = (r: Recorder, mfn: Node, type: number): Node =>
+    r.n('i32.eq', byte(r, 'type', mfn), r.i32(type));
+  const validated = (r: Recorder, mfn: Node): Node =>
+    r.n('i32.ne', r.n('i32.and', byte(r, 'flags', mfn), r.i32(FRAME_FLAG.VALIDATED)), r.i32(0));
+  /** A frame that 64 bits name, as a number of 32; leaves where there is none. */
+  const existing = (r: Recorder, mfn: Node): Node => {
+    unless(r, r.n('i64.lt_u', mfn, r.i64(frames.count)));
+    return r.wrap(mfn);
+  };
+  const named = (r: Recorder, entry: Node): Node =>
+    existing(r, r.n('i64.shr_u', r.n('i64.and', entry, r.i64(PTE_FRAME)), r.i64(12)));
+  const addressOf = (r: Recorder, mfn: Node): Node =>
+    r.n('i32.add', r.n('i32.shl', mfn, r.i32(12)), r.i32(framesBase));
+  const has = (r: Recorder, entry: Node, bits: bigint): Node =>
+    r.n('i64.ne', r.n('i64.and', entry, r.i64(bits)), r.i64(0));
+
+  /** What mmu_update and mmuext_op have in common: an array in the kernel's memory, no count wanted, one's own frames. */
+  function elements(r: Recorder, bytes: number): Node {
+    const at = reg(r, 'rdi');
+    const plain = both(
+      r,
+      both(r, r.n('i64.ge_u', at, r.i64(HYPERVISOR_VIRT_END)), r.n('i64.eqz', reg(r, 'rdx'))),
+      r.n('i32.eq', low(r, 'r10'), r.i32(DOMID.SELF)),
+    );
+    unless(r, plain);
+    return reach(r, word(r, 'kernelTlb'), at, bytes, false);
+  }
+
+  /** hypercalls/mmu.ts updateEntry, pagetypes.ts modEntry of level 1. */
+  function update(r: Recorder): void {
+    unless(r, r.n('i32.eq', low(r, 'rsi'), r.i32(1)));
+    const host = elements(r, mmuUpdate.size);
+    const pointer = r.load('i64.load', host, PTR);
+    const value = r.load('i64.load', host, VAL);
+    unless(r, r.n('i32.eq', r.n('i32.and', r.wrap(pointer), r.i32(7)), r.i32(MMU.MMU_NORMAL_PT_UPDATE)));
+    const table = existing(r, r.n('i64.shr_u', pointer, r.i64(12)));
+    unless(r, both(r, own(r, table), hasType(r, table, FRAME_TYPE.l1)));
+    unless(r, count(r, 'typeCount', table));
+    r.if(r.load('i32.load8_u', table, attention), () => {
+      no(r);
+    });
+    const place = r.n('i32.add', addressOf(r, table), r.n('i32.and', r.wrap(pointer), r.i32(0xff8)));
+    const old = r.load('i64.load', place);
+    const allowed = r.n('i32.eqz', has(r, value, DISALLOWED_L1));
+    const present = has(r, value, PTE.PRESENT);
+    const alike = r.n('i32.eqz', has(r, r.n('i64.xor', old, value), not(HARMLESS)));
+    const same = both(r, both(r, present, alike), allowed);
+    const taken = r.local('i32', r.i32(-1));
+    const dropped = r.local('i32', r.i32(-1));
+    const [writable, wasWritable] = [has(r, value, PTE.RW), has(r, old, PTE.RW)];
+    r.if(r.n('i32.eqz', same), () => {
+      r.if(present, () => {
+        unless(r, allowed);
+        const mfn = named(r, value);
+        unless(r, own(r, mfn));
+        r.if(both(r, writable, r.n('i32.ne', count(r, 'typeCount', mfn), r.i32(0))), () => {
+          unless(r, both(r, hasType(r, mfn, FRAME_TYPE.writable), validated(r, mfn)));
+        });
+        r.assign(taken, mfn);
+      });
+      r.if(has(r, old, PTE.PRESENT), () => {
+        const mfn = named(r, old);
+        unless(r, r.n('i32.gt_u', count(r, 'refs', mfn), r.i32(1)));
+        r.if(
+          wasWritable,
+          () => {
+            unless(
+              r,
+              both(
+                r,
+                hasType(r, mfn, FRAME_TYPE.writable),
+                r.n('i32.ne', count(r, 'typeCount', mfn), r.i32(0)),
+              ),
+            );
+          },
+          () => {
+            unless(r, r.n('i32.eqz', hasType(r, mfn, FRAME_TYPE.segdesc)));
+          },
+        );
+        r.assign(dropped, mfn);
+      });
+    });
+    const act = (): void => {
+      const [get, put] = [r.read(taken), r.read(dropped)];
+      r.if(r.n('i32.ge_s', get, r.i32(0)), () => {
+        add(r, 'refs', get, 1);
+        r.if(writable, () => {
+          r.if(r.n('i32.eqz', count(r, 'typeCount', get)), () => {
+            setByte(r, 'type', get, r.i32(FRAME_TYPE.writable));
+            setByte(r, 'flags', get, r.n('i32.or', byte(r, 'flags', get), r.i32(FRAME_FLAG.VALIDATED)));
+          });
+          add(r, 'typeCount', get, 1);
+        });
+      });
+      r.if(r.n('i32.ge_s', put, r.i32(0)), () => {
+        add(r, 'refs', put, -1);
+        r.if(wasWritable, () => {
+          add(r, 'typeCount', put, -1);
+        });
+      });
+      // adjustLow, adjustHigh
+      const user = has(r, value, PTE.USER);
+      const kernels = r.n('i64.or', value, r.i64(PTE.USER | PTE.GUEST_KERNEL));
+      const users = r.n(
+        'select',
+        value,
+        r.n('i64.or', value, r.i64(PTE.GLOBAL)),
+        has(r, value, PTE.GUEST_KERNEL),
+      );
+      const adjusted = r.n('select', r.n('select', users, kernels, user), value, present);
+      r.store('i64.store', place, adjusted);
+    };
+    plainCall(r, mmu_update.nr, 0, act, {
+      linear: reg(r, 'rdi'),
+      host,
+      bytes: mmuUpdate.size,
+      names: NAMES.entry,
+    });
+  }
+
+  /** A base table that stays one, with a use more. */
+  function good(r: Recorder, mfn: Node): void {
+    const uses = r.n('i32.ne', count(r, 'typeCount', mfn), r.i32(0));
+    unless(
+      r,
+      both(r, both(r, own(r, mfn), hasType(r, mfn, FRAME_TYPE.l4)), both(r, uses, validated(r, mfn))),
+    );
+  }
+  /** One that stays one with a use less. */
+  function spared(r: Recorder, mfn: Node): void {
+    const many = (of: 'refs' | 'typeCount'): Node => r.n('i32.gt_u', count(r, of, mfn), r.i32(1));
+    unless(r, both(r, many('refs'), many('typeCount')));
+  }
+  const use = (r: Recorder, mfn: Node, by: 1 | -1): void => {
+    add(r, 'refs', mfn, by);
+    add(r, 'typeCount', mfn, by);
+  };
+
+  /** basetables.ts newKernelBase, and behind it newUserBase. */
+  function bases(r: Recorder): void {
+    unless(r, r.n('i32.and', word(r, 'allowed'), r.i32(ALLOWED.bases)));
+    const elementCount = low(r, 'rsi');
+    const command = (host: Node, i: number): Node => r.load('i32.load', host, i * mmuextOp.size + CMD);
+    const frame = (host: Node, i: number): Node =>
+      existing(r, r.load('i64.load', host, i * mmuextOp.size + ARG1));
+    const baseOf = (name: 'kernelBase' | 'userBase'): Node =>
+      r.wrap(r.n('i64.shr_u', wide(r, name), r.i64(12)));
+
+    const withBoth = (many: 1 | 2): void => {
+      const host = elements(r, many * mmuextOp.size);
+      unless(r, r.n('i32.eq', command(host, 0), r.i32(MMUEXT.MMUEXT_NEW_BASEPTR)));
+      const to = frame(host, 0);
+      const from = baseOf('kernelBase');
+      const isNew = r.n('i32.ne', to, from);
+      r.if(isNew, () => {
+        good(r, to);
+        // What showM2p would write stands there.
+        unless(r, r.condition(r.load('i64.load', addressOf(r, to), 8 * M2P_SLOT)));
+        spared(r, from);
+      });
+      const user = many === 1 ? undefined : { to: frame(host, 1), from: baseOf('userBase') };
+      if (user !== undefined) {
+        unless(r, r.n('i32.eq', command(host, 1), r.i32(MMUEXT.MMUEXT_NEW_USER_BASEPTR)));
+        unless(r, r.n('i32.ne', user.from, from));
+        r.if(r.n('i32.ne', user.to, user.from), () => {
+          r.if(user.to, () => {
+            good(r, user.to);
+          });
+          r.if(user.from, () => {
+            spared(r, user.from);
+          });
+        });
+      }
+      const act = (): void => {
+        const base = (mfn: Node): Node => r.n('i64.shl', r.bool(mfn), r.i64(12));
+        r.if(isNew, () => {
+          use(r, to, 1);
+          use(r, from, -1);
+          setAnnex(r, 'kernelBase', base(to));
+          setReg(r, 'cr3', base(to));
+        });
+        if (user !== undefined) {
+          r.if(r.n('i32.ne', user.to, user.from), () => {
+            // 0: none.
+            r.if(user.to, () => {
+              use(r, user.to, 1);
+            });
+            r.if(user.from, () => {
+              use(r, user.from, -1);
+            });
+            setAnnex(r, 'userBase', base(user.to));
+          });
+        }
+        r.callVoid('flush_set', [word(r, 'kernelTlb')]);
+        r.callVoid('flush_set', [word(r, 'userTlb')]);
+      };
+      plainCall(r, mmuext_op.nr, 0, act, {
+        linear: reg(r, 'rdi'),
+        host,
+        bytes: many * mmuextOp.size,
+        names: many === 1 ? NAMES.kernelBase : NAMES.bothBases,
+      });
+    };
+    r.if(r.n('i32.eq', elementCount, r.i32(1)), () => {
+      withBoth(1);
+    });
+    r.if(r.n('i32.eq', elementCount, r.i32(2)), () => {
+      withBoth(2);
+    });
+    no(r);
+  }
+
+  return { update, bases };
+}

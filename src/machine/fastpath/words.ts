@@ -1,0 +1,164 @@
+/** What the parts of the generated function have in common: words of the vCPU and its annex, the soft TLB, flags, the trace. */
+import { vcpu_info } from '../../abi/info';
+import type { Node } from '../../cpu/ir/nodes';
+import type { Recorder } from '../../cpu/ir/recorder';
+import { STATUS_FLAGS, offsetOf, type FieldName } from '../../cpu/state';
+import { TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
+import { HEAD, HEAD_SIZE, RANGE_HEADER, TAIL_SIZE } from '../trace-layout';
+import { ANNEX, type NarrowName, type WideName } from './annex';
+
+const STATUS = Number(STATUS_FLAGS);
+export const INFO = vcpu_info.offset;
+
+export const no = (r: Recorder): void => {
+  r.return(r.i32(0));
+};
+const CPU = (r: Recorder): Node => r.param('i32', 0);
+export const reg = (r: Recorder, name: FieldName): Node => r.load('i64.load', CPU(r), offsetOf(name));
+export const low = (r: Recorder, name: FieldName): Node => r.load('i32.load', CPU(r), offsetOf(name));
+export const setReg = (r: Recorder, name: FieldName, v: Node): void => {
+  r.store(v.type === 'i32' ? 'i32.store' : 'i64.store', CPU(r), v, offsetOf(name));
+};
+export const wide = (r: Recorder, name: WideName): Node => r.load('i64.load', CPU(r), ANNEX[name]);
+export const word = (r: Recorder, name: NarrowName): Node => r.load('i32.load', CPU(r), ANNEX[name]);
+export const setAnnex = (r: Recorder, name: WideName | NarrowName, v: Node): void => {
+  r.store(v.type === 'i32' ? 'i32.store' : 'i64.store', CPU(r), v, ANNEX[name]);
+};
+export const increment = (r: Recorder, name: NarrowName): void => {
+  setAnnex(r, name, r.n('i32.add', word(r, name), r.i32(1)));
+};
+
+/** Address of `bytes` at a linear address, by an entry of the TLB set: Vcpu.reach. Without one it leaves. */
+export function reach(r: Recorder, set: Node, linear: Node, bytes: number, write: boolean): Node {
+  const at = r.wrap(linear);
+  const offset = r.n('i32.and', at, r.i32(4095));
+  r.if(r.n('i32.gt_u', offset, r.i32(4096 - bytes)), () => {
+    no(r);
+  });
+  const index = r.n('i32.and', r.n('i32.shr_u', at, r.i32(12)), r.i32(TLB_ENTRIES - 1));
+  const entry = r.n('i32.add', set, r.n('i32.shl', index, r.i32(TLB_ENTRY_SHIFT)));
+  const tag = r.load('i64.load', entry, write ? TLB.tagWrite : TLB.tagRead);
+  const plain = write ? tag : r.n('i64.and', tag, r.i64(BigInt.asUintN(64, ~TLB_BARRED)));
+  r.if(r.n('i64.ne', plain, r.n('i64.and', linear, r.i64(BigInt.asUintN(64, ~0xfffn)))), () => {
+    no(r);
+  });
+  return r.n('i32.add', at, r.load('i32.load', entry, TLB.addend));
+}
+
+/** Low half of RFLAGS: composeFlags of cpu/flags.ts. */
+export function flagsOf(r: Recorder): Node {
+  const or = (...bits: readonly Node[]): Node => bits.reduce((a, b) => r.n('i32.or', a, b));
+  const at = (bit: Node, shift: number): Node => r.n('i32.shl', bit, r.i32(shift));
+  const odd = r.n('i32.and', r.n('i32.popcnt', r.n('i32.and', low(r, 'pf'), r.i32(0xff))), r.i32(1));
+  const sign = (name: FieldName): Node => r.wrap(r.n('i64.shr_u', reg(r, name), r.i64(63)));
+  return or(
+    r.n('i32.and', low(r, 'rflags'), r.i32(~STATUS)),
+    r.i32(2),
+    r.n('i64.ne', reg(r, 'cf'), r.i64(0)),
+    at(r.n('i32.xor', odd, r.i32(1)), 2),
+    r.n('i32.and', low(r, 'af'), r.i32(0x10)),
+    at(r.n('i64.eqz', reg(r, 'zf')), 6),
+    at(sign('sf'), 7),
+    at(sign('of'), 11),
+  );
+}
+
+/** splitFlags of cpu/flags.ts. */
+export function setFlags(r: Recorder, v: Node): void {
+  const bit = (mask: number): Node => r.n('i32.and', v, r.i32(mask));
+  setReg(r, 'cf', r.bool(bit(1)));
+  setReg(r, 'pf', r.bool(r.n('i32.eqz', bit(4))));
+  setReg(r, 'af', r.bool(bit(0x10)));
+  setReg(r, 'zf', r.bool(r.n('i32.eqz', bit(0x40))));
+  setReg(r, 'sf', r.n('i64.shl', r.bool(bit(0x80)), r.i64(56)));
+  setReg(r, 'of', r.n('i64.shl', r.bool(bit(0x800)), r.i64(52)));
+  setReg(r, 'rflags', r.bool(r.n('i32.or', r.n('i32.and', v, r.i32(~STATUS)), r.i32(2))));
+}
+
+/** Stores to vcpu_info are announced (MachineMemory): only where nobody wants to hear of them. */
+export function mayStoreInfo(r: Recorder): void {
+  r.if(r.load('i32.load8_u', word(r, 'attention')), () => {
+    no(r);
+  });
+}
+export const infoByte = (r: Recorder, offset: number): Node => r.load('i32.load8_u', word(r, 'info'), offset);
+
+/** An upcall that would be made before the guest goes on, when events are masked or not then. */
+export function noUpcall(r: Recorder, masked: Node): void {
+  const due = r.n(
+    'i32.and',
+    r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_pending), r.i32(0)),
+    r.n('i32.eqz', masked),
+  );
+  r.if(due, () => {
+    no(r);
+  });
+}
+
+/** The exit is done with: the hypervisor's turn is over, and what might hold it was looked at before. */
+export function done(r: Recorder): void {
+  increment(r, 'crossings');
+  // A run that begins anew skips no breakpoint that it was not asked to.
+  setReg(r, 'skip_break', r.i32(0));
+  r.return(r.i32(1));
+}
+
+/** Guest memory behind a call's arguments that is kept with its record. */
+export interface Captured {
+  readonly linear: Node;
+  readonly host: Node;
+  /** A multiple of 8. */
+  readonly bytes: number;
+  /** Says by what names the call is counted (HEAD.names). */
+  readonly names: number;
+}
+
+/** A record as trace.ts makes it, of a call that was not refused; the arguments stand in the registers. */
+export function traceCall(r: Recorder, nr: number, result: Node, captured?: Captured): void {
+  const slot = word(r, 'slot');
+  r.if(word(r, 'heads'), () => {
+    const head = r.n('i32.add', word(r, 'heads'), r.n('i32.mul', slot, r.i32(HEAD_SIZE)));
+    const retired = r.n('i64.add', reg(r, 'icount'), wide(r, 'othersRetired'));
+    r.store('i64.store', head, retired, HEAD.retired);
+    r.store('i64.store', head, r.n('i64.add', retired, wide(r, 'skipped')), HEAD.time);
+    r.store('i64.store', head, reg(r, 'rip'), HEAD.rip);
+    r.store('i64.store', head, result, HEAD.result);
+    (['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as const).forEach((name, i) => {
+      r.store('i64.store', head, reg(r, name), HEAD.args + 8 * i);
+    });
+    // Number, domain and vCPU.
+    const who = r.n('i64.shl', r.bool(word(r, 'who')), r.i64(32));
+    r.store('i64.store', head, r.n('i64.or', who, r.i64(nr)), HEAD.nr);
+    // Depth, ranges, refused; names.
+    const rest = captured === undefined ? 0n : (BigInt(captured.names) << 32n) | (1n << 8n);
+    r.store('i64.store', head, r.i64(rest), HEAD.depth);
+    if (captured !== undefined) {
+      const tails = r.n('i32.add', word(r, 'heads'), r.n('i32.mul', word(r, 'capacity'), r.i32(HEAD_SIZE)));
+      const tail = r.n('i32.add', tails, r.n('i32.mul', slot, r.i32(TAIL_SIZE)));
+      r.store('i64.store', tail, captured.linear);
+      r.store('i32.store16', tail, r.i32(captured.bytes), 8);
+      for (let i = 0; i < captured.bytes; i += 8)
+        r.store('i64.store', tail, r.load('i64.load', captured.host, i), RANGE_HEADER + i);
+    }
+    const following = r.n('i32.add', slot, r.i32(1));
+    setAnnex(r, 'slot', r.n('select', r.i32(0), following, r.n('i32.eq', following, word(r, 'capacity'))));
+    setAnnex(r, 'room', r.n('i32.sub', word(r, 'room'), r.i32(1)));
+  });
+}
+
+/** A call that returns `result` to behind the SYSCALL; `act`: what it does. dispatch.ts enterHypercall. */
+export function plainCall(
+  r: Recorder,
+  nr: number,
+  result: number,
+  act: () => void,
+  captured?: Captured,
+): void {
+  noUpcall(r, infoByte(r, INFO.evtchn_upcall_mask));
+  traceCall(r, nr, r.i64(result), captured);
+  act();
+  setReg(r, 'rcx', reg(r, 'rip'));
+  setReg(r, 'r11', r.bool(flagsOf(r)));
+  setReg(r, 'rax', r.i64(result));
+  done(r);
+}
