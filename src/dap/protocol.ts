@@ -193,6 +193,11 @@ export interface HyperstepRequests {
    * Goes back to the start and runs until the call of a record is about to be made: the machine is deterministic, so
    * that is after as many instructions as it was before.
    */
+  /** The machine goes on with one vCPU, by its thread or by its number; the others stay where they are. */
+  'hyperstep/runAlone': {
+    arguments: { readonly threadId: number } | { readonly domain: number; readonly vcpu: number };
+    body: Nothing;
+  };
   'hyperstep/runToRecord': {
     arguments: {
       readonly retired: number;

@@ -3,6 +3,7 @@ import type { HyperstepRequests } from '../dap/protocol';
 import { say } from './actions/ask';
 import { debugFile, debugSample } from './actions/launch';
 import { viewMemory, viewMemoryAt, watch } from './actions/memory';
+import { runAlone } from './actions/run-alone';
 import { createStore } from './actions/store';
 import { createTables } from './actions/tables';
 import { toggleHypercallBreakpoint, toggleReturnBreakpoint } from './breakpoints';
@@ -109,6 +110,7 @@ export function registerCommands(
     'hyperstep.showLog': () => log.show(),
     'hyperstep.refreshViews': () => views.refresh(),
     'hyperstep.saveMachine': () => saveMachine(requester),
+    'hyperstep.runAlone': (given: unknown) => runAlone(requester, sessions, given ?? views.selected()),
     'hyperstep.showConsole': () => consoles.show(),
     'hyperstep.copyValue': having('copy', (text) => vscode.env.clipboard.writeText(text)),
     'hyperstep.watch': having('watch', watch),

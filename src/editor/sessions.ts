@@ -40,7 +40,16 @@ interface Progress {
 }
 
 /** Responses after which the machine runs. */
-const RUNNING: ReadonlySet<string> = new Set(['continue', 'next', 'stepIn', 'stepOut', 'restart']);
+const RUNNING: ReadonlySet<string> = new Set([
+  'continue',
+  'next',
+  'stepIn',
+  'stepOut',
+  'stepBack',
+  'reverseContinue',
+  'restartFrame',
+  'restart',
+]);
 
 function startsRunning({ type, event, command, success }: AdapterMessage): boolean {
   return type === 'event'

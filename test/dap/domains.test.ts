@@ -184,6 +184,20 @@ describe('dap: several domains', function () {
     assert.match(waits.text ?? '', /^d1v0 runs alone and is blocked: it has no timer/);
     assert.equal(await evaluate('$rip', 2), before);
 
+    // The same for clients whose own requests have no such thing: they are told that it runs.
+    const stays = await evaluate('$rip', 1);
+    for (const asked of [{ threadId: 2 }, { domain: 2, vcpu: 0 }]) {
+      const continued = client.event('continued');
+      await client.custom('hyperstep/runAlone', asked);
+      assert.deepEqual((await continued).body, { threadId: 2, allThreadsContinued: false });
+      const stopping = client.stopped();
+      await client.dc.pauseRequest({ threadId: 2 });
+      assert.equal((await stopping).threadId, 2);
+      assert.equal(await evaluate('$rip', 1), stays);
+    }
+    const nowhere = await client.refused('hyperstep/runAlone', { domain: 7, vcpu: 0 });
+    assert.equal(nowhere.message, 'there is no vCPU d7v0');
+
     const terminated = client.event('terminated');
     await client.dc.continueRequest({ threadId: 1 });
     await terminated;

@@ -5,6 +5,7 @@ import { planStepBack } from '../../debugger/stepping/back';
 import type { BackPlan } from '../../debugger/back';
 import { continueBack, entryAgain } from '../../debugger/back';
 import { needRunning, NoCallerError, NotRunningError, planStep } from '../../debugger/stepping';
+import { sameVcpu, vcpuName } from '../../debugger/locations';
 import type { VcpuRef } from '../../machine/target';
 import type { Context } from '../context';
 import { event, needMachine, needStopped, needThread, resetHandles } from '../context';
@@ -73,6 +74,40 @@ const continue_ = handler('continue', maybe(threadShape), (context, args, reply)
     return { allThreadsContinued: alone === undefined };
   }),
 );
+
+/** `continue` with `singleThread`, of a client that was not asked by its own commands: it is told that it runs. */
+const runAlone = handler(
+  'hyperstep/runAlone',
+  maybe({ threadId: optional(integer), domain: optional(integer), vcpu: optional(integer) }),
+  (context, { threadId, domain, vcpu }, reply) =>
+    asRequest('runAlone', async () => {
+      const machine = needStopped(context);
+      const chosen =
+        domain === undefined || vcpu === undefined ? threadId : await threadAt(machine, { domain, vcpu });
+      const alone = await aloneOf(machine, {
+        ...(chosen === undefined ? {} : { threadId: chosen }),
+        singleThread: true,
+      });
+      go(
+        context,
+        machine,
+        { ...continuePlan, ...(alone === undefined ? {} : { vcpu: alone, alone }) },
+        reply,
+      );
+      reply.after(() => {
+        const thread = alone === undefined ? 1 : machine.threadOf(alone);
+        context.send(event('continued', { threadId: thread, allThreadsContinued: false }));
+      });
+      return {};
+    }),
+);
+
+async function threadAt(machine: Machine, vcpu: VcpuRef): Promise<number> {
+  const domains = await machine.control.still(() => machine.target.domains());
+  if (!domains.some(({ vcpus }) => vcpus.some(({ ref }) => sameVcpu(ref, vcpu))))
+    throw new RequestError(`there is no vCPU ${vcpuName(vcpu)}`, { show: false });
+  return machine.threadOf(vcpu);
+}
 
 /** To what stepInTargets has offered, or past it, where the guest goes another way. */
 function planTo(context: Context, targetId: number): RunPlan {
@@ -205,6 +240,7 @@ export const execution = [
   stepBack,
   restartFrame,
   continue_,
+  runAlone,
   step('next', 'over'),
   step('stepIn', 'in'),
   step('stepOut', 'out'),

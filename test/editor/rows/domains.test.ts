@@ -3,6 +3,7 @@ import type { HyperstepRequests } from '../../../src/dap/protocol';
 import { trackChanges } from '../../../src/editor/rows/changes';
 import { domains } from '../../../src/editor/rows/domains';
 import { contextOf } from '../../../src/editor/rows/row';
+import { vcpuGiven } from '../../../src/editor/rows/vcpu-given';
 import { fakeRequester } from './fake-requester';
 
 type Domain = HyperstepRequests['hyperstep/domains']['body']['domains'][number];
@@ -111,5 +112,18 @@ describe('domain rows', () => {
     now.domains = [domain({ vcpus: domain().vcpus.map((one) => ({ ...one, state: 'running' as const })) })];
     now.state = now.state.map((one) => (one.name === 'trap table' ? { ...one, children: [] } : one));
     assert.deepEqual(await marks(), [true, false, true, false]);
+  });
+
+  it('commands about a vCPU know it by its row, and by what the call stack gives', async () => {
+    const { model } = over();
+    const [row] = await model.children(undefined);
+    assert.equal(vcpuGiven(row), undefined);
+    const [vcpu] = await model.children(row);
+    assert.match(contextOf(vcpu ?? assert.fail()), /^vcpu\b/);
+    assert.deepEqual(vcpuGiven(vcpu), { domain: 1, vcpu: 0 });
+    assert.deepEqual(vcpuGiven({ sessionId: 's', threadId: 'thread:1b-2:13' }), { threadId: 13 });
+    assert.deepEqual(vcpuGiven({ threadId: 4, frameId: 'frame' }), { threadId: 4 });
+    for (const other of [undefined, 'thread:1:2', {}, { threadId: 'x' }])
+      assert.equal(vcpuGiven(other), undefined);
   });
 });
