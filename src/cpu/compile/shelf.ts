@@ -24,7 +24,13 @@ export interface Shelf {
   /** Forgets the oldest until no more than so many bytes of WebAssembly are left. */
   trim(bytes: number): void;
   readonly size: number;
-  readonly statistics: { dropped: number; revived: number };
+  readonly statistics: {
+    dropped: number;
+    revived: number;
+    evicted: number;
+    /** Bytes of WebAssembly of all regions at hand, installed or laid aside. */
+    readonly live: number;
+  };
 }
 
 /** Bytes of one page that a region was made of. */
@@ -79,7 +85,12 @@ export function spansOf(mem: MachineMemory, region: Region): Span[] {
   return merged.map((p) => ({ ...p, bytes: mem.bytes.slice(p.page + p.from, p.page + p.to) }));
 }
 
-export function shelf(mem: MachineMemory, code: CodeCache, table: WebAssembly.Table, again: number): Shelf {
+export function shelf(
+  mem: MachineMemory,
+  code: CodeCache,
+  table: WebAssembly.Table,
+  heat: { readonly first: number; readonly again: number },
+): Shelf {
   const { view, bytes } = mem;
   const installed = new Map<number, Installed>();
   const byHost = new Map<number, Installed>();
@@ -89,7 +100,14 @@ export function shelf(mem: MachineMemory, code: CodeCache, table: WebAssembly.Ta
   /** A number for each time that a region is installed: what is known of the last time may be old. */
   let next = 1;
   let live = 0;
-  const statistics = { dropped: 0, revived: 0 };
+  const statistics = {
+    dropped: 0,
+    revived: 0,
+    evicted: 0,
+    get live() {
+      return live;
+    },
+  };
 
   function slotFor(): number {
     const old = free.pop();
@@ -136,6 +154,13 @@ export function shelf(mem: MachineMemory, code: CodeCache, table: WebAssembly.Ta
     free.push(i.index);
   }
 
+  /** Its block is to be hot after so many entries; heat that is used up says nothing more. */
+  function warm(i: Installed, times: number): void {
+    const block = code.find(i.rip, i.host);
+    if (block !== undefined && i.firsts.includes(block.first))
+      view.setInt32(block.link + LINK.heat, times, true);
+  }
+
   function drop(number: number): void {
     const i = installed.get(number);
     if (i === undefined) return;
@@ -144,9 +169,7 @@ export function shelf(mem: MachineMemory, code: CodeCache, table: WebAssembly.Ta
     forgetAside(i.host);
     aside.set(i.host, i);
     // Soon it is asked for again: the block may be untouched, and the bytes.
-    const block = code.find(i.rip, i.host);
-    if (block !== undefined && i.firsts.includes(block.first))
-      view.setInt32(block.link + LINK.heat, again, true);
+    warm(i, heat.again);
   }
 
   const unchanged = (made: Made): boolean =>
@@ -200,11 +223,14 @@ export function shelf(mem: MachineMemory, code: CodeCache, table: WebAssembly.Ta
         if (live <= limit) return;
         aside.delete(host);
         forget(made);
+        statistics.evicted++;
       }
       for (const [number, made] of installed) {
         if (live <= limit) return;
         uninstall(number, made);
+        warm(made, heat.first);
         forget(made);
+        statistics.evicted++;
       }
     },
   };

@@ -30,6 +30,8 @@ export interface TierOptions {
 const DEFAULTS: TierOptions = { heat: 48_000, batch: 16, maxBytes: 24 << 20, clock: () => 0 };
 /** Runs that a hot block waits for others at most. Where nothing is asked of the hypervisor a run takes milliseconds. */
 const PATIENCE = 2;
+/** Instructions compiled at a time, but for the last region's: the guest stands still meanwhile. The rest waits for the next run's end. */
+const SLICE = 200;
 /** Regions at a time; the table index has 16 bits. */
 const MAX_REGIONS = 20_000;
 /** A region is compiled anew so often after its code changed, four times as late each time but the first. */
@@ -50,9 +52,14 @@ export interface TierStatistics {
   /** Taken off their blocks, and put back with the same bytes. */
   dropped: number;
   revived: number;
+  /** Forgotten to make room, and the bytes of those that are left: never more than `maxBytes` while the guest runs. */
+  evicted: number;
+  readonly live: number;
   refused: number;
   /** Of wall time, when there is a clock. */
   milliseconds: number;
+  /** The longest that the guest stood still for it at a time. */
+  longest: number;
 }
 
 export interface RegionTier {
@@ -106,7 +113,7 @@ export function regionTier(
   const refusedForms = new Set<number>();
   const supportsForm = (f: Form): boolean =>
     !refusedForms.has(f.number) && (supports[f.number] ??= supported(f));
-  const regions = shelf(mem, code, table, Math.min(heat, AGAIN));
+  const regions = shelf(mem, code, table, { first: heat, again: Math.min(heat, AGAIN) });
   const statistics: TierStatistics = {
     regions: 0,
     modules: 0,
@@ -118,8 +125,15 @@ export function regionTier(
     get revived() {
       return regions.statistics.revived;
     },
+    get evicted() {
+      return regions.statistics.evicted;
+    },
+    get live() {
+      return regions.statistics.live;
+    },
     refused: 0,
     milliseconds: 0,
+    longest: 0,
   };
 
   const env: Record<string, WebAssembly.ImportValue> = { memory: mem.memory };
@@ -128,6 +142,8 @@ export function regionTier(
   /** What waits to be compiled. */
   let queue: { vcpu: number; rip: bigint; host: number }[] = [];
   let waited = 0;
+  /** Where blocks begin that are part of a region made since there was last nothing to do. */
+  const inside = new Set<number>();
   /** How often the code of the region at a place has changed. */
   const cooled = new Map<number, number>();
 
@@ -146,19 +162,17 @@ export function regionTier(
   function compile(): void {
     if (queue.length === 0) return;
     const began = clock();
-    waited = 0;
-    const batch = queue;
-    regions.trim(maxBytes);
-    queue = [];
+    let slice = 0;
     const builder = new ModuleBuilder();
     builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
     const calls = new Map<string, number>();
     for (const [name, signature] of REGION_CALLS)
       calls.set(name, builder.importFunction('env', name, signature).index);
     const made: { readonly name: string; readonly made: Made; readonly block: FoundBlock }[] = [];
-    /** Where blocks begin that are part of a region of this batch. */
-    const inside = new Set<number>();
-    for (const { vcpu, rip, host } of batch) {
+    while (slice < SLICE) {
+      const next = queue.shift();
+      if (next === undefined) break;
+      const { vcpu, rip, host } = next;
       const block = code.find(rip, host);
       if (block === undefined || block.second !== 0 || regions.size + made.length >= MAX_REGIONS) continue;
       // The blocks of a loop get hot together. Once there is a region, this one is seldom entered from elsewhere.
@@ -204,11 +218,14 @@ export function regionTier(
       builder.export(ref);
       statistics.regions++;
       statistics.instructions += body.instructions;
+      slice += body.instructions;
       const size = body.body.length;
       statistics.bytes += size;
       const spans = spansOf(mem, region);
       made.push({ name, made: { rip, host, count: block.count, size, spans, links }, block });
     }
+    waited = queue.length > 0 ? PATIENCE : 0;
+    if (queue.length === 0) inside.clear();
     if (made.length === 0) return;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(builder.finish()), { env });
     statistics.modules++;
@@ -216,7 +233,10 @@ export function regionTier(
       const f = instance.exports[m.name];
       if (typeof f === 'function') regions.add(m.made, f, m.block);
     }
-    statistics.milliseconds += clock() - began;
+    regions.trim(maxBytes);
+    const took = clock() - began;
+    statistics.milliseconds += took;
+    statistics.longest = Math.max(statistics.longest, took);
   }
 
   const owner: RegionOwner = {
@@ -224,6 +244,7 @@ export function regionTier(
     dropAll() {
       regions.dropAll();
       queue = [];
+      inside.clear();
       cooled.clear();
     },
     decoded: (host, low, high, block) => regions.decoded(host, low, high, block),
