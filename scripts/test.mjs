@@ -69,7 +69,7 @@ for (const group of chosen.length > 0 ? chosen : groups) {
   console.log(`\n== ${group}`);
   // It is large: away from CI it is installed only where it is asked for. The tests say so when it is missing.
   if (group === 'workbench' && (chosen.includes(group) || process.env.CI === 'true')) {
-    spawnSync(process.execPath, ['--import', 'tsx', 'scripts/workbench-install.ts'], {
+    spawnSync(process.execPath, ['--import', 'tsx', 'scripts/workbench-install.ts', 'current', 'floor'], {
       cwd: root,
       stdio: 'inherit',
     });

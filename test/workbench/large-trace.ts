@@ -5,14 +5,12 @@
  * docs/performance.md, waits to a tenth of a second; a file of ten million takes some 9 GB.
  */
 import assert from 'node:assert/strict';
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createWriteStream, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { once } from 'node:events';
-import { findWorkbench } from '../../scripts/workbench-install';
-import { startBrowser, type Locator } from './browser';
+import type { Locator } from './browser';
+import { runByHand } from './window';
 import { eventually, openEditor } from './editor';
-import { startServer } from './server';
 import { choose, tracePage } from './trace';
 
 const MINUTES = 60_000;
@@ -119,113 +117,85 @@ const zoom = `(canvas, deltaY) => new Promise((resolve) => {
 
 const say = (name: string, text: string): void => console.log(`${name.padEnd(34)} ${text}`);
 
-async function main(): Promise<void> {
+runByHand({ width: 1500, height: 1000 }, async ({ home, server, page }) => {
   const [from, wanted = '10000000'] = process.argv.slice(2);
-  const root = path.join(__dirname, '..', '..');
-  const vsix = path.join(root, 'out', 'hyperstep.vsix');
-  const workbench = findWorkbench();
   if (from === undefined) throw new Error('which trace? see the head of this file');
-  if (typeof workbench === 'string') throw new Error(workbench);
-  if (!existsSync(vsix)) throw new Error(`${vsix}: npm run package makes it`);
-  const home = mkdtempSync(path.join(tmpdir(), 'hyperstep-large-'));
-  const server = await startServer(workbench, home, [vsix], {
-    trust: true,
-    log: path.join(home, 'server.log'),
-  });
-  const browser = await startBrowser(workbench.playwright, workbench.chromium, home);
-  try {
-    const file = path.join(home, 'large.ndjson');
-    const count = await repeat(from, file, Number(wanted));
-    const folder = mkdtempSync(path.join(home, 'folder-'));
-    const at = await openEditor(
-      await browser.newPage({ viewport: { width: 1500, height: 1000 } }),
-      server.url,
-      folder,
-    );
-    at.page.setDefaultTimeout(FOREVER);
-    await at.command('Hyperstep: Open a Trace File…');
-    await choose(at, file);
-    const opened = performance.now();
-    const since = (start: number): string => `${((performance.now() - start) / 1000).toFixed(2)} s`;
-    const trace = tracePage(at);
-    const body = trace.locator('body');
-    const rows = trace.locator('.row.record:not([aria-busy])');
-    const status = (): Promise<string> => trace.locator('#count').innerText();
-    const until = (what: string, holds: (text: string) => boolean): Promise<string> =>
-      eventually(what, status, holds, FOREVER);
-    const measured = (step: string): Promise<Frames> =>
-      body.evaluate<Frames>(`(${frames(step)})(document.body, 5000)`);
-    const WHEEL = `(s) => s.dispatchEvent(new WheelEvent('wheel', { deltaY: 330, bubbles: true, cancelable: true }))`;
-    const DRAG = `(s, i) => { s.scrollTop = (i % 200) / 200 * s.scrollHeight; }`;
+  const file = path.join(home, 'large.ndjson');
+  const count = await repeat(from, file, Number(wanted));
+  const folder = mkdtempSync(path.join(home, 'folder-'));
+  const at = await openEditor(page, server.url, folder);
+  at.page.setDefaultTimeout(FOREVER);
+  await at.command('Hyperstep: Open a Trace File…');
+  await choose(at, file);
+  const opened = performance.now();
+  const since = (start: number): string => `${((performance.now() - start) / 1000).toFixed(2)} s`;
+  const trace = tracePage(at);
+  const body = trace.locator('body');
+  const rows = trace.locator('.row.record:not([aria-busy])');
+  const status = (): Promise<string> => trace.locator('#count').innerText();
+  const until = (what: string, holds: (text: string) => boolean): Promise<string> =>
+    eventually(what, status, holds, FOREVER);
+  const measured = (step: string): Promise<Frames> =>
+    body.evaluate<Frames>(`(${frames(step)})(document.body, 5000)`);
+  const WHEEL = `(s) => s.dispatchEvent(new WheelEvent('wheel', { deltaY: 330, bubbles: true, cancelable: true }))`;
+  const DRAG = `(s, i) => { s.scrollTop = (i % 200) / 200 * s.scrollHeight; }`;
 
-    await rows.first().waitFor();
-    say('first rows', since(opened));
-    say('turning the wheel while it is read', told(await measured(WHEEL)));
-    await until('all of it', (text) => text !== '' && !text.includes('reading'));
-    say('all read', since(opened));
-    say('the extension host', `${extensionHost(server.pid).toFixed(0)} MiB`);
+  await rows.first().waitFor();
+  say('first rows', since(opened));
+  say('turning the wheel while it is read', told(await measured(WHEEL)));
+  await until('all of it', (text) => text !== '' && !text.includes('reading'));
+  say('all read', since(opened));
+  say('the extension host', `${extensionHost(server.pid).toFixed(0)} MiB`);
 
-    const grid: Locator = trace.locator('.grid');
-    await grid.click();
-    const settled = async (key: string, holds: (line: number) => boolean): Promise<string> => {
-      const start = performance.now();
-      await at.page.keyboard.press(key);
-      await eventually(
-        key,
-        async () => {
-          const line = await trace.locator('.record[aria-selected="true"]:not([aria-busy])').allInnerTexts();
-          return Number((line[0] ?? '-1').split(/\s/)[0]?.replaceAll(/\D/g, '') || -1);
-        },
-        holds,
-        FOREVER,
-      );
-      return since(start);
-    };
-    say('to the end (End)', await settled('End', (n) => n >= count - 20));
-    say('to the beginning (Home)', await settled('Home', (n) => n >= 0 && n < 20));
-    const middle = performance.now();
-    await body.evaluate(
-      `{ const s = document.querySelector('.scroller'); s.scrollTop = s.scrollHeight / 2; }`,
-    );
-    const [text = ''] = await eventually(
-      'the middle',
-      () => rows.allInnerTexts(),
-      (list) => Math.abs(Number(list[0]?.split(/\t|\n/)[0]?.replaceAll(/\D/g, '')) / count - 0.5) < 0.2,
+  const grid: Locator = trace.locator('.grid');
+  await grid.click();
+  const settled = async (key: string, holds: (line: number) => boolean): Promise<string> => {
+    const start = performance.now();
+    await at.page.keyboard.press(key);
+    await eventually(
+      key,
+      async () => {
+        const line = await trace.locator('.record[aria-selected="true"]:not([aria-busy])').allInnerTexts();
+        return Number((line[0] ?? '-1').split(/\s/)[0]?.replaceAll(/\D/g, '') || -1);
+      },
+      holds,
       FOREVER,
     );
-    say('to the middle (the bar)', `${since(middle)}, at ${text.split(/\t|\n/)[0] ?? ''}`);
-    say('turning the wheel', told(await measured(WHEEL)));
-    say('dragging the bar over all of it', told(await measured(DRAG)));
-    for (const deltaY of [-700, -700, -700, 2100])
-      say(
-        `timeline, wheel ${deltaY}`,
-        `${(await body.evaluate<number>(`(${zoom})(document.querySelector('#timeline'), ${deltaY})`)).toFixed(0)} ms`,
-      );
-    for (const filter of [
-      'refused',
-      'mmu_update && time > 5s',
-      'rip in xen_set_pte || refused',
-      'sched_op && cmd == block',
-    ]) {
-      await trace.locator('#filter').fill('');
-      await until('all again', (now) => !/ of /.test(now));
-      const start = performance.now();
-      await trace.locator('#filter').fill(filter);
-      await until(filter, (now) => / of /.test(now) && !now.includes('…'));
-      await trace.locator('#progress').waitFor({ state: 'hidden' });
-      say(`filter ${filter}`, `${since(start)}: ${await status()}`);
-    }
-    const page = `(performance.memory.usedJSHeapSize / 2 ** 20).toFixed(0) + ' MiB, ' + document.querySelectorAll('*').length + ' elements'`;
-    say('the page', await body.evaluate<string>(page));
-    say('the extension host', `${extensionHost(server.pid).toFixed(0)} MiB`);
-  } finally {
-    await browser.close();
-    await server.stop();
-    rmSync(home, { recursive: true, force: true });
+    return since(start);
+  };
+  say('to the end (End)', await settled('End', (n) => n >= count - 20));
+  say('to the beginning (Home)', await settled('Home', (n) => n >= 0 && n < 20));
+  const middle = performance.now();
+  await body.evaluate(`{ const s = document.querySelector('.scroller'); s.scrollTop = s.scrollHeight / 2; }`);
+  const [text = ''] = await eventually(
+    'the middle',
+    () => rows.allInnerTexts(),
+    (list) => Math.abs(Number(list[0]?.split(/\t|\n/)[0]?.replaceAll(/\D/g, '')) / count - 0.5) < 0.2,
+    FOREVER,
+  );
+  say('to the middle (the bar)', `${since(middle)}, at ${text.split(/\t|\n/)[0] ?? ''}`);
+  say('turning the wheel', told(await measured(WHEEL)));
+  say('dragging the bar over all of it', told(await measured(DRAG)));
+  for (const deltaY of [-700, -700, -700, 2100])
+    say(
+      `timeline, wheel ${deltaY}`,
+      `${(await body.evaluate<number>(`(${zoom})(document.querySelector('#timeline'), ${deltaY})`)).toFixed(0)} ms`,
+    );
+  for (const filter of [
+    'refused',
+    'mmu_update && time > 5s',
+    'rip in xen_set_pte || refused',
+    'sched_op && cmd == block',
+  ]) {
+    await trace.locator('#filter').fill('');
+    await until('all again', (now) => !/ of /.test(now));
+    const start = performance.now();
+    await trace.locator('#filter').fill(filter);
+    await until(filter, (now) => / of /.test(now) && !now.includes('…'));
+    await trace.locator('#progress').waitFor({ state: 'hidden' });
+    say(`filter ${filter}`, `${since(start)}: ${await status()}`);
   }
-}
-
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
+  const pageSize = `(performance.memory.usedJSHeapSize / 2 ** 20).toFixed(0) + ' MiB, ' + document.querySelectorAll('*').length + ' elements'`;
+  say('the page', await body.evaluate<string>(pageSize));
+  say('the extension host', `${extensionHost(server.pid).toFixed(0)} MiB`);
 });

@@ -2,22 +2,18 @@
  * Takes the pictures of the walkthrough and of the documentation from the packaged extension in the real workbench:
  * `npm run package && npx tsx test/workbench/pictures.ts`. They are looked at, and committed, by a person.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { findWorkbench } from '../../scripts/workbench-install';
 import type { Page } from './browser';
-import { startBrowser } from './browser';
+import { root, runByHand } from './window';
 import type { Editor } from './editor';
 import { eventually, openEditor } from './editor';
-import { startServer } from './server';
 import { tracePage } from './trace';
 
-const root = path.join(__dirname, '..', '..');
 const folder = path.join(root, 'media', 'walkthrough');
-/** Small enough to be read at the width that a walkthrough gives it. */
 /** Where the sash between side bar and editor is, in a new window. */
 const SIDE_BAR_EDGE = 345;
+/** Small enough to be read at the width that a walkthrough gives it. */
 const VIEWPORT = { width: 1180, height: 900 };
 
 const shoot = async ({ page, command }: Editor, name: string): Promise<void> => {
@@ -113,32 +109,7 @@ async function tour(at: Editor): Promise<void> {
   await at.ended();
 }
 
-async function main(): Promise<void> {
-  const workbench = findWorkbench();
-  if (typeof workbench === 'string') throw new Error(workbench);
-  const home = mkdtempSync(path.join(tmpdir(), 'hyperstep-pictures-'));
+runByHand(VIEWPORT, async ({ server, page }) => {
   mkdirSync(folder, { recursive: true });
-  const server = await startServer(workbench, home, [path.join(root, 'out', 'hyperstep.vsix')], {
-    trust: true,
-    log: path.join(home, 'server.log'),
-  });
-  const browser = await startBrowser(workbench.playwright, workbench.chromium, home);
-  try {
-    const page = await browser.newPage({ viewport: VIEWPORT });
-    try {
-      await tour(await openEditor(page, server.url, undefined));
-    } catch (error) {
-      await page.screenshot({ path: path.join(root, 'out', 'failed-picture.png') });
-      throw error;
-    }
-  } finally {
-    await browser.close();
-    await server.stop();
-    rmSync(home, { recursive: true, force: true });
-  }
-}
-
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
+  await tour(await openEditor(page, server.url, undefined));
 });

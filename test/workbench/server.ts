@@ -115,13 +115,14 @@ export async function startServer(
   const child = spawn(
     workbench.node,
     [
+      ...(inside ? [path.join(__dirname, 'smoke-test-driver.cjs')] : []),
       ...folders,
       ...['--bind-addr', `127.0.0.1:${port}`, '--auth', 'none'],
       '--disable-telemetry',
       '--disable-update-check',
       '--disable-getting-started-override',
       ...(trust ? ['--disable-workspace-trust'] : []),
-      ...(inside ? ['--vscode-option', 'enable-smoke-test-driver'] : []),
+      ...(inside ? ['--enable-smoke-test-driver'] : []),
     ],
     // A group of its own, so that what it starts can be ended with it.
     { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] },

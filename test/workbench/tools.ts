@@ -150,13 +150,7 @@ export function toolTests(open: (launch: object | 'no folder') => Promise<Editor
     }
     await at.shot('terminals');
 
-    await at.command('View: Show Explorer');
-    const file = at.page
-      .locator('.explorer-folders-view .monaco-list-row')
-      .filter({ hasText: 'giver.cfg' })
-      .first();
-    await file.waitFor();
-    await at.menu(file, 'Debug This Domain');
+    await at.menu(await at.inExplorer('giver.cfg'), 'Debug This Domain');
     await terminals.filter({ hasText: 'giver.cfg · d1 console' }).first().waitFor();
     await eventually('its console', at.terminal, (text) => text.includes('giver: doorbell for domain 2'));
     await at.debug('stop');

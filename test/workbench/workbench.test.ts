@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,11 +16,10 @@ import type { EditorServer } from './server';
 import { startServer } from './server';
 import { toolTests } from './tools';
 import { traceTests } from './trace';
+import { packageExtension, root, vsix } from './window';
 
 // The packaged extension in VS Code's own workbench, used as a person uses it.
 
-const root = path.join(__dirname, '..', '..');
-const vsix = path.join(root, 'out', 'hyperstep.vsix');
 const MINUTE = 60_000;
 const SAMPLE = path.join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf');
 
@@ -35,14 +33,6 @@ const THEMES = [
 /** Of what the sample prints: when its console is open, and at its end; see media/samples/first-hypercall. */
 const GREETING = 'console: PV console ring open';
 const FAREWELL = 'first-hypercall: done';
-
-function packageExtension(): void {
-  const made = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/package.ts'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
-  assert.equal(made.status, 0, made.stderr.slice(-1000));
-}
 
 describe('in the workbench', function () {
   this.timeout(2 * MINUTE);
@@ -379,13 +369,7 @@ describe('in the workbench', function () {
   it('a kernel in the explorer is debugged from its menu', async () => {
     const at = await open({ name: 'unused' });
     copyFileSync(SAMPLE, path.join(at.folder ?? '', 'mine.elf'));
-    await at.command('View: Show Explorer');
-    const file = at.page
-      .locator('.explorer-folders-view .monaco-list-row')
-      .filter({ hasText: 'mine.elf' })
-      .first();
-    await file.waitFor();
-    await at.menu(file, 'Debug This Kernel');
+    await at.menu(await at.inExplorer('mine.elf'), 'Debug This Kernel');
     await eventually('its console', at.terminal, (text) => text.includes(FAREWELL));
     await at.ended();
   });
