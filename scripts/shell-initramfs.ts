@@ -24,13 +24,14 @@ hvc0::respawn:-/bin/sh
 
 /**
  * A Xen console has no size. `resize` (busybox as Debian builds it has none) asks the terminal at the other end where
- * its cursor is after a move far beyond the edge.
+ * its cursor is after a move far beyond the edge, and leaves the cursor where it was.
  */
 export const RESIZE = String.raw`resize() {
   old=$(stty -g)
   stty raw -echo min 0 time 20
-  printf '\033[999;999H\033[6n'
+  printf '\0337\033[999;999H\033[6n'
   IFS= read -r -d R at
+  printf '\0338'
   stty "$old"
   at=${'$'}{at##*[}
   [ -n "$at" ] && stty rows ${'$'}{at%;*} columns ${'$'}{at#*;}

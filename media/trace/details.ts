@@ -1,4 +1,5 @@
 import type { Answer, DetailRow, RecordRow } from '../../src/dap/protocol';
+import { wrapped } from '../../src/editor/trace/lines';
 import { duration, grouped } from './dom';
 
 /** A line below a record. */
@@ -36,20 +37,24 @@ function argumentLines(rows: readonly DetailRow[], level: number): DetailLine[] 
   return lines;
 }
 
-/** @param machine there is one to open sources of and to run */
+/** @param machine there is one to open sources of and to run; @param columns characters that a line has room for */
 export function detailLines(
   { row, args, entries, within }: Answer<'record'>,
   level: number,
   machine: boolean,
+  columns: number,
 ): DetailLine[] {
   const lines: DetailLine[] = argumentLines(args, level);
-  if (row.reason !== undefined)
-    lines.unshift({
-      level,
-      name: row.errno ?? 'cut short',
-      text: row.reason,
-      kind: row.errno === undefined ? 'note' : 'refusal',
-    });
+  if (row.reason !== undefined) {
+    const name = row.errno ?? 'cut short';
+    const kind = row.errno === undefined ? 'note' : 'refusal';
+    // The whole of it: it is what a person has come for.
+    const [first = '', ...rest] = wrapped(`${name} ${row.reason}`, columns);
+    lines.unshift(
+      { level, name, text: first.slice(name.length + 1), kind },
+      ...rest.map((text): DetailLine => ({ level: level + 1, name: '', text, kind })),
+    );
+  }
   for (const entry of entries)
     lines.push({
       level,

@@ -7,6 +7,9 @@ import { ask } from './host';
 // The records: as many lines in the page as fit on it, whatever there are behind.
 
 const LINE = 22;
+/** Beside details, as in trace.css: what is before and behind them, and how much further each level begins. */
+const DETAIL = 230;
+const INDENT = 16;
 const CACHED = 4000;
 /** Rows asked for beyond those on the screen, where the table moves to: at rest, and at most. */
 const AHEAD = 50;
@@ -75,6 +78,13 @@ export function createTable(
   let painted = 0;
   let drawn = false;
 
+  /** Characters that a detail has room for. */
+  const columns = (level: number): number => {
+    const letters = document.createElement('canvas').getContext('2d');
+    if (letters === null) return Infinity;
+    letters.font = getComputedStyle(scroller).font;
+    return Math.floor((scroller.clientWidth - DETAIL - level * INDENT) / letters.measureText('0').width);
+  };
   const visible = (): number => Math.max(1, Math.floor(scroller.clientHeight / LINE));
 
   const relayout = (): void => {
@@ -223,7 +233,7 @@ export function createTable(
     const now = version;
     const answer: Answer<'record'> = await ask('record', { at: row.at });
     if (now !== version) return;
-    details.set(index, detailLines(answer, 2, hasMachine));
+    details.set(index, detailLines(answer, 2, hasMachine, columns(2)));
     relayout();
   };
   const close = (index: number): void => {
@@ -237,8 +247,11 @@ export function createTable(
     if (list === undefined || line?.entry === undefined) return;
     const after = list.slice(at + 1).findIndex(({ level }) => level <= line.level);
     const below = after === -1 ? list.length - at - 1 : after;
+    const level = line.level + 1;
     const inner =
-      below > 0 ? [] : detailLines(await ask('record', { at: line.entry.at }), line.level + 1, hasMachine);
+      below > 0
+        ? []
+        : detailLines(await ask('record', { at: line.entry.at }), level, hasMachine, columns(level));
     details.set(index, [
       ...list.slice(0, at + 1),
       ...inner.filter(({ kind }) => kind !== 'action'),

@@ -118,7 +118,7 @@ export function createTimeline(
     }
     const total = lanes.reduce((sum, { counts }) => sum + counts.reduce((a, b) => a + b, 0), 0);
     const wrong = lanes.reduce((sum, lane) => sum + lane.refused.reduce((a, b) => a + b, 0), 0);
-    const words = `${says(view.from, step)} to ${says(view.to, step)}: ${grouped(total)} calls, ${grouped(wrong)} refused`;
+    const words = `${says(view.from, step)} to ${says(view.to, step)}: ${grouped(total)} ${total === 1 ? 'call' : 'calls'}, ${grouped(wrong)} refused`;
     spanText.textContent = words;
     canvas.setAttribute(
       'aria-label',

@@ -10,7 +10,7 @@ import type { DomainConfig, Target } from '../machine/target';
 import { announce, tellSlow } from './breakpoint-view';
 import { createConsoleOutput } from './console';
 import type { Context } from './context';
-import { output } from './context';
+import { event, output, tellTerminated } from './context';
 import { RequestError, messageOf } from './errors';
 import { onHalt } from './halting';
 import { refreshModules } from './modules';
@@ -125,6 +125,7 @@ async function assemble(
   const hypercalls = await target.hypercalls();
   const decoder = await context.host.loadDecoder();
   let machine: Machine | undefined = undefined;
+  let lost: Error | undefined;
   const control: RunControl = createRunControl(target, context.breakpoints, symbols, {
     halted: (halt) => {
       printed.flush();
@@ -135,7 +136,10 @@ async function assemble(
     loaded: async (vcpu) => {
       if (machine !== undefined) await refreshModules(context, machine, vcpu);
     },
-    failed: (error) => output(context, 'stderr', messageOf(error)),
+    failed: (error) => {
+      // What the end of the machine has interrupted is told with it.
+      if (lost === undefined) output(context, 'stderr', messageOf(error));
+    },
   });
   const printed = createConsoleOutput(context, launch.machine.domains.length > 1);
   const listeners = [
@@ -148,8 +152,28 @@ async function assemble(
   ];
   const fresh = createMachine({ target, control, symbols, decoder, hypercalls, launch, args, listeners });
   machine = fresh;
+  void target.gone?.then((error) => {
+    lost = error;
+    if (fresh.control.state !== 'disposed') tellLost(context, fresh, error);
+  });
   await settle(context, fresh);
   return fresh;
+}
+
+/** Nothing can be looked at any more, so the session is over. */
+function tellLost(context: Context, machine: Machine, error: Error): void {
+  // While it is being launched, it is the launch that fails.
+  if (context.machine !== machine) return;
+  context.machine = undefined;
+  // It cannot be asked to end; the rest of what is its own is given back.
+  machine.dispose().catch(() => undefined);
+  output(
+    context,
+    'important',
+    `The machine is lost, and with it all that it did: ${messageOf(error)}. Start it anew; the same image and input lead to the same place.`,
+  );
+  context.send(event('exited', { exitCode: 1 }));
+  tellTerminated(context);
 }
 
 /** At the first instruction, with the breakpoints in place. */

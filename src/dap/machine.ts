@@ -119,8 +119,11 @@ export function createMachine({ listeners, ...parts }: MachineParts): Machine {
     dispose: async () => {
       silence();
       await control.dispose();
-      await target.dispose();
-      for (const image of symbols.images) image.symbols.dispose?.();
+      try {
+        await target.dispose();
+      } finally {
+        for (const image of symbols.images) image.symbols.dispose?.();
+      }
     },
   };
 }

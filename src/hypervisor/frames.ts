@@ -178,7 +178,8 @@ export function createFrameTable(
       if (mfn < 0 || mfn >= count) return `no such frame ${hex(mfn)}`;
       const by = owner[mfn] ?? FREE;
       const who = by === FREE ? 'free' : by === DOMID.XEN ? 'Xen' : `d${by}`;
-      return `mfn ${hex(mfn)} (${who}, ${FRAME_TYPE_NAMES[type[mfn] ?? 0] ?? '?'} ×${typeCount[mfn] ?? 0}, ${refs[mfn] ?? 0} references)`;
+      const references = refs[mfn] === 1 ? '1 reference' : `${refs[mfn] ?? 0} references`;
+      return `mfn ${hex(mfn)} (${who}, ${FRAME_TYPE_NAMES[type[mfn] ?? 0] ?? '?'} ×${typeCount[mfn] ?? 0}, ${references})`;
     },
     save: () => ({
       owner: owner.slice(),

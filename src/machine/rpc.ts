@@ -11,7 +11,7 @@ export interface Port {
   receive?(): unknown;
 }
 
-type Method = Exclude<keyof Target, 'onConsole' | 'onNetwork' | 'onLog' | 'onSaving'>;
+type Method = Exclude<keyof Target, 'onConsole' | 'onNetwork' | 'onLog' | 'onSaving' | 'gone'>;
 
 interface Call { readonly kind: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] } // prettier-ignore
 interface Create { readonly kind: 'create'; readonly id: number; readonly config: MachineConfig } // prettier-ignore
@@ -264,6 +264,7 @@ export async function connectTarget(
   };
 
   const remote: Record<string, unknown> = {
+    gone: failed,
     onConsole: (l: ConsoleListener) => listen(consoleListeners, l),
     onNetwork: (l: (output: NetworkOutput) => void) => listen(networkListeners, l),
     onLog: (l: (text: string) => void) => listen(logListeners, l),

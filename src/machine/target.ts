@@ -320,6 +320,8 @@ export interface Target {
   onSaving(listener: (done: number) => void): () => void;
   /** Back to the first instruction, or to where the machine was saved. */
   restart(): Promise<void>;
+  /** Settles when a machine elsewhere is there no longer, whether it was disposed of or died. */
+  readonly gone?: Promise<Error>;
   /** Canonical hash of all architectural and hypervisor state, for determinism tests. */
   stateHash(): Promise<string>;
 

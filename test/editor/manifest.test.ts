@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { LaunchArguments } from '../../src/dap/protocol';
 
@@ -177,6 +177,31 @@ describe('the manifest', () => {
       inRows.filter((command) => hidden.includes(command) && !bound.includes(command)),
       [],
     );
+  });
+
+  it('needs nothing that only some builds of VS Code have: VSCodium and code-server do', () => {
+    const names = Object.keys(manifest);
+    for (const name of ['enabledApiProposals', 'extensionDependencies', 'extensionPack', 'extensionAffinity'])
+      assert.ok(!names.includes(name), name);
+    const folder = path.join(root, 'src', 'editor');
+    const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(path.join(folder, name), 'utf8'))
+      .join('\n');
+    // Built into the workbench, or our own.
+    const run = [...sources.matchAll(/executeCommand\(\s*'([^']+)'/g)].map(([, command]) => command ?? '');
+    assert.ok(run.length > 5);
+    assert.deepEqual(
+      run.filter((command) => !/^(setContext$|vscode\.(diff|open)$|workbench\.|debug\.|hyperstep\.)/.test(command)),
+      [],
+    );
+    // Other extensions, models, and who makes the editor.
+    for (const word of [
+      /extensions\.getExtension/,
+      /vscode\.(lm|chat|proposed)\b/,
+      /env\.(appName|uriScheme)/,
+    ])
+      assert.doesNotMatch(sources, word);
   });
 
   it('describes every setting, and the extension reads those and no others', () => {

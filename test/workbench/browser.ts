@@ -39,6 +39,9 @@ export interface FrameLocator {
 }
 
 export interface Page {
+  context(): {
+    grantPermissions(names: readonly string[]): Promise<void>;
+  };
   readonly keyboard: {
     press(key: string): Promise<void>;
     type(text: string, options?: { readonly delay?: number }): Promise<void>;

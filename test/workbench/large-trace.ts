@@ -4,70 +4,21 @@
  * one (`hyperstep trace IMAGE --format ndjson`), which is repeated with its times shifted. Prints figures for
  * docs/performance.md, waits to a tenth of a second; a file of ten million takes some 9 GB.
  */
-import assert from 'node:assert/strict';
-import { createWriteStream, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
-import { once } from 'node:events';
 import type { Locator } from './browser';
 import { runByHand } from './window';
 import { eventually, openEditor } from './editor';
+import { extensionHosts, resident } from './processes';
+import { repeat } from './repeat';
 import { choose, tracePage } from './trace';
 
 const MINUTES = 60_000;
 /** Of nothing that is done here. */
 const FOREVER = 60 * MINUTES;
 
-const NUMBERS = /^\{"seq":\d+,"retired":"(0x[0-9a-f]+)","time":"(0x[0-9a-f]+)"/;
-
-/** @returns how many records were written */
-async function repeat(from: string, to: string, wanted: number): Promise<number> {
-  const [head = '', ...lines] = readFileSync(from, 'utf8').trimEnd().split('\n');
-  assert.match(head, /^\{"hyperstep":"trace"/, `${from} is no trace of this version`);
-  const parts = lines.map((line) => {
-    const [all, retired = '0x0', time = '0x0'] = NUMBERS.exec(line) ?? assert.fail(`not a record: ${line}`);
-    return { retired: Number(retired), time: Number(time), rest: line.slice(all.length) };
-  });
-  const last = parts.at(-1);
-  assert.ok(last !== undefined);
-  const out = createWriteStream(to);
-  out.write(`${head}\n`);
-  for (let n = 0; n < wanted;) {
-    const round = Math.floor(n / parts.length);
-    const some = parts.slice(n % parts.length, (n % parts.length) + Math.min(4096, wanted - n));
-    const text = some.map(({ retired, time, rest }, i) => {
-      const shifted = [retired + round * (last.retired + 1), time + round * (last.time + 1)];
-      const [a = '', b = ''] = shifted.map((x) => x.toString(16));
-      return `{"seq":${n + i},"retired":"0x${a}","time":"0x${b}"${rest}\n`;
-    });
-    if (!out.write(text.join(''))) await once(out, 'drain');
-    n += some.length;
-  }
-  out.end();
-  await once(out, 'close');
-  return wanted;
-}
-
-/** MiB that the extension host has resident, among the processes that a server has started. */
-function extensionHost(server: number): number {
-  const read = (pid: string, name: string): string => {
-    try {
-      return readFileSync(`/proc/${pid}/${name}`, 'utf8');
-    } catch {
-      return '';
-    }
-  };
-  const parents = new Map(
-    readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .map((pid) => [pid, /\) \S (\d+)/.exec(read(pid, 'stat'))?.[1] ?? '']),
-  );
-  const isOurs = (pid: string | undefined): boolean =>
-    pid !== undefined && pid !== '' && (Number(pid) === server || isOurs(parents.get(pid)));
-  const sizes = [...parents.keys()]
-    .filter((pid) => isOurs(pid) && read(pid, 'cmdline').includes('extensionHost'))
-    .map((pid) => Number(/VmRSS:\s+(\d+)/.exec(read(pid, 'status'))?.[1] ?? 0));
-  return Math.max(0, ...sizes) / 1024;
-}
+/** MiB that the extension host has resident. */
+const extensionHost = (server: number): number => Math.max(0, ...extensionHosts(server).map(resident));
 
 /** Frames while `step` is done at each of them for so many milliseconds: how far apart they were, and long tasks. */
 const frames = (step: string): string => `async (body, ms) => {
@@ -142,6 +93,13 @@ runByHand({ width: 1500, height: 1000 }, async ({ home, server, page }) => {
 
   await rows.first().waitFor();
   say('first rows', since(opened));
+  await eventually(
+    'the timeline',
+    () => trace.locator('#span').innerText(),
+    (text) => / [1-9][\d,]* calls/.test(text),
+    FOREVER,
+  );
+  say('first of the timeline', since(opened));
   say('turning the wheel while it is read', told(await measured(WHEEL)));
   await until('all of it', (text) => text !== '' && !text.includes('reading'));
   say('all read', since(opened));

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { shellInitramfs } from '../../scripts/shell-initramfs';
 import { guestPath } from '../support/guests';
+import { useConsoles } from './consoles';
 import type { Editor } from './editor';
 import { eventually, VIEWS } from './editor';
 import { fared } from './probing';
@@ -42,18 +43,20 @@ const at90 = (ascending: readonly number[]): number =>
 
 /** @param open a window on a folder with this launch.json; @param home of the server */
 export function linuxTests(open: (launch: object) => Promise<Editor>, home: () => string): void {
-  it('stays responsive while Linux boots to its shell with every view open', async function () {
+  it('stays responsive while Linux boots to its shell with every view open; its consoles are terminals', async function () {
     this.timeout(6 * MINUTE);
     const kernel = guestPath('linux', this);
     guestPath('busybox', this);
     const ramdisk = path.join(home(), 'initrd.gz');
     writeFileSync(ramdisk, shellInitramfs());
-    const { page, rows, section, ...at } = await open({
+    const editor = await open({
       name: 'linux',
       kernel,
       ramdisk,
       cmdline: 'console=hvc0',
+      channels: ['second'],
     });
+    const { page, rows, section, ...at } = editor;
     const figures: string[] = [];
     let busy = 1;
     const timed = async (what: string, act: () => Promise<unknown>): Promise<void> => {
@@ -158,6 +161,8 @@ export function linuxTests(open: (launch: object) => Promise<Editor>, home: () =
       late.join(' '),
     );
     assert.ok(rss < MOST_BYTES, `${rss} bytes`);
+
+    await useConsoles(editor);
     await at.debug('stop');
     await at.ended();
   });

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn } from 'node:child_process';
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import type { Workbench } from '../../scripts/workbench-install';
@@ -96,6 +96,12 @@ export async function startServer(
   writeFileSync(
     at('user/User/settings.json'),
     JSON.stringify({ ...settings, 'security.workspace.trust.enabled': !trust }),
+  );
+  // Its native one is not compiled, and then there are no logs.
+  const vscode = path.join(workbench.server, '../../../lib/vscode');
+  copyFileSync(
+    path.join(__dirname, 'spdlog.cjs'),
+    path.join(vscode, 'node_modules', '@vscode', 'spdlog', 'index.js'),
   );
   const env = {
     ...process.env,

@@ -187,5 +187,22 @@ export function toolTests(open: (launch: object | 'no folder') => Promise<Editor
     await at.page.locator('.disassembly-view .monaco-list-row').filter({ hasText: 'cld' }).first().waitFor();
     await at.debug('continue');
     await at.ended();
+
+    // What adapters and editor said to each other that people may want to know.
+    await at.command('Hyperstep: Show the Log');
+    const lines = at.page.locator('.part.panel .view-line');
+    const log = await eventually(
+      'the log',
+      async () => (await lines.allInnerTexts()).join('\n').replaceAll('\u00a0', ' '),
+      (text) => text.includes('the session ends'),
+    );
+    for (const line of [
+      /\[info\] old: a session begins/,
+      /\[warning\] old: launch was refused: .*old\.elf.*32-bit/s,
+      /\[info\] old: old\.elf: \d+ symbols/,
+      /\[info\] old: the session ends/,
+    ])
+      assert.match(log, line);
+    await at.shot('log');
   });
 }

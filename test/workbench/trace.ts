@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { FrameLocator } from './browser';
 import type { Editor } from './editor';
 import { eventually } from './editor';
+import { repeat } from './repeat';
 
 // The hypercall trace, as a person meets it.
 
@@ -14,6 +16,12 @@ export const tracePage = ({ page }: Pick<Editor, 'page'>): FrameLocator =>
     .last()
     .contentFrame()
     .frameLocator('iframe#active-frame');
+
+const root = path.join(__dirname, '..', '..');
+const SAMPLE = path.join(root, 'media', 'samples', 'first-hypercall', 'first-hypercall.elf');
+const MINUTE = 60_000;
+/** Records that take some seconds to read, longer than it takes the page to come up. */
+const MANY = 500_000;
 
 const THEMES = {
   dark: 'Default Dark Modern',
@@ -147,5 +155,42 @@ export function traceTests(open: (launch: object) => Promise<Editor>, folder: ()
     await at.shot('trace-totals');
     await at.debug('stop');
     await at.ended();
+  });
+
+  it('a large file: its rows and its timeline are there while it is read', async () => {
+    const at = await open({ name: 'unused' });
+    const made = spawnSync(
+      process.execPath,
+      [path.join(root, 'dist', 'cli.js'), 'trace', SAMPLE, '--format', 'ndjson', '--quiet'],
+      { encoding: 'utf8', maxBuffer: 2 ** 26 },
+    );
+    assert.equal(made.status, 0, made.stderr);
+    const [one, many] = ['one.ndjson', 'many.ndjson'].map((name) => path.join(folder(), name));
+    assert.ok(one !== undefined && many !== undefined);
+    writeFileSync(one, made.stdout.replace(/^[^{].*\n/gm, ''));
+    await repeat(one, many, MANY);
+    await at.command('Hyperstep: Open a Trace File…');
+    await choose(at, many);
+    const trace = tracePage(at);
+    const shown = (): Promise<string> =>
+      trace
+        .locator('body')
+        .evaluate(
+          `document.querySelector('#count').textContent + '; ' + document.querySelector('#span').textContent`,
+        );
+    const calls = (text: string): number => Number(/ ([\d,]+) calls/.exec(text)?.[1]?.replaceAll(',', ''));
+    const early = await eventually('some of the timeline', shown, (text) => calls(text) > 0);
+    assert.match(early, /reading the file/);
+    await trace.locator('.row.record:not([aria-busy])').first().waitFor();
+    const more = await eventually('more of it', shown, (text) => calls(text) > calls(early));
+    assert.match(more, /reading the file/);
+    const all = await eventually(
+      'all of it',
+      shown,
+      (text) => !text.includes('reading') && text !== more,
+      MINUTE,
+    );
+    assert.match(all, /^[\d,]+ records; .* calls/);
+    await at.shot('trace-large');
   });
 }

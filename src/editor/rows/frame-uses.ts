@@ -19,7 +19,7 @@ export function frameSummary({ frame }: Uses): string {
     pfn === undefined ? '' : `pfn ${hex(pfn)}`,
     `of ${owner}`,
     `${type} ×${typeCount}${pinned ? ', pinned' : ''}`,
-    `${count} references`,
+    count === 1 ? '1 reference' : `${count} references`,
   );
 }
 

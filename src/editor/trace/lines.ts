@@ -76,3 +76,15 @@ export function missingRows(
   while (last > first && has(last - 1)) last--;
   return first === last ? undefined : { start: first, count: last - first };
 }
+
+/** A text in lines of at most so many characters, parted between words; a longer word has a line to itself. */
+export function wrapped(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= columns)
+      lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { completeFilter, type Vocabulary } from '../../../src/editor/trace/completion';
-import { linesOf, missingRows, scrollOf } from '../../../src/editor/trace/lines';
+import { linesOf, missingRows, scrollOf, wrapped } from '../../../src/editor/trace/lines';
 import { isWhole, marks, pan, select, zoom } from '../../../src/editor/trace/span';
 import { tracePage } from '../../../src/editor/trace/page';
 
@@ -23,6 +23,16 @@ describe("trace's page: lines", () => {
     for (let row = 0; row < 10; row++) assert.deepEqual(lines.at(lines.of(row)), { row });
     assert.equal(lines.at(14), undefined);
     assert.equal(lines.at(-1), undefined);
+  });
+
+  it('a text is parted between words, and a long word is left whole', () => {
+    assert.deepEqual(wrapped('a frame is a page table or writable', 14), [
+      'a frame is a',
+      'page table or',
+      'writable',
+    ]);
+    assert.deepEqual(wrapped('at 0xffffc00000000000 now', 10), ['at', '0xffffc00000000000', 'now']);
+    assert.deepEqual(wrapped('all of it', Infinity), ['all of it']);
   });
 
   it('the bar reaches every line of ten million, within what browsers lay out', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { copyFileSync } from 'node:fs';
 import path from 'node:path';
+import { Worker } from 'node:worker_threads';
 import * as vscode from 'vscode';
 import { eventually } from '../editor';
 import { contributes, hyperstep } from './extension';
@@ -73,6 +74,8 @@ const taken = (body: vscode.DebugConfiguration): vscode.DebugConfiguration =>
     return text.startsWith('^') ? (JSON.parse(text.slice(1)) as unknown) : text;
   }) as vscode.DebugConfiguration;
 
+const samples = (): string => path.join(hyperstep().extensionUri.fsPath, 'media', 'samples');
+
 describe('a session', () => {
   const listening = [
     vscode.debug.registerDebugAdapterTrackerFactory('hyperstep', {
@@ -127,12 +130,52 @@ describe('a session', () => {
     assert.ok(vscode.window.terminals.length > 0);
   });
 
+  for (const state of ['stands', 'runs'] as const) {
+    it(`whose machine dies while it ${state} says so, and is over`, async () => {
+      // The extension is in this process, and its machine in a thread of it.
+      const workers = new Set<Worker>();
+      const post = Object.getOwnPropertyDescriptor(Worker.prototype, 'postMessage');
+      assert.ok(post);
+      Worker.prototype.postMessage = function (this: Worker, ...message: Parameters<Worker['postMessage']>) {
+        workers.add(this);
+        (post.value as Worker['postMessage']).apply(this, message);
+      };
+      try {
+        // The giver waits for its neighbour, which is not there.
+        const config = path.join(samples(), 'neighbours', 'giver.cfg');
+        const configuration = {
+          type: 'hyperstep',
+          name: 'dies',
+          request: 'launch',
+          config,
+          stopOnEntry: true,
+        };
+        assert.ok(await vscode.debug.startDebugging(undefined, configuration));
+        await stopsOnce('at the entry', 1);
+      } finally {
+        Object.defineProperty(Worker.prototype, 'postMessage', post);
+      }
+      assert.equal(workers.size, 1);
+      if (state === 'runs') {
+        await vscode.commands.executeCommand('workbench.action.debug.continue');
+      }
+      for (const worker of workers) void worker.terminate();
+      await eventually(
+        'the session is over',
+        () => Promise.resolve(running.size),
+        (count) => count === 0,
+      );
+      const said = events('output').map(({ body }) => (body as { readonly output: string }).output);
+      assert.match(said.join(''), /The machine is lost, and with it all that it did: .*worker ended/);
+      assert.equal(stops().length, 1);
+    });
+  }
+
   it('of each configuration that launch.json has a snippet for', async () => {
     const folder = vscode.workspace.workspaceFolders?.[0];
     assert.ok(folder);
-    const samples = path.join(hyperstep().extensionUri.fsPath, 'media', 'samples');
     const put = (from: string, ...names: readonly string[]): void => {
-      for (const name of names) copyFileSync(path.join(samples, from), path.join(folder.uri.fsPath, name));
+      for (const name of names) copyFileSync(path.join(samples(), from), path.join(folder.uri.fsPath, name));
     };
     put('first-hypercall/first-hypercall.elf', 'kernel.elf', 'one.elf', 'two.elf');
     put('neighbours/neighbours.elf', 'neighbours.elf');
