@@ -11,8 +11,8 @@ async function serve(port: MessagePort): Promise<void> {
     const { serveMachine } = await import('./host/machine-thread');
     serveMachine(port, data.sent);
   } else {
-    const { unpackHere } = await import('./debugger/unpacked');
-    port.postMessage(await unpackHere(data.unpack));
+    const { unpackForOthers } = await import('./host/unpacking-thread');
+    port.postMessage(await unpackForOthers(data.unpack));
   }
 }
 

@@ -1,6 +1,7 @@
 // A kernel is unpacked once, for the machine and for the debugger's symbols, into memory that both threads see.
 import { isElf } from '../guest/elf';
 import { ImageError } from '../guest/error';
+import type { DecompressTools } from '../guest/decompress';
 import { unpackImage, type UnpackedImage } from '../guest/image';
 import type { KernelFile, MachineConfig } from '../machine/target';
 
@@ -12,10 +13,17 @@ export const isPacked = ({ bytes }: KernelFile): boolean => !isElf(bytes);
 /** Undefined where there is nothing to unpack, and for what is no kernel: who makes a machine of it says why. */
 export type Unpack = (kernel: KernelFile) => Promise<UnpackedImage | undefined>;
 
-export async function unpackHere({ bytes, name }: KernelFile): Promise<UnpackedImage | undefined> {
+const allocate = (bytes: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(bytes));
+
+/** @param tools of the host */
+export async function unpackHere(
+  { bytes, name }: KernelFile,
+  tools: DecompressTools = {},
+): Promise<UnpackedImage | undefined> {
   try {
-    const image = await unpackImage(bytes, name);
+    const image = await unpackImage(bytes, name, { ...tools, allocate });
     if (image.bytes.buffer === bytes.buffer) return undefined;
+    if (image.bytes.buffer instanceof SharedArrayBuffer) return image;
     const shared = new Uint8Array(new SharedArrayBuffer(image.bytes.length));
     shared.set(image.bytes);
     return { ...image, bytes: shared };
@@ -31,6 +39,17 @@ export async function unpackedOnce(kernel: KernelFile, unpack: Unpack): Promise<
   const unpacked = await unpacking;
   return unpacked === undefined ? kernel : { ...kernel, unpacked };
 }
+
+/** Every kernel of a machine, each time anew. */
+export const unpackedApart = async (config: MachineConfig, unpack: Unpack): Promise<MachineConfig> => ({
+  ...config,
+  domains: await Promise.all(
+    config.domains.map(async (d) => {
+      const unpacked = d.kernel.unpacked ?? (await unpack(d.kernel));
+      return unpacked === undefined ? d : { ...d, kernel: { ...d.kernel, unpacked } };
+    }),
+  ),
+});
 
 export const withUnpacked = async (config: MachineConfig, unpack: Unpack): Promise<MachineConfig> => ({
   ...config,

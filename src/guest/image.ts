@@ -1,6 +1,6 @@
 import { latin1, startsWith } from '../base/bytes';
 import { isBzImage, readBzImage } from './bzimage';
-import type { CodecName } from './decompress';
+import type { CodecName, DecompressTools } from './decompress';
 import { decompress, sniffCodec } from './decompress';
 import type { ElfFile } from './elf';
 import { isElf, readElf } from './elf';
@@ -79,9 +79,18 @@ function refuse(bytes: Uint8Array, name: string): never {
 }
 
 /** Rejects with an {@link ImageError} for what is no kernel in any of the forms that {@link loadImage} knows. */
-export const unpackImage = (bytes: Uint8Array, name: string): Promise<UnpackedImage> => unpack(bytes, name);
+export const unpackImage = (
+  bytes: Uint8Array,
+  name: string,
+  tools: DecompressTools = {},
+): Promise<UnpackedImage> => unpack(bytes, name, tools);
 
-async function unpack(bytes: Uint8Array, name: string, depth = 0): Promise<UnpackedImage> {
+async function unpack(
+  bytes: Uint8Array,
+  name: string,
+  tools: DecompressTools,
+  depth = 0,
+): Promise<UnpackedImage> {
   if (isElf(bytes)) return { bytes, format: 'elf', compression: 'none', kernelVersion: '' };
   if (isBzImage(bytes)) {
     const { payload, kernelVersion } = readBzImage(bytes, name);
@@ -94,14 +103,14 @@ async function unpack(bytes: Uint8Array, name: string, depth = 0): Promise<Unpac
     const tail = new DataView(payload.buffer, payload.byteOffset + payload.length - 4, 4);
     const expected = tail.getUint32(0, true);
     const stream = codec.name === 'gzip' ? payload : payload.subarray(0, -4);
-    const inner = await decompress(codec, stream, { what: part, limit: MAX_DECOMPRESSED, expected });
+    const inner = await decompress(codec, stream, { what: part, limit: MAX_DECOMPRESSED, expected, tools });
     if (!isElf(inner)) throw new ImageError(part, 'offset 0x0', 'does not decompress to an ELF file');
     return { bytes: inner, format: 'bzImage', compression: codec.name, kernelVersion };
   }
   const codec = sniffCodec(bytes);
   if (codec === undefined || depth > 0) return refuse(bytes, name);
-  const inner = await decompress(codec, bytes, { what: name, limit: MAX_DECOMPRESSED });
-  const unpacked = await unpack(inner, `${name} (${codec.name})`, depth + 1);
+  const inner = await decompress(codec, bytes, { what: name, limit: MAX_DECOMPRESSED, tools });
+  const unpacked = await unpack(inner, `${name} (${codec.name})`, tools, depth + 1);
   return unpacked.compression === 'none' ? { ...unpacked, compression: codec.name } : unpacked;
 }
 
@@ -147,7 +156,7 @@ export async function loadImage(
   name: string,
   unpacked?: UnpackedImage,
 ): Promise<KernelImage> {
-  const { bytes: file, format, compression, kernelVersion } = unpacked ?? (await unpack(bytes, name));
+  const { bytes: file, format, compression, kernelVersion } = unpacked ?? (await unpack(bytes, name, {}));
   const elf = readElf(file, name);
   const found = readXenNotes(elf);
   if (found === undefined) {

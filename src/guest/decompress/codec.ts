@@ -1,5 +1,15 @@
 import { ImageError } from '../error';
 
+/** What a host may have that does a part of the work faster than what is here. */
+export interface DecompressTools {
+  /** Memory for the output: where others see it, say. */
+  readonly allocate?: (bytes: number) => Uint8Array;
+  /** CRC-32 of IEEE 802.3, going on from `before`. */
+  readonly crc32?: (bytes: Uint8Array, before?: number) => number;
+  /** All members of RFC 1952, checked. Throws for damage, and for more than `limit` bytes. */
+  readonly gunzip?: (bytes: Uint8Array, limit: number) => Uint8Array;
+}
+
 export interface DecompressContext {
   /** What is being decompressed, for messages. */
   readonly what: string;
@@ -7,6 +17,7 @@ export interface DecompressContext {
   readonly limit: number;
   /** Length of the output in bytes where something outside the stream says it. */
   readonly expected?: number;
+  readonly tools?: DecompressTools;
 }
 
 /** Rejects or throws with an ImageError for damaged, truncated or oversized input. */
@@ -28,7 +39,8 @@ export interface Sink {
 /** Collects output up to the context's limit. */
 export function createSink(context: DecompressContext, where: string): Sink {
   const { what, limit, expected } = context;
-  let buffer = new Uint8Array(expected ?? 1 << 16);
+  const allocate = context.tools?.allocate ?? ((bytes): Uint8Array => new Uint8Array(bytes));
+  let buffer = allocate(expected ?? 1 << 16);
   let length = 0;
   return {
     get length() {
@@ -38,7 +50,7 @@ export function createSink(context: DecompressContext, where: string): Sink {
       const end = length + chunk.length;
       if (end > limit) throw new ImageError(what, where, `expands to more than the limit of ${limit} bytes`);
       if (end > buffer.length) {
-        const larger = new Uint8Array(Math.max(end, Math.min(limit, buffer.length * 2)));
+        const larger = allocate(Math.max(end, Math.min(limit, buffer.length * 2)));
         larger.set(buffer.subarray(0, length));
         buffer = larger;
       }

@@ -10,6 +10,14 @@ const STEP = 1 << 16;
 
 /** RFC 1952. fflate does not check a member's CRC and length, so that is done here, for the last member. */
 export const gzip: Decompressor = (input, context) => {
+  const { tools, limit, what } = context;
+  if (tools?.gunzip !== undefined) {
+    try {
+      return Promise.resolve(tools.gunzip(input, limit));
+    } catch (error) {
+      return fail(what, 'gzip stream', error);
+    }
+  }
   const sink = createSink(context, 'gzip stream');
   let memberStart = 0;
   const state = { finished: false };

@@ -6,7 +6,7 @@ import { lz4 } from './lz4';
 import { xz } from './xz';
 import { zstd } from './zstd';
 
-export type { DecompressContext } from './codec';
+export type { DecompressContext, DecompressTools } from './codec';
 
 export interface Codec {
   readonly name: string;

@@ -12,7 +12,7 @@ export function undoX86Filter(data: Uint8Array, startOffset = 0): void {
   let recent = 0;
   let previous = -5;
   for (let at = 0; at <= last; at++) {
-    if ((view.getUint8(at) & 0xfe) !== 0xe8) continue;
+    if (((data[at] ?? 0) & 0xfe) !== 0xe8) continue;
     const distance = at - previous;
     previous = at;
     if (distance > 3) {

@@ -1,7 +1,7 @@
 import { XzReadableStream } from 'xz-decompress';
 import { ByteReader, ByteView, startsWith } from '../../base/bytes';
 import { ImageError, hex } from '../error';
-import type { Decompressor } from './codec';
+import type { DecompressTools, Decompressor } from './codec';
 import { createSink, fail } from './codec';
 import { crc32, crc64 } from './crc';
 import { undoX86Filter } from './x86-filter';
@@ -32,10 +32,21 @@ const otherFilters: Readonly<Record<number, string>> = {
 
 /** Check ids (§2.1.1.2). */
 const checks: Readonly<
-  Record<number, { name: string; size: number; matches?: (data: Uint8Array, stored: ByteView) => boolean }>
+  Record<
+    number,
+    {
+      name: string;
+      size: number;
+      matches?: (data: Uint8Array, stored: ByteView, tools: DecompressTools) => boolean;
+    }
+  >
 > = {
   0x0: { name: 'None', size: 0, matches: () => true },
-  0x1: { name: 'CRC32', size: 4, matches: (data, stored) => crc32(data) === stored.u32(0) },
+  0x1: {
+    name: 'CRC32',
+    size: 4,
+    matches: (data, stored, tools) => (tools.crc32 ?? crc32)(data) === stored.u32(0),
+  },
   0x4: { name: 'CRC64', size: 8, matches: (data, stored) => crc64(data) === stored.u64(0) },
   0xa: { name: 'SHA-256', size: 32 },
 };
@@ -165,7 +176,26 @@ interface Chunk {
 interface Source {
   getReader(): { read(): Promise<Chunk>; cancel(): Promise<void> };
 }
-const openStream = XzReadableStream as unknown as new (source: Source) => Source;
+const openStream = XzReadableStream as unknown as {
+  new (source: Source): Source;
+  /** The decoder, which the library keeps, and with it the memory of the largest dictionary it ever had. */
+  _moduleInstance?: unknown;
+  _moduleInstancePromise?: unknown;
+};
+
+let decoding = 0;
+/** Lets go of it when nobody needs it any more. */
+async function withDecoder<T>(work: () => Promise<T>): Promise<T> {
+  decoding++;
+  try {
+    return await work();
+  } finally {
+    if (--decoding === 0) {
+      delete openStream._moduleInstance;
+      delete openStream._moduleInstancePromise;
+    }
+  }
+}
 
 function sourceOf(chunks: readonly Uint8Array[]): Source {
   const rest = chunks.filter((chunk) => chunk.length > 0);
@@ -180,7 +210,9 @@ function sourceOf(chunks: readonly Uint8Array[]): Source {
   };
 }
 
-export const xz: Decompressor = async (input, context) => {
+export const xz: Decompressor = (input, context) => withDecoder(() => decode(input, context));
+
+const decode: Decompressor = async (input, context) => {
   const { what, limit } = context;
   const fault = (where: string, problem: string): never => {
     throw new ImageError(what, where, problem);
@@ -228,7 +260,7 @@ export const xz: Decompressor = async (input, context) => {
     const checkAt = block.offset + padded(headerSize + size);
     if (view.slice(dataEnd, checkAt - dataEnd).some((byte) => byte !== 0))
       fault(where, 'its padding is not zero');
-    if (!matches(output, view.view(checkAt, check.size, what))) {
+    if (!matches(output, view.view(checkAt, check.size, what), context.tools ?? {})) {
       fault(where, `its ${check.name} does not match: damaged data`);
     }
   }

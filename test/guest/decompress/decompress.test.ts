@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
-import { codecs, decompress, sniffCodec } from '../../../src/guest/decompress';
+import { codecs, decompress, sniffCodec, type DecompressTools } from '../../../src/guest/decompress';
 import { crc32, crc64 } from '../../../src/guest/decompress/crc';
+import { gzip } from '../../../src/guest/decompress/gzip';
 import { lz4Block } from '../../../src/guest/decompress/lz4';
 import { ImageError } from '../../../src/guest/error';
+import { NODE_TOOLS } from '../../../src/host/unpacking-thread';
 import { ascii } from '../../support/elf-builder';
 import * as fixtures from './fixtures';
 
@@ -28,6 +30,51 @@ const good = {
   lz4Legacy: fixtures.lz4Legacy,
   gzip: fixtures.gzip,
 };
+
+/** As the thread does that unpacks for the debugger: into memory that others see. */
+const shared: DecompressTools = {
+  ...NODE_TOOLS,
+  allocate: (bytes) => new Uint8Array(new SharedArrayBuffer(bytes)),
+};
+
+describe('guest/decompress, with what Node has for it', () => {
+  const given = (input: Uint8Array, most: number): Promise<Uint8Array> => {
+    const codec = sniffCodec(input);
+    assert.ok(codec);
+    return decompress(codec, input, {
+      what: 'k',
+      limit: most,
+      expected: fixtures.content().length,
+      tools: shared,
+    });
+  };
+
+  for (const [name, stream] of Object.entries(good)) {
+    it(`expands ${name} to the same, and refuses it damaged, cut short or over the limit`, async () => {
+      assert.deepEqual(Uint8Array.from(await given(stream, limit)), fixtures.content());
+      for (let length = 8; length < stream.length; length += 41)
+        await assert.rejects(given(stream.subarray(0, length), limit), refused(/^k[,:]/), `cut to ${length}`);
+      await assert.rejects(given(stream, 1000), refused(/limit of 1000|more of it than announced/));
+    });
+  }
+
+  it('refuses gzip over the limit where nothing announces the length', async () => {
+    const context = { what: 'k', limit: 1000, tools: shared };
+    await assert.rejects(
+      async () => gzip(fixtures.gzip, context),
+      refused(/more than the limit of 1000 bytes/),
+    );
+  });
+
+  it('refuses what its check does not fit', async () => {
+    for (const stream of [fixtures.xzKernel, fixtures.gzip]) {
+      const damaged = Uint8Array.from(stream);
+      const at = stream === fixtures.gzip ? stream.length - 7 : Math.floor(stream.length / 2);
+      damaged[at] = (damaged[at] ?? 0) ^ 0x10;
+      await assert.rejects(given(damaged, limit), refused(/^k[,:]/));
+    }
+  });
+});
 
 describe('guest/decompress', () => {
   it('computes the check values of the CRC catalogue', () => {
