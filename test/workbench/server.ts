@@ -95,7 +95,11 @@ export async function startServer(
   writeFileSync(at('config.yaml'), '{}');
   writeFileSync(
     at('user/User/settings.json'),
-    JSON.stringify({ ...settings, 'security.workspace.trust.enabled': !trust }),
+    JSON.stringify({
+      ...settings,
+      'security.workspace.trust.enabled': !trust,
+      'security.workspace.trust.startupPrompt': 'never',
+    }),
   );
   // Its native one is not compiled, and then there are no logs.
   const vscode = path.join(workbench.server, '../../../lib/vscode');
