@@ -134,6 +134,8 @@ const assignments = new Set(['=', '+=', '-=', '*=', '/=', '%=', '&=', '|=', '^='
 const typeWords = new Set([
   'void', 'char', 'short', 'int', 'long', 'float', 'double', 'signed', 'unsigned', '_Bool',
 ]); // prettier-ignore
+/** Types that every guest has here; a name alone, they mean nothing else. */
+const OWN_TYPES = /^[us](8|16|32|64)$/;
 const qualifierWords = new Set(['const', 'volatile', 'restrict']);
 const keywords = new Set(['struct', 'union', 'enum']);
 /** Deep enough for anything a person writes; keeps a hostile one off the stack's end. */
@@ -273,6 +275,7 @@ export function parseExpression(text: string, dialect: Dialect = {}): Expression
         type.keyword !== undefined ||
         type.pointers > 0 ||
         typeWords.has(first.text) ||
+        OWN_TYPES.test(first.text) ||
         qualifierWords.has(first.text);
       // `(name) x` and `(name[1]) x` are no expressions unless name is a type; with `- x` they are, and stay it.
       const operand =
@@ -347,8 +350,10 @@ export function parseExpression(text: string, dialect: Dialect = {}): Expression
 
 function numberOf({ text, at }: Token): bigint | number {
   if (text.includes('.')) return Number(text);
+  const digits = text.replaceAll('_', '');
   try {
-    return BigInt(text.replaceAll('_', ''));
+    // C11, 6.4.4.1: a number that begins with 0 is octal.
+    return BigInt(/^0\d/.test(digits) ? `0o${digits.slice(1)}` : digits);
   } catch {
     throw new ExpressionError(`'${text}' is not a number`, at);
   }

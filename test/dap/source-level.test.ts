@@ -96,6 +96,9 @@ describe('dap: source level', function () {
       ['shape->colour == BLUE && shape->name == "door"', '1'],
       ['(enum access)3', 'MAY_READ | MAY_WRITE (0x3)'],
       ['(u8)300', /^44/],
+      ['(u8)-1', /^255/],
+      ['010 + 0x10', '0x18 (24)'],
+      ['08', /'08' is not a number/],
       ['(char)-1 < 0 ? 7 : 8', '7'],
       ['drawn + 1.5', '3.5'],
       ['trap_entries[14] > trap_entries[13]', '1'],
@@ -132,6 +135,9 @@ describe('dap: source level', function () {
     assert.match(await evaluate('door.tilt = 16', 0, 'repl'), /does not fit its 5 bits/);
     assert.match(await evaluate('door.tilt = -16', 0, 'repl'), /^-16/);
     assert.equal(await evaluate('door.visible'), '0', 'its neighbour stays as it is');
+    assert.match(await evaluate('u8[&drawn] = 0x1ff', 0, 'repl'), /0x1ff does not fit its 8 bits/);
+    assert.equal(await evaluate('u8[&drawn] = -1', 0, 'repl'), '0xff (255)');
+    assert.equal(await evaluate('drawn = 7', 0, 'repl'), '7');
     assert.match(await evaluate('door.corners = 1', 0, 'repl'), /a whole array cannot be set/);
     const { scopes } = (await client.dc.scopesRequest({ frameId: (await client.stack())[0]?.id ?? 0 })).body;
     const variablesReference = scopes.find(({ name }) => name === 'Locals')?.variablesReference ?? 0;
@@ -139,6 +145,43 @@ describe('dap: source level', function () {
     assert.equal(set.body.value, '1000 (0x3e8)', 'it is in a register');
     await to('tour.c', 'compose(message, depth == 2');
     assert.equal(await evaluate('area'), '1780 (0x6f4)', 'the guest went on with it');
+  });
+
+  it('shows numbers inside of structures in the way that is asked for; nothing below NULL', async () => {
+    await to('shapes.c', 'long area = shape->area(shape);');
+    const frameId = (await client.stack())[0]?.id ?? 0;
+    const shown = async (expression: string, hex: boolean): Promise<DebugProtocol.EvaluateResponse['body']> =>
+      (await client.dc.evaluateRequest({ expression, frameId, context: 'watch', format: { hex } })).body;
+    assert.equal((await shown('shape->corners[1]', false)).result, '{x = 14 (0xe), y = 5}');
+    assert.equal((await shown('shape->corners[1]', true)).result, '{x = 0xe, y = 0x5}');
+    assert.match(
+      (await shown('*shape', true)).result,
+      /"door", colour = BLUE \(0x4\), tilt = 0xf, visible = 0x0,/,
+    );
+    assert.notEqual((await shown('shape->next', false)).variablesReference, 0);
+    const { body } = await client.dc.evaluateRequest({ expression: 'shape->next', frameId, context: 'repl' });
+    assert.ok((await below(body as unknown as DebugProtocol.Variable)).some((row) => row === 'next=NULL'));
+    const next = (await client.dc.variablesRequest({ variablesReference: body.variablesReference })).body;
+    assert.equal(next.variables.find(({ name }) => name === 'next')?.variablesReference, 0);
+  });
+
+  it('a function breakpoint on a variable, and a line that cannot be, are refused in words', async () => {
+    const { breakpoints } = (
+      await client.dc.setFunctionBreakpointsRequest({
+        breakpoints: [{ name: 'shapes' }, { name: 'total_area' }],
+      })
+    ).body;
+    assert.deepEqual(
+      breakpoints.map(({ verified }) => verified),
+      [false, true],
+    );
+    assert.match(breakpoints[0]?.message ?? '', /'shapes' is a variable, and no code; a data breakpoint/);
+    const source = { path: path.join(folder, 'shapes.c') };
+    const lines = (await client.dc.setBreakpointsRequest({ source, breakpoints: [{ line: -5 }] })).body;
+    assert.deepEqual(
+      lines.breakpoints.map(({ verified, message }) => [verified, message]),
+      [[false, 'there is no line -5: they are counted from 1']],
+    );
   });
 
   it('steps by line through optimized code, inlined functions as if they were called', async () => {

@@ -68,6 +68,7 @@ describe('conditions', () => {
     ['0xffffffffffffffff == -1', 1n],
     ['!0 + !5', 1n],
     ['1 << 64', 0n],
+    ['010 + 0', 8n],
     ['ureqs[0].ptr == 0x1000 && count > 1', 1n],
     ['ureqs[1].ptr == 0x1000 || 0', 0n],
     ['result == -22', 1n],

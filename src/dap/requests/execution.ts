@@ -240,9 +240,10 @@ export const execution = [
   stepBack,
   restartFrame,
   continue_,
-  runAlone,
   step('next', 'over'),
   step('stepIn', 'in'),
   step('stepOut', 'out'),
   pause,
 ];
+
+export const aloneRequests = [runAlone];

@@ -6,7 +6,7 @@ import { anything } from '../shape';
 import { breakpointRequests } from './breakpoints';
 import { dataBreakpoints } from './data';
 import { evaluation } from './evaluate';
-import { execution } from './execution';
+import { aloneRequests, execution } from './execution';
 import { hyperstep } from './hyperstep';
 import { lifecycle } from './lifecycle';
 import { memory } from './memory';
@@ -36,5 +36,6 @@ export const handlers: ReadonlyMap<string, Handler> = new Map(
     ...refusals,
     ...hyperstep,
     ...traceRequests,
+    ...aloneRequests,
   ].map((one) => [one.command, one]),
 );

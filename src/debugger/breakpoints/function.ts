@@ -2,7 +2,9 @@ import { VECTOR_NAMES } from '../../machine/format';
 import type { HypercallInfo } from '../../machine/target';
 import { parseAddress } from '../locations';
 import { didYouMean } from './closest';
-import type { DomainSymbols, Image } from '../symbols';
+import { TAG } from '../../guest/dwarf';
+import { ImageError } from '../../guest/error';
+import type { DomainSymbols, Image, SymbolIndex } from '../symbols';
 import type { BreakpointSpecs, Environment, Resolution, StopPointSpec } from './types';
 
 // Names of function breakpoints. What is no symbol of the guest and no address is `kind:what`, or `kind:what:how`;
@@ -213,6 +215,9 @@ function resolveSymbol(text: string, symbols: DomainSymbols, domain: number | un
     const address = image.symbols.find(text);
     return address === undefined ? [] : pointsAt(address, image, symbols);
   });
+  const isData = images.some((image) => isVariable(text, image.symbols));
+  if (points.length > 0 && isData)
+    return refused(`'${text}' is a variable, and no code; a data breakpoint watches it`);
   const [first] = points;
   if (first?.kind === 'instruction') return { points, address: first.address };
   // `a::b` is a name of some languages.
@@ -227,6 +232,19 @@ function resolveSymbol(text: string, symbols: DomainSymbols, domain: number | un
       ? `'${text}': the guest has no symbols; hypercall:NAME and *0xADDRESS work without`
       : `there is no symbol '${text}'${hint}`,
   };
+}
+
+/** What the debugging information describes as one. Code has lines, and need not be looked for there. */
+function isVariable(name: string, symbols: SymbolIndex): boolean {
+  const { debug } = symbols;
+  const address = symbols.find(name);
+  if (debug === undefined || address === undefined || symbols.line(address) !== undefined) return false;
+  try {
+    return debug.find(name, undefined)?.tag === TAG.variable;
+  } catch (error) {
+    if (error instanceof ImageError) return false;
+    throw error;
+  }
 }
 
 function resolveNamed(kind: NameKind, rest: string, environment: Environment): Resolution {

@@ -40,6 +40,7 @@ const resolvers: {
   }),
   function: resolveFunction,
   source: ({ file, line, ...options }, { symbols, hypervisor }) => {
+    if (line < 1) return { points: [], message: `there is no line ${line}: they are counted from 1` };
     const own = hypervisor.fileOf(file);
     if (own !== undefined) return resolveStatement(own, line, options, hypervisor);
     const found = symbols.images.flatMap((image) => {

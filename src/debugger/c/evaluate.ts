@@ -260,7 +260,10 @@ export function createEvaluator(
       if (destination.kind === 'typed') await store(destination.value, value, space);
       else if (destination.kind === 'register') await setRegister(target, vcpu, destination.name, whole());
       else if (destination.kind === 'memory') {
-        const bytes = numberToBytes(whole(), destination.bytes);
+        const bits = BigInt(destination.bytes * 8);
+        if (whole() < -(1n << (bits - 1n)) || whole() >= 1n << bits)
+          throw new NotWritable(`${hex(whole())} does not fit its ${bits} bits`);
+        const bytes = numberToBytes(BigInt.asUintN(Number(bits), whole()), destination.bytes);
         const done = await target.writeMemory({ kind: 'virtual', vcpu }, destination.address, bytes);
         if (done < bytes.length) throw new NotWritable(`${hex(destination.address)} cannot be written`);
       } else if (destination.kind === 'decoded')

@@ -10,7 +10,7 @@ import { localsOf, memoryOf, unitOf, variableAt } from '../expressions';
 import { hex, virtual } from '../locations';
 import type { Children, Variable } from '../variables';
 import type { NamedValue, ShowContext } from './show';
-import { elements, membersOf, pointee, showTyped } from './show';
+import { NULL, elements, membersOf, pointee, showTyped } from './show';
 import type { TypedValue } from './typed';
 import { addressOf, numberOf, scalarOf, store } from './typed';
 
@@ -101,10 +101,11 @@ export async function typedRow(
 ): Promise<Variable> {
   const space = showContext(context);
   const memory = await memoryBehind(value, space);
-  const children = childrenOf(value, context, path);
+  const shown = await showTyped(value, space);
+  const children = shown === NULL ? undefined : childrenOf(value, context, path);
   return {
     name,
-    value: await showTyped(value, space),
+    value: shown,
     type: typeName(value.type),
     expression: path,
     ...(memory === undefined ? {} : { memory: virtual(context.vcpu, memory) }),

@@ -9,6 +9,9 @@ import { addressOf, bytesOf, inMemory, memberOf, numberOf } from './typed';
 
 // How values read: on one line, and as rows below one another.
 
+/** What a pointer to nothing is shown as. */
+export const NULL = 'NULL';
+
 export interface ShowContext extends ValueSpace {
   readonly symbols: SymbolIndex;
 }
@@ -60,7 +63,7 @@ function showEnum(type: Extract<Type, { kind: 'enum' }>, value: bigint): string 
 async function showPointer(value: TypedValue, target: Type, context: ShowContext): Promise<string> {
   const address = await numberOf(value, context);
   if (typeof address !== 'bigint') return `${address}`;
-  if (address === 0n) return 'NULL';
+  if (address === 0n) return NULL;
   const symbol = symbolic(context.symbols, address);
   const shown = symbol === undefined ? hex(address) : `${hex(address)} <${symbol}>`;
   if (!isCharacter(target)) return shown;
