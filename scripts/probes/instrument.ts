@@ -1,18 +1,28 @@
 /**
- * Makes the hypervisor's sources steppable: before each statement of a function body stands a probe,
- * `if ($p.armed) $at(site, …locals);`, on the line of the statement, so that lines stay what they are.
+ * Makes the hypervisor's sources steppable: before each statement of a function body stands a probe that hands over
+ * the locals by value, `$at(site, …locals)`, on the line of the statement, so that lines stay what they are.
  *
- * Locals go by value, and only when armed. A closure would be simpler, and would move every variable it can see from
- * registers to the heap, armed or not. The engine decides by the size of a function's bytecode whether it becomes a
- * part of its callers: so a probe is as short as can be.
+ * While nobody steps there, it shall cost nothing. So a body is there twice, and `$armed` chooses at its beginning:
+ * the copy with the probes is on one line before the other, a function in a branch that is not taken, which keeps the
+ * code short that the engine would make a part of its callers. In the other, comments tell the statements for stacks.
+ * Bodies of one statement, and of functions that make functions for later, have their probes in place, each behind a
+ * question of its own: closures made while somebody stepped would otherwise remain the ones with the probes.
+ *
+ * A closure over the locals would be simpler than values, and would move every variable it can see from registers to
+ * the heap, armed or not.
  */
 import ts from 'typescript';
 import type { ProbeSite } from '../../src/base/probe-table';
+import { functionName, identifiersIn, recursiveIn } from './names';
+import { hasTwin, oneLine } from './twin';
 
 export interface Instrumented {
   readonly code: string;
   readonly sites: readonly ProbeSite[];
 }
+
+/** How a statement is marked: with a probe behind a question, with a probe where it was asked before, or not to run. */
+type Mode = 'asked' | 'armed' | 'plain';
 
 interface Insertion {
   readonly at: number;
@@ -41,23 +51,46 @@ export function instrument(file: string, text: string, probeModule: string): Ins
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true);
   const sites: ProbeSite[] = [];
   const recursive = recursiveIn(source);
-  const insertions: Insertion[] = [];
+  const numbers = new Map<ts.Node, number>();
+  let insertions: Insertion[] = [];
+  let mode: Mode = 'asked';
+
+  /** Under another mode. */
+  const under = (other: Mode, work: () => void): void => {
+    const before = mode;
+    mode = other;
+    work();
+    mode = before;
+  };
+
+  const siteOf = (node: ts.Node, scope: Scope, locals: readonly string[]): number => {
+    const known = numbers.get(node);
+    if (known !== undefined) return known;
+    const { line, character } = source.getLineAndCharacterOfPosition(node.getStart(source));
+    const place = { line: line + 1, column: character + 1, function: scope.name, locals };
+    const site = sites.push(recursive.has(scope.name) ? { ...place, recursive: true } : place) - 1;
+    numbers.set(node, site);
+    return site;
+  };
 
   const call = (node: ts.Node, scope: Scope): string => {
-    const { line, character } = source.getLineAndCharacterOfPosition(node.getStart(source));
     const names = [...scope.outer, ...scope.own];
-    const place = { line: line + 1, column: character + 1, function: scope.name, locals: names };
-    const site = sites.push(recursive.has(scope.name) ? { ...place, recursive: true } : place) - 1;
+    const site = siteOf(node, scope, names);
     const at = (values: readonly string[]): string => `$at(${[site.toString(), ...values].join(',')})`;
     if (scope.hoisted && scope.outer.size > 0) return `try{${at(names)}}catch{${at([])}}`;
     return at(names);
+  };
+  const marks: Readonly<Record<Mode, (node: ts.Node, scope: Scope) => string>> = {
+    asked: (node, scope) => `if($armed){${call(node, scope)}}`,
+    armed: (node, scope) => `${call(node, scope)};`,
+    plain: (node, scope) => `/*@${siteOf(node, scope, [...scope.outer, ...scope.own]).toString()}*/`,
   };
 
   /** One statement of a list, in the scope as it is before it. */
   const statement = (node: ts.Statement, scope: Scope, alone: boolean): void => {
     if (!ts.isBlock(node) && stops(node)) {
       const opening = alone ? '{' : '';
-      insertions.push({ at: node.getStart(source), text: `${opening}if($p.armed){${call(node, scope)}}` });
+      insertions.push({ at: node.getStart(source), text: opening + marks[mode](node, scope) });
       inside(node, scope);
       if (alone) insertions.push({ at: node.getEnd(), text: '}' });
       return;
@@ -145,16 +178,40 @@ export function instrument(file: string, text: string, probeModule: string): Ins
       name: functionName(node, source) ?? `${scope.name}…`,
       hoisted: ts.isFunctionDeclaration(node) || (scope.hoisted && scope.own.size === 0),
     };
-    if (ts.isBlock(node.body)) {
-      list(node.body.statements, inner);
-      return;
-    }
-    insertions.push({
-      at: node.body.getStart(source),
-      text: `($p.armed&&${callExpression(node.body, inner)},`,
+    const { body: block } = node;
+    const nested = mode === 'armed' ? mode : 'asked';
+    if (!ts.isBlock(block)) {
+      const asked = nested === 'armed' ? '' : '$armed&&';
+      insertions.push({ at: block.getStart(source), text: `(${asked}${callExpression(block, inner)},` });
+      under(nested, () => {
+        visit(block, inner);
+      });
+      insertions.push({ at: block.getEnd(), text: ')' });
+    } else if (nested === 'asked' && hasTwin(node, block)) {
+      const names = parameters.join(',');
+      insertions.push({
+        at: block.getStart(source) + 1,
+        text: `if($armed){const $f=(${names})=>{${twin(block, inner)}};"end of it";return $f(${names});}`,
+      });
+      under('plain', () => {
+        list(block.statements, inner);
+      });
+    } else
+      under(nested, () => {
+        list(block.statements, inner);
+      });
+  };
+
+  /** A body with probes that ask nothing any more, in a line. */
+  const twin = (block: ts.Block, scope: Scope): string => {
+    const before = insertions;
+    insertions = [];
+    under('armed', () => {
+      list(block.statements, scope);
     });
-    visit(node.body, inner);
-    insertions.push({ at: node.body.getEnd(), text: ')' });
+    const own = insertions;
+    insertions = before;
+    return oneLine(apply(text, own, block.getStart(source) + 1, block.getEnd() - 1));
   };
   const callExpression = (node: ts.Node, scope: Scope): string =>
     call(node, scope.hoisted ? { ...scope, hoisted: false, outer: NOTHING } : scope);
@@ -171,29 +228,29 @@ export function instrument(file: string, text: string, probeModule: string): Ins
   for (const node of source.statements)
     visit(node, { own: NOTHING, outer: NOTHING, name: '', hoisted: false });
 
-  const code = apply(text, insertions);
+  const code = apply(text, insertions, 0, text.length);
   return {
     // The mark at the end tells where, in a bundle, code begins that has no probes.
     code:
       sites.length === 0
         ? text
-        : `import{probe as $p,probesOf}from${JSON.stringify(probeModule)};const $at=probesOf(${JSON.stringify(file)});${code};"end of ${file}";`,
+        : `import{probesOf}from${JSON.stringify(probeModule)};const $at=probesOf(${JSON.stringify(file)});${code};"end of ${file}";`,
     sites,
   };
 }
 
-/** Insertions in the order they were asked for, where two are at one place. */
-function apply(text: string, insertions: readonly Insertion[]): string {
+/** What is from one place of a text to another, with insertions in the order they were asked for where they meet. */
+function apply(text: string, insertions: readonly Insertion[], from: number, to: number): string {
   const inOrder = insertions
     .map((one, index) => ({ ...one, index }))
     .sort((a, b) => a.at - b.at || a.index - b.index);
   let code = '';
-  let from = 0;
+  let done = from;
   for (const { at, text: added } of inOrder) {
-    code += text.slice(from, at) + added;
-    from = at;
+    code += text.slice(done, at) + added;
+    done = at;
   }
-  return code + text.slice(from);
+  return code + text.slice(done, to);
 }
 
 /** Whether a person would want to stand before it. */
@@ -226,73 +283,3 @@ const blockScoped = (node: ts.Statement): string[] =>
   (ts.isFunctionDeclaration(node) || ts.isClassDeclaration(node)) && node.name !== undefined
     ? [node.name.text]
     : declaredBy(node);
-
-function identifiersIn(node: ts.Node): ReadonlySet<string> {
-  const found = new Set<string>();
-  const visit = (n: ts.Node): void => {
-    if (ts.isIdentifier(n) && !(ts.isPropertyAccessExpression(n.parent) && n.parent.name === n))
-      found.add(n.text);
-    ts.forEachChild(n, visit);
-  };
-  visit(node);
-  return found;
-}
-
-/** Names of functions that call themselves, by way of others of the file perhaps. */
-function recursiveIn(source: ts.SourceFile): ReadonlySet<string> {
-  const calls = new Map<string, ReadonlySet<string>>();
-  const visit = (node: ts.Node): void => {
-    if (ts.isFunctionLike(node) && 'body' in node && node.body !== undefined) {
-      const name = functionName(node, source);
-      if (name !== undefined) calls.set(name, identifiersIn(node.body));
-    }
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  const reaches = (from: string): boolean => {
-    const seen = new Set<string>();
-    const left = [...(calls.get(from) ?? [])];
-    for (let name = left.pop(); name !== undefined; name = left.pop()) {
-      if (name === from) return true;
-      if (seen.has(name)) continue;
-      seen.add(name);
-      left.push(...(calls.get(name) ?? []));
-    }
-    return false;
-  };
-  return new Set([...calls.keys()].filter(reaches));
-}
-
-/** `name` or `mnemonic` of the object literal a function stands in: what a declared operation is called. */
-function literalName(node: ts.ObjectLiteralExpression): string | undefined {
-  for (const p of node.properties)
-    if (ts.isPropertyAssignment(p) && NAMING.test(p.name.getText()) && ts.isStringLiteral(p.initializer))
-      return p.initializer.text;
-  return undefined;
-}
-
-const NAMING = /^(name|mnemonic)$/;
-
-/** Names in quotes are written without them. */
-const nameText = (name: ts.Node, source: ts.SourceFile): string =>
-  ts.isStringLiteral(name) ? name.text : name.getText(source);
-
-function functionName(node: ts.FunctionLikeDeclaration, source: ts.SourceFile): string | undefined {
-  if (ts.isConstructorDeclaration(node)) return `new ${node.parent.name?.text ?? 'class'}`;
-  const { parent } = node;
-  const own =
-    node.name !== undefined
-      ? nameText(node.name, source)
-      : (ts.isVariableDeclaration(parent) || ts.isPropertyAssignment(parent)) && parent.initializer === node
-        ? nameText(parent.name, source)
-        : undefined;
-  if (own === undefined) return undefined;
-  const literal = ts.isMethodDeclaration(node)
-    ? parent
-    : ts.isPropertyAssignment(parent)
-      ? parent.parent
-      : undefined;
-  const operation =
-    literal !== undefined && ts.isObjectLiteralExpression(literal) ? literalName(literal) : undefined;
-  return operation === undefined ? own : `${operation}.${own}`;
-}

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import type { ProbeTable } from '../base/probe-table';
 import type { Place, ProbeHost, StackPlace } from '../machine/statements';
 
-/** The beginning of a module with probes, a call of one, or the end of the module. */
-const MARK = /probesOf\)?\("([^"]+)"\)|\w*\$at\w*\((\d+)[,)]|"end of [^"]+"/g;
+/** The beginning of a module with probes; a call of one, or what marks a statement without; what has no place. */
+const MARK = /probesOf\)?\("([^"]+)"\)|(?:\w*\$at\w*\(|\/\*@)(\d+)(?:[,)]|\*\/)|"end of [^"]+"/g;
 /** Deeper than the hypervisor ever is. */
-const DEEP = 400;
+const DEEP = 800;
 
 interface Mark {
   readonly offset: number;
@@ -64,7 +64,7 @@ function marksIn(bundle: string): Marks {
   let file: string | undefined;
   const marks = [...text.matchAll(MARK)].map((match): Mark => {
     const [, begins, site] = match;
-    if (site === undefined) file = begins;
+    file = begins ?? file;
     const place = file === undefined || site === undefined ? undefined : { file, site: Number(site) };
     return { offset: match.index, place };
   });

@@ -1,5 +1,5 @@
 import type { ProbeTable } from '../base/probe-table';
-import { probe } from '../hypervisor/probe';
+import { arm as armProbes, armed, probe, settle } from '../hypervisor/probe';
 import type { GuestVcpu } from '../hypervisor/types';
 import { ExpressionError, evaluateExpression, parseExpression, truth, type Expression } from './conditions';
 import { crossing, isEntry, viewCrossing, type Crossing, type Crossings, type Way } from './crossings';
@@ -262,13 +262,13 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
   function arm(): void {
     probe.at = at;
     const looking = step !== undefined || points.size > 0 || failing.length > 0 || watched.active;
-    probe.armed = probes !== undefined && running && looking;
-    if (!probe.armed) records.clear();
+    armProbes(probes !== undefined && running && looking);
+    if (!armed()) records.clear();
   }
 
   const crossings: Crossings = {
     get active() {
-      return probe.armed || watched.active;
+      return armed() || watched.active;
     },
     begin: (way: Way, vcpu: GuestVcpu, own: boolean) => {
       now = quietly(() => crossing(way, vcpu, own));
@@ -326,6 +326,8 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
         watched.begin();
       });
       arm();
+      // Single steps are short; what goes on for a while is worth compiling for.
+      if (!armed() && until.instructions === undefined) settle();
     },
     end: () => {
       running = false;

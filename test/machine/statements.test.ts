@@ -1,6 +1,8 @@
 /** Stepping through the hypervisor, in the worker that the package ships. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { runInNewContext } from 'node:vm';
+import ts from 'typescript';
 import { instrument } from '../../scripts/probes/instrument';
 import { samplesFolder, workerTarget } from '../../src/host/node';
 import type { Stop, Target, VcpuRef } from '../../src/machine/target';
@@ -151,6 +153,26 @@ describe('machine: statements of the hypervisor', function () {
 describe('machine: probes', () => {
   const probed = (text: string): string =>
     instrument('a.ts', text, './probe').code.split(';').slice(2).join(';');
+  const plain = (code: string): string => code.replaceAll(/\s+/g, '');
+
+  /** What comes of a text whose last statement is an expression, and the statements that came by meanwhile. */
+  const run = (text: string, armed: boolean): { value: unknown; came: readonly string[] } => {
+    const { code, sites } = instrument('a.ts', text, './probe');
+    const came: string[] = [];
+    const names = (site: number): string => sites[site]?.locals.join(' ') ?? '?';
+    const module = code.slice(code.indexOf(';', code.indexOf('probesOf("a.ts")')) + 1);
+    const { outputText } = ts.transpileModule(module, {
+      compilerOptions: { target: ts.ScriptTarget.ES2022 },
+    });
+    const value: unknown = runInNewContext(outputText.replace(/"end of a.ts";\s*$/, ''), {
+      $armed: armed,
+      $at: (site: number, ...values: readonly unknown[]) => {
+        assert.equal(names(site).split(' ').filter(Boolean).length >= values.length, true);
+        came.push(`${site.toString()}: ${values.map(String).join(' ')}`);
+      },
+    });
+    return { value, came };
+  };
 
   it('stand before statements, on their lines, with what has a value there', () => {
     const text = 'function f(a: number) {\n  const b = a;\n  if (b) return b;\n  return 0;\n}\n';
@@ -165,6 +187,14 @@ describe('machine: probes', () => {
         [4, 'f', 'a', 'b'],
       ],
     );
+    const lines = code.split('\n');
+    for (const [line, site] of [
+      [1, 0],
+      [2, 1],
+      [3, 3],
+    ] as const)
+      // prettier-ignore
+      assert.ok(lines[line]?.includes(`/*@${site.toString()}*/`), code);
   });
   it('do not touch a variable before its declaration, or one that hides it', () => {
     const { sites } = instrument(
@@ -177,11 +207,14 @@ describe('machine: probes', () => {
       [['x'], [], [], ['x']],
     );
   });
-  it('keep a single statement single', () => {
-    assert.match(
-      probed('function f() { if (a) b(); else c(); }'),
-      /if \(a\) \{if.*b\(\);\} else \{if.*c\(\);\}/,
+  it('stand in a copy of the body that is taken while armed', () => {
+    const code = probed('function f(a: number, { b }: B) { if (a) c(); else d(b); }');
+    const [question, rest] = code.split('return $f(a,b);}');
+    assert.equal(
+      plain(question ?? ''),
+      'functionf(a:number,{b}:B){if($armed){const$f=(a,b)=>{$at(0,a,b);if(a){$at(1,a,b);c();}else{$at(2,a,b);d(b);}};"endofit";',
     );
+    assert.match(rest ?? '', /^ \/\*@0\*\/if \(a\) \{\/\*@1\*\/c\(\);\} else \{\/\*@2\*\/d\(b\);\} \}/);
   });
   it('are in functions within functions, hoisted ones with what may have no value yet', () => {
     const { code, sites } = instrument(
@@ -193,9 +226,57 @@ describe('machine: probes', () => {
       sites.map(({ function: f, locals }) => [f, ...locals]),
       [['f'], ['f', 'x'], ['g', 'x']],
     );
-    assert.match(code, /function g\(\) \{ if\(\$p\.armed\)\{try\{\$at\(2,x\)\}catch\{\$at\(2\)\}\}h\(x\)/);
+    assert.match(code, /function g\(\) \{ if\(\$armed\)\{try\{\$at\(2,x\)\}catch\{\$at\(2\)\}\}h\(x\)/);
   });
   it('are in arrows without a block', () => {
-    assert.match(probed('const f = (a: number) => a + 1'), /=> \(\$p\.armed&&\$at\(0,a\),a \+ 1\)/);
+    assert.match(probed('const f = (a: number) => a + 1'), /=> \(\$armed&&\$at\(0,a\),a \+ 1\)/);
+  });
+  it('leave what code does as it is, armed or not', () => {
+    const texts: Readonly<Record<string, readonly [text: string, value: unknown, statements: number]>> = {
+      'parameters with defaults, patterns, rest': [
+        'function f(a = 1, { b, c: [d] } = { b: 2, c: [3] }, ...e: number[]) { a += b; return [a, b, d, ...e].join(); } f(undefined, undefined, 7, 8)',
+        '3,2,3,7,8',
+        2,
+      ],
+      'this, getters, methods, constructors': [
+        'class A { x = 1; constructor(readonly y: number) { this.x += y; this.x++; } get z() { const t = this; return t.x; } w(a: number) { const b = a; return () => { const q = this.x; return q + b; }; } } const a = new A(2); a.z * 100 + a.w(5)()',
+        409,
+        8,
+      ],
+      'object members that say nothing of their call': [
+        'const seen: number[] = []; const o = { get a() { const t = 5; return t; }, set a(v) { const w = v; seen.push(w); }, m(x: number) { const y = x; return y; } }; o.a = 9; o.m(1) + o.a + (seen[0] ?? 0)',
+        15,
+        6,
+      ],
+      arguments: ['function f(a: number) { const n = arguments.length; return n; } f(1)', 1, 2],
+      generators: ['function* f(a: number) { yield a; yield a + 1; } [...f(1)].join()', '1,2', 2],
+      'closures of a loop, and labels': [
+        'function f() { const all: (() => number)[] = []; out: for (let i = 0; i < 5; i++) { for (;;) { if (i === 3) break out; break; } all.push(() => i); } return all.map((g) => g()).join(); } f()',
+        '0,1,2',
+        24,
+      ],
+      'recursion and a name of its own': [
+        'const f = function g(n: number): number { if (n < 2) return 1; return n * g(n - 1); }; f(5)',
+        120,
+        10,
+      ],
+      'hoisting, shadowing, try': [
+        'function f(a: number) { try { const b = h(a); { const a = b + 1; if (a > 2) throw new Error(`x${a}`); } return 0; } catch (e) { return String(e); } finally { a = 9; } function h(x: number) { const y = x; return y * 2; } } f(1)',
+        'Error: x3',
+        9,
+      ],
+      'text of several lines, comments, patterns': [
+        'function f(a: string) {\n  // one; {\n  const t = `a\n${a /* two */}\n`; /* three\n */\n  return t.replace(/[/`]|\\n/g, "+");\n}\nf("/")',
+        'a+++',
+        2,
+      ],
+    };
+    for (const [what, [text, value, statements]] of Object.entries(texts)) {
+      const quiet = run(text, false);
+      assert.deepEqual(quiet, { value, came: [] }, what);
+      const armed = run(text, true);
+      assert.equal(armed.value, value, what);
+      assert.equal(armed.came.length, statements, `${what}: ${armed.came.join(', ')}`);
+    }
   });
 });
