@@ -191,7 +191,7 @@ export function instrument(file: string, text: string, probeModule: string): Ins
       const names = parameters.join(',');
       insertions.push({
         at: block.getStart(source) + 1,
-        text: `if($armed){const $f=(${names})=>{${twin(block, inner)}};"end of it";return $f(${names});}`,
+        text: `if($armed){const $f=(${names})=>{${twin(block, inner)}};"end of it";return $take(${['$f', ...parameters].join(',')});}`,
       });
       under('plain', () => {
         list(block.statements, inner);
@@ -234,7 +234,7 @@ export function instrument(file: string, text: string, probeModule: string): Ins
     code:
       sites.length === 0
         ? text
-        : `import{probesOf}from${JSON.stringify(probeModule)};const $at=probesOf(${JSON.stringify(file)});${code};"end of ${file}";`,
+        : `import{probesOf,take as $take}from${JSON.stringify(probeModule)};const $at=probesOf(${JSON.stringify(file)});${code};"end of ${file}";`,
     sites,
   };
 }

@@ -68,7 +68,7 @@ const isName = (node: ts.Identifier): boolean =>
   (ts.isPropertyAccessExpression(node.parent) && node.parent.name === node) ||
   (ts.isPropertyAssignment(node.parent) && node.parent.name === node);
 
-/** The same code without comments, in one line: statements that end without a semicolon are an error. */
+/** The same code without comments, in one line: statements have to end with semicolons, as Prettier has them. */
 export function oneLine(code: string): string {
   const source = ts.createSourceFile('twin.ts', `()=>{${code}}`, ts.ScriptTarget.ES2022, true);
   const tokens: string[] = [];
@@ -80,7 +80,5 @@ export function oneLine(code: string): string {
   };
   visit(source);
   const line = tokens.filter((token) => token !== '').join(' ');
-  const check = ts.transpileModule(line, { reportDiagnostics: true });
-  if ((check.diagnostics ?? []).length > 0) throw new Error(`not code any more in one line: ${line}`);
   return line.slice(line.indexOf('{') + 1, line.lastIndexOf('}'));
 }

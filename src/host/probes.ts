@@ -6,7 +6,7 @@ import type { Place, ProbeHost, StackPlace } from '../machine/statements';
 /** The beginning of a module with probes; a call of one, or what marks a statement without; what has no place. */
 const MARK = /probesOf\)?\("([^"]+)"\)|(?:\w*\$at\w*\(|\/\*@)(\d+)(?:[,)]|\*\/)|"end of [^"]+"/g;
 /** Deeper than the hypervisor ever is. */
-const DEEP = 800;
+const DEEP = 1200;
 
 interface Mark {
   readonly offset: number;

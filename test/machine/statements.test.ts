@@ -1,5 +1,6 @@
 /** Stepping through the hypervisor, in the worker that the package ships. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import ts from 'typescript';
@@ -9,6 +10,7 @@ import type { Stop, Target, VcpuRef } from '../../src/machine/target';
 import { withLine } from '../support/lines';
 import { SAMPLE, domain, watch } from '../support/machines';
 
+const root = join(__dirname, '../..');
 /** Prints four lines by console_io. */
 const TOUR = join(samplesFolder, 'c-tour', 'c-tour.elf');
 const vcpu: VcpuRef = { domain: 1, vcpu: 0 };
@@ -155,6 +157,29 @@ describe('machine: probes', () => {
     instrument('a.ts', text, './probe').code.split(';').slice(2).join(';');
   const plain = (code: string): string => code.replaceAll(/\s+/g, '');
 
+  it('mark each statement of what the package ships, in the body that runs unarmed too', () => {
+    const worker = readFileSync(join(root, 'dist/worker.js'), 'utf8');
+    const found = new Map<string, { armed: Set<string>; plain: Set<string> }>();
+    let file = '';
+    for (const [, begins, site, mark] of worker.matchAll(
+      /probesOf\)?\("([^"]+)"\)|\$at\w*\((\d+)[,)]|\/\*@(\d+)\*\//g,
+    )) {
+      file = begins ?? file;
+      const of = found.get(file) ?? { armed: new Set(), plain: new Set() };
+      found.set(file, of);
+      if (site !== undefined) of.armed.add(site);
+      if (mark !== undefined) of.plain.add(mark);
+    }
+    assert.ok(found.size > 40, `${found.size.toString()} files`);
+    for (const [name, { armed, plain }] of found) {
+      const { code, sites } = instrument(name, readFileSync(join(root, 'src', name), 'utf8'), './probe');
+      // What nobody uses is not in the bundle: what is there of a twin is there twice.
+      const twins = new Set([...code.matchAll(/\/\*@(\d+)\*\//g)].map(([, site]) => site ?? ''));
+      assert.deepEqual([...plain].sort(), [...armed].filter((site) => twins.has(site)).sort(), name);
+      assert.ok(armed.size > 0 && armed.size <= sites.length, name);
+    }
+  });
+
   /** What comes of a text whose last statement is an expression, and the statements that came by meanwhile. */
   const run = (text: string, armed: boolean): { value: unknown; came: readonly string[] } => {
     const { code, sites } = instrument('a.ts', text, './probe');
@@ -166,6 +191,7 @@ describe('machine: probes', () => {
     });
     const value: unknown = runInNewContext(outputText.replace(/"end of a.ts";\s*$/, ''), {
       $armed: armed,
+      $take: (body: (...given: unknown[]) => unknown, ...given: readonly unknown[]) => body(...given),
       $at: (site: number, ...values: readonly unknown[]) => {
         assert.equal(names(site).split(' ').filter(Boolean).length >= values.length, true);
         came.push(`${site.toString()}: ${values.map(String).join(' ')}`);
@@ -209,7 +235,7 @@ describe('machine: probes', () => {
   });
   it('stand in a copy of the body that is taken while armed', () => {
     const code = probed('function f(a: number, { b }: B) { if (a) c(); else d(b); }');
-    const [question, rest] = code.split('return $f(a,b);}');
+    const [question, rest] = code.split('return $take($f,a,b);}');
     assert.equal(
       plain(question ?? ''),
       'functionf(a:number,{b}:B){if($armed){const$f=(a,b)=>{$at(0,a,b);if(a){$at(1,a,b);c();}else{$at(2,a,b);d(b);}};"endofit";',
