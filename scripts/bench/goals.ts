@@ -20,6 +20,7 @@ export const GOALS = {
   bootBare: atMost('boot to /init, time in that without Xen under TCG', '×', 2, 1),
   nullHypercall: atMost('null hypercall', 'ns', 500, 150),
   trace: atMost('what the trace adds to a null hypercall', '%', 5, 2),
+  probes: atMost('what unarmed probes add to a round trip through the hypervisor', '%', 5, 3),
   cold: atMost('cold code, first execution, a guest instruction', 'ns', 2000, 500),
   memory: atMost("memory beyond the guest's RAM", 'MiB', 350, 150),
 } as const satisfies Readonly<Record<string, Goal>>;

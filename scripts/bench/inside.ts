@@ -12,7 +12,7 @@ import type { MachineConfig } from '../../src/machine/target';
 import { findGuest, guestCache } from '../fetch-guests';
 import { LOOPS, loopGuest, memoryAndBranches, whyNoLoops, type Loop } from './guests';
 import { endedProcessesSeconds } from './process';
-import type { Report } from './report';
+import { median, type Report } from './report';
 
 const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -129,14 +129,18 @@ export function probes(report: Report, runs: number): void {
       taken[which]?.push(JSON.parse(said) as Readonly<Record<string, number>>);
     }
   const [without = [], ...others] = taken;
-  for (const { name } of LOOPS.filter(({ probed }) => probed === true))
-    for (const [index, samples] of others.entries())
-      report.figure(
-        `${name}: ${CROSSINGS[index + 1]?.what ?? ''}`,
-        '%',
-        samples.map((ns, i) => ((ns[name] ?? NaN) / (without[i]?.[name] ?? NaN) - 1) * 100),
-        index === 0 ? undefined : '≤ 3 %',
-      );
+  const names = LOOPS.filter(({ probed }) => probed === true).map(({ name }) => name);
+  const added = (name: string, samples: readonly Readonly<Record<string, number>>[]): number[] =>
+    samples.map((ns, i) => ((ns[name] ?? NaN) / (without[i]?.[name] ?? NaN) - 1) * 100);
+  const whats = CROSSINGS.slice(1).map(({ what }) => what);
+  for (const name of names)
+    for (const [at, samples] of others.entries())
+      report.figure(`${name}: ${whats[at] ?? ''}`, '%', added(name, samples));
+  for (const [at, samples] of others.entries()) {
+    const all = names.flatMap((name) => added(name, samples));
+    const goal = at === others.length - 1 ? 'probes' : undefined;
+    report.derived(`the middle of all these: ${whats[at] ?? ''}`, '%', median(all), all.length, goal);
+  }
 }
 
 const dist = join(guestCache, '..', '..', 'dist');

@@ -48,7 +48,7 @@ const MEASURES: Readonly<Record<GroupName, Group>> = {
     measure: ({ report, runs }) => {
       probes(report, runs);
     },
-    takes: [0, 6],
+    takes: [0, 28],
   },
   steps: { measure: ({ report, runs, folder }) => debugging(report, runs, folder), takes: [15, 9] },
   symbols: { measure: ({ report, runs }) => debugFile(report, runs), takes: [0, 8] },
