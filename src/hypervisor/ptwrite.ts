@@ -3,12 +3,13 @@
  * mapped read-only, and Xen makes the store as if mmu_update had been called (ptwr_do_page_fault).
  *
  * The store need not be decoded: the instruction is run once against a copy of the table, mapped in the table's
- * place for that one instruction, and the entries that came out different are then checked and written.
+ * place for that one instruction, and the entries that came out different are then checked and written. The copy is
+ * made in a page of Xen's own that is full of zeros before and after, so that this leaves nothing behind.
  */
 import { PTE, VMASST_TYPE, makePte, pteFrame } from '../abi/mmu';
-import { DOMID } from '../abi/domains';
 import type { DomainId } from '../base/branded';
 import { EXIT } from '../cpu/exits';
+import { wordOf } from '../cpu/state';
 import type { Vcpu } from '../cpu/types';
 import type { Core } from './core';
 import { assists } from './domain';
@@ -39,11 +40,12 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
   if (table >= frames.count || frames.owner[table] !== domain.id) return undefined;
   if (frames.type[table] !== FRAME_TYPE.l1 || (frames.typeCount[table] ?? 0) === 0) return undefined;
 
-  const copy = frames.allocate(DOMID.XEN);
-  if (copy === undefined) return undefined;
+  const copy = core.slots.zeroPage;
   memory.copy(copy, table);
   const aside = leaf.entry;
   const before = saveRegisters(cpu);
+  // Another operand may have found the copy by another address, where two tables lead to the entry.
+  const alone = storesAlone(cpu);
   memory.write64(
     leaf.table,
     leaf.index,
@@ -54,7 +56,8 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
   const rcx = cpu.get('rcx');
   const exit = cpu.run(cpu.get('icount') + 1n);
   memory.write64(leaf.table, leaf.index, aside);
-  cpu.flushPage(address);
+  if (alone) cpu.flushPage(address);
+  else cpu.flushTlb();
 
   // Anything but a finished instruction (a fault of another operand) leaves the original fault to the guest. A
   // kick leaves everything as it was, and the store is simply tried again: when it comes must not show, and it may
@@ -72,8 +75,25 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
       core.log.warn(`d${domain.id} v${v.id}: store to its L1 table refused: ${refusal}`);
     }
   }
-  frames.drop(copy);
+  memory.zero(copy);
   return outcome;
+}
+
+/**
+ * MOV or XCHG of 64 bits between a register and memory that another register points to: REX.W, the opcode, a ModRM byte
+ * with no SIB byte behind it. Nothing else is accessed by these, the ones that kernels make most.
+ */
+function storesAlone(cpu: Vcpu): boolean {
+  const code = new Uint8Array(3);
+  if (cpu.readLinear(cpu.words[RIP] ?? 0n, code, 3) < code.length) return false;
+  const [rex = 0, opcode = 0, modrm = 0] = code;
+  const [mod, rm] = [modrm >> 6, modrm & 7];
+  return (
+    (rex & 0xf8) === 0x48 &&
+    (opcode === 0x87 || opcode === 0x89) &&
+    rm !== 4 &&
+    (mod === 1 || (mod === 0 && rm !== 5))
+  );
 }
 
 /** @returns why one of the changed entries cannot be; those before it stand, as they would after single stores */
@@ -87,20 +107,17 @@ function writeChanges(core: Core, domain: DomainId, table: number, copy: number)
   return undefined;
 }
 
-const REGISTERS = [
-  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip',
-  // What is undone has not retired.
-  'icount',
-] as const; // prettier-ignore
+/** General registers, rip, and the flags, which lie together, and what counts instructions: what is undone has not retired. */
+const [FIRST, AFTER, RIP, ICOUNT] = [wordOf('rax'), wordOf('rflags') + 1, wordOf('rip'), wordOf('icount')];
 
-function saveRegisters(cpu: Vcpu): { readonly rip: bigint; restore(): void } {
-  const values = REGISTERS.map((name) => cpu.get(name));
-  const { rflags } = cpu;
+function saveRegisters({ words }: Vcpu): { readonly rip: bigint; restore(): void } {
+  const values = words.slice(FIRST, AFTER);
+  const icount = words[ICOUNT] ?? 0n;
   return {
-    rip: cpu.get('rip'),
+    rip: words[RIP] ?? 0n,
     restore: () => {
-      REGISTERS.forEach((name, i) => cpu.set(name, values[i] ?? 0n));
-      cpu.rflags = rflags;
+      words.set(values, FIRST);
+      words[ICOUNT] = icount;
     },
   };
 }

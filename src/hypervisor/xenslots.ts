@@ -34,6 +34,8 @@ export interface XenSlots {
   /** First frame of the M2P, and how many; they are in a row. */
   readonly m2pFrame: Mfn;
   readonly m2pFrames: number;
+  /** A page of zeros, which the unused pages of descriptor tables are. */
+  readonly zeroPage: number;
   m2p(mfn: number): bigint;
   setM2p(mfn: number, pfn: bigint): void;
   /** Makes the tables of a domain's own area. */
@@ -106,6 +108,7 @@ export function createXenSlots(memory: MachineMemory, frames: FrameTable): XenSl
   return {
     m2pFrame,
     m2pFrames,
+    zeroPage,
     m2p: (mfn) => memory.read64(m2pFrame + Math.floor(mfn / 512), mfn % 512),
     setM2p: (mfn, pfn) => memory.write64(m2pFrame + Math.floor(mfn / 512), mfn % 512, pfn),
     addDomain: (domain, vcpus) => {

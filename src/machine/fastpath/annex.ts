@@ -20,7 +20,7 @@ const NARROW = [
   /** Bits of ALLOWED; 0: every exit leaves. */
   'allowed',
   /** Since index.ts looked last: exits seen to, and of which kinds. */
-  'crossings', 'syscalls', 'faults',
+  'crossings', 'syscalls', 'faults', 'writes',
   /** VcpuState.kernelMode, nmiMasked: 0 or 1. */
   'kernelMode', 'nmiMasked',
   /** The handlers' Callback.maskEvents. */
@@ -55,4 +55,6 @@ export const ALLOWED = {
   hypercall: 4,
   /** Of these, new base tables. */
   bases: 8,
+  /** Stores of the guest's kernel to page tables that it may not write itself. */
+  write: 16,
 } as const;

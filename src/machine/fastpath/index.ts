@@ -55,6 +55,7 @@ interface Annex {
   vmAssist: bigint;
   architecturalIopl: boolean;
   strictM2p: boolean;
+  writableTables: boolean;
 }
 
 /** Index from the beginning of an annex, in words of their size. */
@@ -69,14 +70,14 @@ const [KERNEL_BASE, USER_BASE, OTHERS, SKIPPED] = [
   2 * at('kernelBase'), 2 * at('userBase'), 2 * at('othersRetired'), 2 * at('skipped'),
 ] as const; // prettier-ignore
 const H = {
-  allowed: as('allowed'), crossings: as('crossings'), syscalls: as('syscalls'), faults: as('faults'),
+  allowed: as('allowed'), crossings: as('crossings'), syscalls: as('syscalls'), faults: as('faults'), writes: as('writes'),
   kernelMode: as('kernelMode'), nmiMasked: as('nmiMasked'), syscallMasks: as('syscallMasks'), faultMasks: as('faultMasks'),
   kernelTlb: as('kernelTlb'), userTlb: as('userTlb'), info: as('info'), attention: as('attention'), gdt: as('gdt'),
   heads: as('heads'), capacity: as('capacity'), slot: as('slot'), room: as('room'), who: as('who'),
 } as const; // prettier-ignore
 
 /** Names that the trace counts them by. */
-const TRAPS = { syscall: 'syscall', fault: 'page-fault' } as const;
+const TRAPS = { syscall: 'syscall', fault: 'page-fault', write: 'page-table-write' } as const;
 const CPL = FIELD.cpl.offset >> 2;
 
 /** After so many runs at whose end nothing had been seen to, only one of so many is armed: what fits it comes in swarms. */
@@ -115,6 +116,7 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
     vmAssist: 0n,
     architecturalIopl: false,
     strictM2p: false,
+    writableTables: false,
   }));
   const { tlbs, attention } = mem.layout;
 
@@ -127,10 +129,11 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
     knownOf = now;
     known =
       (trace.knowsTrap(TRAPS.syscall) ? ALLOWED.syscall : 0) |
-      (trace.knowsTrap(TRAPS.fault) ? ALLOWED.fault : 0);
+      (trace.knowsTrap(TRAPS.fault) ? ALLOWED.fault : 0) |
+      (trace.knowsTrap(TRAPS.write) ? ALLOWED.write : 0);
     return known;
   }
-  const BOTH = ALLOWED.syscall | ALLOWED.fault;
+  const ALL = ALLOWED.syscall | ALLOWED.fault | ALLOWED.write;
 
   /** What nobody wants to be asked about. */
   function allowed(v: GuestVcpu, annex: Annex): number {
@@ -142,16 +145,17 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
     if (vmAssist !== annex.vmAssist) {
       annex.vmAssist = vmAssist;
       annex.architecturalIopl = assists(domain, VMASST_TYPE.VMASST_TYPE_architectural_iopl);
+      annex.writableTables = assists(domain, VMASST_TYPE.VMASST_TYPE_writable_pagetables);
       annex.strictM2p = assists(domain, VMASST_TYPE.VMASST_TYPE_m2p_strict);
     }
     if (annex.architecturalIopl) return 0;
     const { faults, calls } = stops.observed(FAST_CALLS);
     const bases = annex.strictM2p || state.ldtPages.length > 0 ? 0 : ALLOWED.bases;
     const hypercalls = ALLOWED.hypercall | bases;
-    const traps = known === BOTH && knownOf === trace.restored() ? BOTH : countedTraps();
+    const counted = known === ALL && knownOf === trace.restored() ? ALL : countedTraps();
+    const traps = annex.writableTables ? counted : counted & ~ALLOWED.write;
     return (
-      (faults ? traps & ALLOWED.syscall : traps) |
-      (calls || trace.callerOf !== undefined ? 0 : hypercalls)
+      (faults ? traps & ALLOWED.syscall : traps) | (calls || trace.callerOf !== undefined ? 0 : hypercalls)
     );
   }
 
@@ -212,16 +216,19 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       const { state } = v;
       const syscalls = h[H.syscalls] ?? 0;
       const faults = h[H.faults] ?? 0;
+      const writes = h[H.writes] ?? 0;
       h[H.crossings] = 0;
       h[H.syscalls] = 0;
       h[H.faults] = 0;
+      h[H.writes] = 0;
       state.kernelMode = h[H.kernelMode] !== 0;
       state.nmiMasked = h[H.nmiMasked] !== 0;
       state.shadowGs = written.shadowGs = w[W.shadowGs] ?? 0n;
       if (faults > 0) state.cr2 = written.cr2 = w[W.cr2] ?? 0n;
       if (syscalls > 0) trace.traps(TRAPS.syscall, syscalls);
       if (faults > 0) trace.traps(TRAPS.fault, faults);
-      const calls = crossings - syscalls - faults;
+      if (writes > 0) trace.traps(TRAPS.write, writes);
+      const calls = crossings - syscalls - faults - writes;
       // Nobody was asked before and after each call, and at each fault: a position counts as if (position.ts).
       stops.resetAsked(stops.asked() + 2 * calls + faults);
       if (calls === 0) return crossings;

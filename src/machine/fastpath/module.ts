@@ -146,7 +146,7 @@ function systemCall(r: Recorder): void {
 }
 
 /** traps.ts decideFault, for a #PF that is not Xen's to repair: deliverFault. */
-function pageFault(r: Recorder): void {
+function pageFault(r: Recorder, tableWrite: () => void): void {
   const address = reg(r, 'exit_address');
   const error = low(r, 'exit_error');
   // ldt.ts fixDescriptorFault: in Xen's part.
@@ -162,6 +162,7 @@ function pageFault(r: Recorder): void {
   // ptwrite.ts emulateTableWrite.
   const barred = r.n('i32.eq', r.n('i32.and', error, r.i32(PF.WRITE_PRESENT)), r.i32(PF.WRITE_PRESENT));
   r.if(r.n('i32.and', barred, kernel), () => {
+    tableWrite();
     no(r);
   });
   // asTheGuestSeesIt
@@ -355,7 +356,11 @@ export function fastPathModule(places: Places): Uint8Array {
     r.if(r.n('i32.eq', reason, r.i32(EXIT.EXCEPTION)), () => {
       r.if(r.n('i32.eq', low(r, 'exit_vector'), r.i32(VECTOR.PF)), () => {
         r.if(may(ALLOWED.fault), () => {
-          pageFault(r);
+          pageFault(r, () => {
+            r.if(may(ALLOWED.write), () => {
+              tables.write(r);
+            });
+          });
         });
       });
     });

@@ -14,7 +14,12 @@ import { mmu_update, mmuext_op } from '../../hypervisor/hypercalls/mmu';
 import { DISALLOWED_L1, HARMLESS } from '../../hypervisor/pagetypes';
 import { M2P_SLOT } from '../../hypervisor/xenslots';
 import { ALLOWED } from './annex';
-import { low, no, plainCall, reach, reg, setAnnex, setReg, wide, word } from './words';
+import { RFLAGS, offsetOf } from '../../cpu/state';
+import { EXEC, EXEC_ENTRY_SHIFT, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
+import {
+  INFO, done, execEntryOf, increment, infoByte, low, no, noUpcall, plainCall, reach, reg, setAnnex, setReg, tlbEntryOf, wide,
+  word,
+} from './words'; // prettier-ignore
 
 /** Where things lie in the machine's memory. */
 export interface Places {
@@ -33,6 +38,7 @@ const not = (bits: bigint): bigint => BigInt.asUintN(64, ~bits);
 export function tableCalls({ frames, framesBase, attention }: Places): {
   readonly update: (r: Recorder) => void;
   readonly bases: (r: Recorder) => void;
+  readonly write: (r: Recorder) => void;
 } {
   const count = (r: Recorder, of: 'refs' | 'typeCount', mfn: Node): Node =>
     r.load('i32.load', r.n('i32.shl', mfn, r.i32(2)), frames[of].byteOffset);
@@ -73,6 +79,9 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
   const has = (r: Recorder, entry: Node, bits: bigint): Node =>
     r.n('i64.ne', r.n('i64.and', entry, r.i64(bits)), r.i64(0));
 
+  const baseOf = (r: Recorder, name: 'kernelBase' | 'userBase'): Node =>
+    r.wrap(r.n('i64.shr_u', wide(r, name), r.i64(12)));
+
   /** What mmu_update and mmuext_op have in common: an array in the kernel's memory, no count wanted, one's own frames. */
   function elements(r: Recorder, bytes: number): Node {
     const at = reg(r, 'rdi');
@@ -85,7 +94,16 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
     return reach(r, word(r, 'kernelTlb'), at, bytes, false);
   }
 
-  /** hypercalls/mmu.ts updateEntry, pagetypes.ts modEntry of level 1. */
+  /** A table of level 1 of the domain's own, to which a store need not be announced. */
+  function plainTable(r: Recorder, table: Node): void {
+    unless(r, both(r, own(r, table), hasType(r, table, FRAME_TYPE.l1)));
+    unless(r, count(r, 'typeCount', table));
+    r.if(r.load('i32.load8_u', table, attention), () => {
+      no(r);
+    });
+  }
+
+  /** hypercalls/mmu.ts updateEntry. */
   function update(r: Recorder): void {
     unless(r, r.n('i32.eq', low(r, 'rsi'), r.i32(1)));
     const host = elements(r, mmuUpdate.size);
@@ -93,13 +111,19 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
     const value = r.load('i64.load', host, VAL);
     unless(r, r.n('i32.eq', r.n('i32.and', r.wrap(pointer), r.i32(7)), r.i32(MMU.MMU_NORMAL_PT_UPDATE)));
     const table = existing(r, r.n('i64.shr_u', pointer, r.i64(12)));
-    unless(r, both(r, own(r, table), hasType(r, table, FRAME_TYPE.l1)));
-    unless(r, count(r, 'typeCount', table));
-    r.if(r.load('i32.load8_u', table, attention), () => {
-      no(r);
-    });
+    plainTable(r, table);
     const place = r.n('i32.add', addressOf(r, table), r.n('i32.and', r.wrap(pointer), r.i32(0xff8)));
-    const old = r.load('i64.load', place);
+    const act = modify(r, place, r.load('i64.load', place), value);
+    plainCall(r, mmu_update.nr, 0, act, {
+      linear: reg(r, 'rdi'),
+      host,
+      bytes: mmuUpdate.size,
+      names: NAMES.entry,
+    });
+  }
+
+  /** pagetypes.ts modEntry of level 1: leaves where it is not to be; the answer does it. */
+  function modify(r: Recorder, place: Node, old: Node, value: Node): () => void {
     const allowed = r.n('i32.eqz', has(r, value, DISALLOWED_L1));
     const present = has(r, value, PTE.PRESENT);
     const alike = r.n('i32.eqz', has(r, r.n('i64.xor', old, value), not(HARMLESS)));
@@ -139,7 +163,7 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
         r.assign(dropped, mfn);
       });
     });
-    const act = (): void => {
+    return () => {
       const [get, put] = [r.read(taken), r.read(dropped)];
       r.if(r.n('i32.ge_s', get, r.i32(0)), () => {
         add(r, 'refs', get, 1);
@@ -169,12 +193,86 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
       const adjusted = r.n('select', r.n('select', users, kernels, user), value, present);
       r.store('i64.store', place, adjusted);
     };
-    plainCall(r, mmu_update.nr, 0, act, {
-      linear: reg(r, 'rdi'),
-      host,
-      bytes: mmuUpdate.size,
-      names: NAMES.entry,
+  }
+
+  /**
+   * ptwrite.ts emulateTableWrite, of an aligned MOV or XCHG of 64 bits by a kernel that addresses through a register;
+   * what XCHG finds there becomes the register's. In a stretch of code that is being fetched from.
+   */
+  function write(r: Recorder): void {
+    const address = reg(r, 'exit_address');
+    const plain = both(
+      r,
+      r.n('i64.ge_u', address, r.i64(HYPERVISOR_VIRT_END)),
+      r.n('i32.eqz', r.n('i32.and', r.wrap(address), r.i32(7))),
+    );
+    const tf = r.n('i32.and', low(r, 'rflags'), r.i32(Number(RFLAGS.TF)));
+    // The instruction retires, and must not be the last of a limit, either.
+    const last = r.n('i64.ge_s', r.n('i64.add', reg(r, 'icount'), r.i64(1)), reg(r, 'ilimit'));
+    unless(r, both(r, plain, r.n('i32.eqz', r.n('i32.or', tf, last))));
+
+    const rip = reg(r, 'rip');
+    const set = word(r, 'kernelTlb');
+    const fetch = execEntryOf(r, set, rip);
+    const page = r.n('i64.and', rip, r.i64(not(0xfffn)));
+    const inside = r.n('i32.le_u', r.n('i32.and', r.wrap(rip), r.i32(4095)), r.i32(4096 - 4));
+    unless(r, both(r, inside, r.n('i64.eq', r.load('i64.load', fetch, EXEC.tag), page)));
+    const code = r.load('i32.load', r.n('i32.add', r.wrap(rip), r.load('i32.load', fetch, EXEC.addend)));
+    const bits = (shift: number, mask: number): Node =>
+      r.n('i32.and', r.n('i32.shr_u', code, r.i32(shift)), r.i32(mask));
+    // REX.W, the opcode, and a ModRM byte of register and register-indirect memory, perhaps with a byte's distance.
+    unless(r, r.n('i32.eq', bits(0, 0xf8), r.i32(0x48)));
+    const exchanges = r.n('i32.eq', bits(8, 0xff), r.i32(0x87));
+    unless(r, r.n('i32.or', exchanges, r.n('i32.eq', bits(8, 0xff), r.i32(0x89))));
+    const [mod, rm] = [bits(22, 3), bits(16, 7)];
+    const direct = both(r, r.n('i32.eqz', mod), r.n('i32.ne', rm, r.i32(5)));
+    const near = r.n('i32.eq', mod, r.i32(1));
+    unless(r, both(r, r.n('i32.or', direct, near), r.n('i32.ne', rm, r.i32(4))));
+    const number = r.n('i32.or', bits(19, 7), r.n('i32.shl', bits(2, 1), r.i32(3)));
+    const register = r.n('i32.add', r.param('i32', 0), r.n('i32.shl', number, r.i32(3)));
+
+    // Only the L1 entry is in the way.
+    const table = r.local('i32', baseOf(r, 'kernelBase'));
+    for (const level of [4, 3, 2, 1] as const) {
+      const index = r.wrap(r.n('i64.and', r.n('i64.shr_u', address, r.i64(9 * level)), r.i64(0xff8)));
+      const entry = r.load('i64.load', r.n('i32.add', addressOf(r, r.read(table)), index));
+      const looked = PTE.PRESENT | PTE.RW | (level === 3 || level === 2 ? PTE.PSE : 0n);
+      const wanted = level === 1 ? PTE.PRESENT : PTE.PRESENT | PTE.RW;
+      unless(r, r.n('i64.eq', r.n('i64.and', entry, r.i64(looked)), r.i64(wanted)));
+      r.assign(table, named(r, entry));
+    }
+    const target = r.read(table);
+    plainTable(r, target);
+    const place = r.n('i32.add', addressOf(r, target), r.n('i32.and', r.wrap(address), r.i32(0xff8)));
+    const old = r.load('i64.load', place);
+    const value = r.load('i64.load', register, offsetOf('rax'));
+    // Nothing came out different: nothing is written.
+    r.if(r.n('i64.eq', old, value), () => {
+      no(r);
     });
+    const act = modify(r, place, old, value);
+    noUpcall(r, infoByte(r, INFO.evtchn_upcall_mask));
+    act();
+    r.if(exchanges, () => {
+      r.store('i64.store', register, old, offsetOf('rax'));
+    });
+    setReg(r, 'rip', r.n('i64.add', rip, r.n('select', r.i64(4), r.i64(3), near)));
+    setReg(r, 'icount', r.n('i64.add', reg(r, 'icount'), r.i64(1)));
+    // Vcpu.flushPage
+    for (const name of ['kernelTlb', 'userTlb'] as const) {
+      r.callVoid('memory.fill', [
+        tlbEntryOf(r, word(r, name), address),
+        r.i32(0xff),
+        r.i32(1 << TLB_ENTRY_SHIFT),
+      ]);
+      r.callVoid('memory.fill', [
+        execEntryOf(r, word(r, name), address),
+        r.i32(0xff),
+        r.i32(1 << EXEC_ENTRY_SHIFT),
+      ]);
+    }
+    increment(r, 'writes');
+    done(r);
   }
 
   /** A base table that stays one, with a use more. */
@@ -202,14 +300,11 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
     const command = (host: Node, i: number): Node => r.load('i32.load', host, i * mmuextOp.size + CMD);
     const frame = (host: Node, i: number): Node =>
       existing(r, r.load('i64.load', host, i * mmuextOp.size + ARG1));
-    const baseOf = (name: 'kernelBase' | 'userBase'): Node =>
-      r.wrap(r.n('i64.shr_u', wide(r, name), r.i64(12)));
-
     const withBoth = (many: 1 | 2): void => {
       const host = elements(r, many * mmuextOp.size);
       unless(r, r.n('i32.eq', command(host, 0), r.i32(MMUEXT.MMUEXT_NEW_BASEPTR)));
       const to = frame(host, 0);
-      const from = baseOf('kernelBase');
+      const from = baseOf(r, 'kernelBase');
       const isNew = r.n('i32.ne', to, from);
       r.if(isNew, () => {
         good(r, to);
@@ -217,7 +312,7 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
         unless(r, r.condition(r.load('i64.load', addressOf(r, to), 8 * M2P_SLOT)));
         spared(r, from);
       });
-      const user = many === 1 ? undefined : { to: frame(host, 1), from: baseOf('userBase') };
+      const user = many === 1 ? undefined : { to: frame(host, 1), from: baseOf(r, 'userBase') };
       if (user !== undefined) {
         unless(r, r.n('i32.eq', command(host, 1), r.i32(MMUEXT.MMUEXT_NEW_USER_BASEPTR)));
         unless(r, r.n('i32.ne', user.from, from));
@@ -269,5 +364,5 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
     no(r);
   }
 
-  return { update, bases };
+  return { update, bases, write };
 }

@@ -3,7 +3,15 @@ import { vcpu_info } from '../../abi/info';
 import type { Node } from '../../cpu/ir/nodes';
 import type { Recorder } from '../../cpu/ir/recorder';
 import { STATUS_FLAGS, offsetOf, type FieldName } from '../../cpu/state';
-import { TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
+import {
+  EXEC_ENTRIES,
+  EXEC_ENTRY_SHIFT,
+  TLB,
+  TLB_BARRED,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_EXEC,
+} from '../../cpu/wasm/abi';
 import { HEAD, HEAD_SIZE, RANGE_HEADER, TAIL_SIZE } from '../trace-layout';
 import { ANNEX, type NarrowName, type WideName } from './annex';
 
@@ -28,6 +36,16 @@ export const increment = (r: Recorder, name: NarrowName): void => {
   setAnnex(r, name, r.n('i32.add', word(r, name), r.i32(1)));
 };
 
+/** Entries of a TLB set for a linear address. */
+export function tlbEntryOf(r: Recorder, set: Node, linear: Node): Node {
+  const index = r.n('i32.and', r.n('i32.shr_u', r.wrap(linear), r.i32(12)), r.i32(TLB_ENTRIES - 1));
+  return r.n('i32.add', set, r.n('i32.shl', index, r.i32(TLB_ENTRY_SHIFT)));
+}
+export function execEntryOf(r: Recorder, set: Node, linear: Node): Node {
+  const index = r.n('i32.and', r.n('i32.shr_u', r.wrap(linear), r.i32(12)), r.i32(EXEC_ENTRIES - 1));
+  return r.n('i32.add', set, r.n('i32.add', r.n('i32.shl', index, r.i32(EXEC_ENTRY_SHIFT)), r.i32(TLB_EXEC)));
+}
+
 /** Address of `bytes` at a linear address, by an entry of the TLB set: Vcpu.reach. Without one it leaves. */
 export function reach(r: Recorder, set: Node, linear: Node, bytes: number, write: boolean): Node {
   const at = r.wrap(linear);
@@ -35,8 +53,7 @@ export function reach(r: Recorder, set: Node, linear: Node, bytes: number, write
   r.if(r.n('i32.gt_u', offset, r.i32(4096 - bytes)), () => {
     no(r);
   });
-  const index = r.n('i32.and', r.n('i32.shr_u', at, r.i32(12)), r.i32(TLB_ENTRIES - 1));
-  const entry = r.n('i32.add', set, r.n('i32.shl', index, r.i32(TLB_ENTRY_SHIFT)));
+  const entry = tlbEntryOf(r, set, linear);
   const tag = r.load('i64.load', entry, write ? TLB.tagWrite : TLB.tagRead);
   const plain = write ? tag : r.n('i64.and', tag, r.i64(BigInt.asUintN(64, ~TLB_BARRED)));
   r.if(r.n('i64.ne', plain, r.n('i64.and', linear, r.i64(BigInt.asUintN(64, ~0xfffn)))), () => {

@@ -16,6 +16,8 @@
 #define NR_stack_switch     3
 #define NR_set_gdt          2
 #define NR_set_segment_base 25
+#define NR_vm_assist        21
+#define VMASST_writable_pagetables 2
 #define CALLBACKTYPE_syscall 2
 #define MASK_EVENTS          1
 #define MMUEXT_PIN_L4_TABLE      3
@@ -37,12 +39,13 @@ struct trap_frame {
 extern const u64 trap_entries[20];
 extern char event_entry[], syscall_entry[], repair_entry[], user_code[], probe_fault[];
 int probe_write(void *va, u64 value);
+u64 probe_exchange(void *va, u64 value), probe_near(void *va, u64 value), probe_or(void *va, u64 value);
 void failsafe_handler(void);
 
 static struct start_info *start_info;
 static union { struct shared_info info; u8 page[PAGE_SIZE]; } shared_page PAGE_ALIGNED;
 static u64 user_l4[512] PAGE_ALIGNED, other_user_l4[512] PAGE_ALIGNED, other_l4[512] PAGE_ALIGNED, gdt[512] PAGE_ALIGNED;
-static u64 spare[4][512] PAGE_ALIGNED, window[512] PAGE_ALIGNED;
+static u64 spare[4][512] PAGE_ALIGNED, window[1024] PAGE_ALIGNED;
 static u8 requests[2 * PAGE_SIZE] PAGE_ALIGNED;
 static u8 kernel_stack[8 * PAGE_SIZE] PAGE_ALIGNED, user_stack[2 * PAGE_SIZE] PAGE_ALIGNED;
 static u64 random_state, sum;
@@ -116,6 +119,11 @@ __asm__(
     ".globl repair_entry\n"
     "repair_entry: mov (%rsp), %rcx; mov 8(%rsp), %r11; add $48, %rsp\n"
     "movq $0xe033, 8(%rsp); movq $0xe02b, 32(%rsp); incl repairs(%rip); push $0; jmp hypercall_iret\n"
+
+    /* As probe_write: what a fault ends returns -1. */
+    "probe_exchange: xchg %rsi, (%rdi); mov %rsi, %rax; ret\n"
+    "probe_near: lea -16(%rdi), %rax; mov %rsi, %r8; mov %r8, 16(%rax); xor %eax, %eax; ret\n"
+    "probe_or: lock or %rsi, (%rdi); mov $0, %eax; ret\n"
 
     /* The user: rbx is where a trap goes on, r13 the stack then, r12 chooses, r14 is an address, r15 counts. */
     ".globl user_code\n"
@@ -221,24 +229,16 @@ static u64 *entry_of(const void *va)
 }
 
 /* Entries that map the window: what may be mapped, and what may not; a frame is counted up and down by it. */
-static void update_entry(void)
+static u64 any_entry(void)
 {
     static const u64 flags[] = { 0x67, 0x63, 0x61, 0x65, 0x167, 0x163, 0x21, 0x27, 0x77, 0xe3, 0x0, 0x66, 0xe63, 0x8000000000000063,
                                  0x0010000000000067, 0x4000000000000065 };
     static const void *const pages[] = { spare[0], spare[1], spare[2], spare[3], spare[0], spare[1], user_l4, gdt, requests };
-    volatile u64 *entry = entry_of(window);
-    struct mmu_update *request = (void *)(below(8) ? requests : requests + (below(2 * PAGE_SIZE - 64) & ~(below(2) ? 7 : 3)));
-    static u32 done;
-    u32 count = below(8) ? 1 : below(4);
-    for (u32 i = 0; i < count; i++) {
-        u64 frame = below(24) ? mfn_of(pages[below(sizeof pages / sizeof *pages)]) : 1ul << below(40);
-        request[i].ptr = (mfn_of((void *)((u64)entry & -PAGE_SIZE)) << 12 | ((u64)entry & 0xff8)) + "\0\2\3\5"[below(8) ? 0 : below(4)];
-        request[i].val = frame << 12 | flags[below(sizeof flags / sizeof *flags)];
-        if (!below(20))
-            request[i].ptr = below(2) ? mfn_of(spare[3]) << 12 | 8 : 1ul << (34 + below(12));
-    }
-    note(HYPERVISOR_mmu_update(request, count, below(8) ? 0 : &done, below(16) ? DOMID_SELF : below(4)));
-    note(done);
+    u64 frame = below(24) ? mfn_of(pages[below(sizeof pages / sizeof *pages)]) : 1ul << below(40);
+    return frame << 12 | flags[below(sizeof flags / sizeof *flags)];
+}
+static void look_at(volatile u64 *entry)
+{
     note(*entry & ~0x60ul);
     if (*entry & PTE_PRESENT && below(2)) {
         struct mmuext_op flush = { 7, (u64)window, 0 }; /* INVLPG_LOCAL */
@@ -246,6 +246,36 @@ static void update_entry(void)
             HYPERVISOR_mmuext_op(&flush, 1, 0, DOMID_SELF);
         note(((volatile u64 *)window)[below(512)]);
     }
+}
+static void update_entry(void)
+{
+    volatile u64 *entry = entry_of(window);
+    struct mmu_update *request = (void *)(below(8) ? requests : requests + (below(2 * PAGE_SIZE - 64) & ~(below(2) ? 7 : 3)));
+    static u32 done;
+    u32 count = below(8) ? 1 : below(4);
+    for (u32 i = 0; i < count; i++) {
+        request[i].ptr = (mfn_of((void *)((u64)entry & -PAGE_SIZE)) << 12 | ((u64)entry & 0xff8)) + "\0\2\3\5"[below(8) ? 0 : below(4)];
+        request[i].val = any_entry();
+        if (!below(20))
+            request[i].ptr = below(2) ? mfn_of(spare[3]) << 12 | 8 : 1ul << (34 + below(12));
+    }
+    note(HYPERVISOR_mmu_update(request, count, below(8) ? 0 : &done, below(16) ? DOMID_SELF : below(4)));
+    note(done);
+    look_at(entry);
+}
+/* The same by stores, which the hypervisor makes for those that may not. */
+static void store_entry(void)
+{
+    u64 *entry = entry_of(window);
+    u64 value = any_entry();
+    switch (below(6)) {
+    case 0: note(probe_write(entry, value)); break;
+    case 1: note(probe_near(entry, value)); break;
+    case 2: note(probe_or(entry, below(2) ? PTE_ACCESSED : PTE_PRESENT)); break;
+    case 3: note(probe_write((u8 *)entry + (below(4) ? 0 : below(8)), *entry)); break;
+    default: note(probe_exchange(entry, below(3) ? value : 0) & ~0x60ul);
+    }
+    look_at(entry);
 }
 
 /* Kernel and user on other tables, or on the same. */
@@ -284,7 +314,8 @@ void syscall_handler(struct trap_frame *frame)
 {
     static void (*const acts[])(void) = { version, version, new_stack, new_stack, segment_base, segment_base, send,
                                           set_masked, own_fault, other_handlers, timer_soon, update_entry, update_entry,
-                                          update_entry, update_entry, switch_bases, switch_bases };
+                                          update_entry, update_entry, store_entry, store_entry, store_entry, switch_bases,
+                                          switch_bases };
     note(frame->rcx);
     note(frame->r11);
     note(frame->rflags);
@@ -373,6 +404,8 @@ void guest_main(struct start_info *info)
     for (u32 i = 0; i < 64; i++)
         shared->evtchn_mask[i] = 0;
     new_stack();
+    if (below(8))
+        note(hypercall(NR_vm_assist, 0, VMASST_writable_pagetables, 0));
 
     struct { u64 rax, r11, rcx, flags, rip, cs, rflags, rsp, ss; } frame = {
         0, 0, 0, 0, (u64)user_code, 0xe033, EFLAGS_IF, (u64)user_stack + sizeof user_stack, FLAT_KERNEL_SS,
