@@ -92,7 +92,7 @@ describe('machine: crossings', function () {
 
   it('a store to a page table is entered, its emulation stepped, and the next instruction is the guest’s', async () => {
     await target.setStops([
-      { kind: 'statement', id: 2, file: 'hypervisor/ptwrite.ts', line: lineOf('hypervisor/ptwrite.ts', 'const copy = frames.allocate') },
+      { kind: 'statement', id: 2, file: 'hypervisor/ptwrite.ts', line: lineOf('hypervisor/ptwrite.ts', 'const copy = core.slots.zeroPage') },
     ]); // prettier-ignore
     const stop = await target.run({});
     assert.deepEqual(stop.reason, { kind: 'statement', ids: [2] });
