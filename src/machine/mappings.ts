@@ -132,8 +132,9 @@ interface Open {
  * What a guest has in a vCPU's address space (Xen's own slots are the same in all), from the lowest address up: runs of pages with the same permissions whose
  * pseudo-physical (else machine) frames follow one another. Without the accessed and dirty bits, so that two stops
  * differ in what was mapped, not in what was touched.
+ * @param at only the run that holds this address, however many there are before it
  */
-export function mappedRanges(hypervisor: Hypervisor, vcpu: GuestVcpu): MappedRange[] {
+export function mappedRanges(hypervisor: Hypervisor, vcpu: GuestVcpu, at?: bigint): MappedRange[] {
   const { frames, memory } = hypervisor;
   const pfnOf = pfnIndex(hypervisor);
   const ranges: Open[] = [];
@@ -154,11 +155,17 @@ export function mappedRanges(hypervisor: Hypervisor, vcpu: GuestVcpu): MappedRan
         : pfn === last.first.pfn + last.pages)
     )
       last.pages += pages;
-    else ranges.push({ first: { virtual, flags, mfn, pfn, owner }, pages });
+    else {
+      if (at !== undefined && last !== undefined && endOf(last) <= at) ranges.pop();
+      ranges.push({ first: { virtual, flags, mfn, pfn, owner }, pages });
+    }
   };
+  /** With one address in mind, a run that begins behind it is the last that matters. */
+  const isThrough = (): boolean =>
+    ranges.length >= MAX_RANGES || (at !== undefined && (ranges.at(-1)?.first.virtual ?? 0n) > at);
   const walk = (table: number, level: number, base: bigint): void => {
     if (table >= frames.count) return;
-    for (let index = 0; index < ENTRIES && ranges.length < MAX_RANGES; index++) {
+    for (let index = 0; index < ENTRIES && !isThrough(); index++) {
       if ((memory.half(table, 2 * index) & 1) === 0 || (level === 4 && !isGuestSlot(index))) continue;
       const entry = memory.read64(table, index);
       const virtual = base | (BigInt(index) << shiftOf(level));
@@ -169,5 +176,9 @@ export function mappedRanges(hypervisor: Hypervisor, vcpu: GuestVcpu): MappedRan
     }
   };
   walk(Number((vcpu.cpu.get('cr3') & 0x000f_ffff_ffff_f000n) >> 12n), 4, 0n);
-  return ranges.map(({ first, pages }) => ({ ...first, pages }));
+  return ranges
+    .filter((one) => at === undefined || (one.first.virtual <= at && at < endOf(one)))
+    .map(({ first, pages }) => ({ ...first, pages }));
 }
+
+const endOf = ({ first, pages }: Open): bigint => first.virtual + BigInt(pages) * 0x1000n;

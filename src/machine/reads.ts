@@ -162,7 +162,7 @@ export function createReads(
     tableEntries: (ref, path) => tableEntries(machine().hypervisor, find(ref), path),
     frame: (mfn) => frameInfo(machine().hypervisor, mfn),
     frameUses: (mfn) => frameUses(machine().hypervisor, mfn),
-    mappedRanges: (ref) => mappedRanges(machine().hypervisor, find(ref)),
+    mappedRanges: (ref, at) => mappedRanges(machine().hypervisor, find(ref), at),
     hypercalls: () =>
       machine().hypervisor.hypercalls.map((d) => ({
         name: d.name,

@@ -339,7 +339,7 @@ export interface Target {
   /** Who maps a frame. Looks through every table of the machine. */
   frameUses(mfn: number): Promise<FrameUses>;
   /** What the guest has in a vCPU's address space, from the lowest address up. */
-  mappedRanges(vcpu: VcpuRef): Promise<readonly MappedRange[]>;
+  mappedRanges(vcpu: VcpuRef, at?: bigint): Promise<readonly MappedRange[]>;
 
   hypercalls(): Promise<readonly HypercallInfo[]>;
   /** The hypercall the vCPU is stopped in (entry or return), if any. */

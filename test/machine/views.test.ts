@@ -43,6 +43,14 @@ describe('views of a machine', function () {
       assert.notEqual(last.machineAddress, undefined);
       if (pfn !== undefined) assert.equal(last.levels[3]?.pfn, pfn + count - 1);
     }
+    for (const range of ranges) {
+      const { virtual, pages: count } = range;
+      for (const at of [virtual, virtual + BigInt(count) * 0x1000n - 1n])
+        assert.deepEqual(await run.target.mappedRanges(FIRST, at), [range], at.toString(16));
+      const isMapped = ranges.some((one) => one.virtual === virtual + BigInt(count) * 0x1000n);
+      if (!isMapped)
+        assert.deepEqual(await run.target.mappedRanges(FIRST, virtual + BigInt(count) * 0x1000n), []);
+    }
     // The kernel, its tables and all of its memory: 16 MiB are 4096 pages.
     assert.ok(pages > 1000, `${pages} pages`);
   });

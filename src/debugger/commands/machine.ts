@@ -79,8 +79,8 @@ const maps: Command = {
   usage: ['[ADDRESS]'],
   help: 'What the vCPU’s address space has mapped: ranges, flags, the first frame of each; or the one that holds an address.',
   run: async (given, context) => {
-    const all = await context.target.mappedRanges(context.vcpu);
     const at = given === '' ? undefined : await addressOf(given, context);
+    const all = await context.target.mappedRanges(context.vcpu, at);
     const chosen = all.filter(
       ({ virtual, pages }) => at === undefined || (virtual <= at && at < virtual + BigInt(pages) * PAGE),
     );
