@@ -40,17 +40,6 @@ export async function unpackedOnce(kernel: KernelFile, unpack: Unpack): Promise<
   return unpacked === undefined ? kernel : { ...kernel, unpacked };
 }
 
-/** Every kernel of a machine, each time anew. */
-export const unpackedApart = async (config: MachineConfig, unpack: Unpack): Promise<MachineConfig> => ({
-  ...config,
-  domains: await Promise.all(
-    config.domains.map(async (d) => {
-      const unpacked = d.kernel.unpacked ?? (await unpack(d.kernel));
-      return unpacked === undefined ? d : { ...d, kernel: { ...d.kernel, unpacked } };
-    }),
-  ),
-});
-
 export const withUnpacked = async (config: MachineConfig, unpack: Unpack): Promise<MachineConfig> => ({
   ...config,
   domains: await Promise.all(
