@@ -85,7 +85,7 @@ describe('a saved machine', function () {
 
   it('is the same in another process, when the kernel is gone', () => {
     const script = `
-      const { inProcessTarget } = require('./src/host/node.ts');
+      const { inProcessTarget } = require('./src/host/machine.ts');
       (async () => {
         const target = await inProcessTarget({ domains: [], saved: { path: ${JSON.stringify(file)} } });
         await target.run({});
@@ -217,7 +217,7 @@ describe('a saved machine', function () {
 
   it('is not half there when its process is killed', async () => {
     const script = `
-      const { inProcessTarget } = require('./src/host/node.ts');
+      const { inProcessTarget } = require('./src/host/machine.ts');
       (async () => {
         const path = ${JSON.stringify(join(folder, 'killed.hys'))};
         const target = await inProcessTarget({ domains: [], saved: { path: ${JSON.stringify(file)} } });
