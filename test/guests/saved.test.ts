@@ -15,7 +15,7 @@ const typed = (text: string): Uint8Array => new TextEncoder().encode(text);
 /** The machine of a file, in a process of its own, until so many instructions have retired. */
 function elsewhere(path: string, until: bigint): string {
   const script = `
-    const { inProcessTarget } = require('./src/host/node.ts');
+    const { inProcessTarget } = require('./src/host/machine.ts');
     const { runTo } = require('./test/support/machines.ts');
     const { outcomeOf } = require('./test/support/outcome.ts');
     (async () => {
