@@ -13,6 +13,7 @@ import { insideTests } from './inside/outer';
 import { linuxTests } from './linux';
 import { extensionHosts } from './processes';
 import { packProbe } from './probing';
+import { reviewTests } from './review';
 import type { EditorServer } from './server';
 import { startServer } from './server';
 import { toolTests } from './tools';
@@ -419,6 +420,11 @@ describe('in the workbench', function () {
 
   traceTests(open, () => opened);
   toolTests(open);
+  reviewTests(
+    open,
+    () => home ?? '',
+    () => browser,
+  );
   linuxTests(open, () => home ?? '');
   insideTests(vsix, () => browser);
 
