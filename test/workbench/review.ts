@@ -6,11 +6,12 @@ import type { Editor } from './editor';
 import { eventually, openEditor, VIEWS } from './editor';
 import { findWorkbench } from '../../scripts/workbench-install';
 import { startServer } from './server';
+import { choose, runCli, tracePage } from './trace';
 import { vsix } from './window';
 
-/** @param open a window; @param home of the server and what is beside it */
+/** @param open a window on a folder with this launch.json, or on none */
 export function reviewTests(
-  open: (launch: 'no folder') => Promise<Editor>,
+  open: (launch: object | 'no folder') => Promise<Editor>,
   home: () => string,
   browser: () => Browser | undefined,
 ): void {
@@ -72,6 +73,69 @@ export function reviewTests(
     }
     await at.debug('stop');
     await at.ended();
+  });
+
+  it('from a record to its source and to its moment; files of each format are traces', async () => {
+    const at = await open({ name: 'sample', stopOnEntry: true, onPoweroff: 'preserve' });
+    const { page } = at;
+    await at.start();
+    await at.stopped();
+    await at.debug('continue');
+    await eventually('its end', at.frames, (list) => list.some((frame) => frame.includes('shut_down')));
+    await at.command('Hyperstep: Open the Hypercall Trace');
+    const trace = tracePage(at);
+    await trace.locator('.row.current').filter({ hasText: 'sched_op.shutdown' }).waitFor();
+
+    // A multicall has its calls below it.
+    await trace.locator('#filter').fill('multicall');
+    const only = trace.locator('.row.record').filter({ hasText: 'multicall' }).first();
+    await only.waitFor();
+    await only.click();
+    const entry = trace.locator('.row.detail.entry').filter({ hasText: 'update_va_mapping' }).first();
+    await eventually(
+      'its calls',
+      async () => {
+        // Opens it, and does nothing where it is open.
+        await page.keyboard.press('ArrowRight');
+        return entry.isVisible();
+      },
+      (isThere) => isThere,
+    );
+    await at.shot('trace-multicall');
+
+    await trace.locator('#filter').fill('mmu_update && !refused');
+    await eventually(
+      'one',
+      () => trace.locator('#count').innerText(),
+      (text) => /^[12] of /.test(text),
+    );
+    const record = trace.locator('.row.record').first();
+    await record.click();
+    await page.keyboard.press('F12');
+    await page.locator('.tab').filter({ hasText: 'memory.c' }).waitFor();
+    await trace.locator('.row.record').first().click();
+    await page.keyboard.press('F9');
+    await eventually('it stands there again', at.frames, ([top = '']) => /mmu_update/.test(top));
+    await at.debug('stop');
+    await at.ended();
+
+    const records = runCli('trace', '--format', 'ndjson').split('\n').length - 2;
+    const ndjson = path.join(at.folder ?? '', 'one.ndjson');
+    writeFileSync(ndjson, runCli('trace', '--format', 'ndjson'));
+    for (const [format, name] of [
+      ['csv', 'one.csv'],
+      ['perfetto', 'one.json'],
+    ] as const) {
+      const file = path.join(at.folder ?? '', name);
+      writeFileSync(file, runCli('records', ndjson, '--as', format));
+      await at.command('Hyperstep: Open a Trace File…');
+      await choose(at, file);
+      await eventually(
+        `${name} is a trace`,
+        () => tracePage(at).locator('#count').innerText(),
+        (text) => text === `${records} records`,
+      );
+    }
   });
 
   it('in restricted mode nothing of the folder is booted', async () => {

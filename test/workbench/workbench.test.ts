@@ -437,7 +437,11 @@ describe('in the workbench', function () {
     await at.page.keyboard.type('echo typed here\n', { delay: 20 });
     await eventually('an answer', at.terminal, (text) => /^typed here/m.test(text));
     await at.page.keyboard.type('help\n', { delay: 20 });
-    await eventually('the list of commands', at.terminal, (text) => /^rmmod MODULE/m.test(text));
+    await eventually(
+      'the list of commands, and a prompt',
+      at.terminal,
+      (text) => /^rmmod MODULE/m.test(text) && text.trimEnd().endsWith('grub>'),
+    );
     await at.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     const clipboard = `navigator.clipboard.writeText('echo pasted: here')`;
     await at.page.locator('body').evaluate(clipboard);
