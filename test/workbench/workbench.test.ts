@@ -447,7 +447,7 @@ describe('in the workbench', function () {
     await at.page.locator('body').evaluate(clipboard);
     await at.page.locator('.terminal-wrapper.active .xterm-screen').click();
     await at.page.keyboard.press('Control+Shift+V');
-    await eventually('it is pasted', at.terminal, (text) => text.includes('grub> echo pasted: here'));
+    await eventually('it is pasted', at.terminal, (text) => text.includes('echo pasted: here'));
     await at.page.keyboard.press('Enter');
     await eventually('an answer to that', at.terminal, (text) => /^pasted: here/m.test(text));
     await at.shot('9-grub');
