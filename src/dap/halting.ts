@@ -1,6 +1,7 @@
-import type { Halt } from '../debugger/run-control';
+import type { Halt, Way } from '../debugger/run-control';
 import { dataText } from '../debugger/breakpoints/data';
 import { sameVcpu } from '../debugger/locations';
+import type { VcpuRef } from '../machine/target';
 import type { Context } from './context';
 import { event, output, resetHandles, tellTerminated } from './context';
 import type { Machine } from './machine';
@@ -24,24 +25,38 @@ const breakpointReasons = {
   data: 'data breakpoint',
 } as const;
 
+/** Of what was asked for and is complete. */
+const ways: Readonly<Record<Way, Words>> = {
+  back: { reason: 'step', description: 'Paused after a step back' },
+  restart: { reason: 'restart', description: 'The frame begins again' },
+  record: { reason: 'goto', description: 'Paused where the record was made' },
+};
+
 /** How each kind of halt is told. */
 const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>) => Words } = {
   entry: () => ({ reason: 'entry', description: 'Before the first instruction' }),
-  step: ({ stop: { reason } }) => ({
-    reason: 'step',
-    description: reason.kind === 'statement' ? 'Paused in the hypervisor' : 'Paused after a step',
-  }),
+  step: ({ stop: { reason }, way }) =>
+    way === undefined
+      ? {
+          reason: 'step',
+          description: reason.kind === 'statement' ? 'Paused in the hypervisor' : 'Paused after a step',
+        }
+      : ways[way],
   begin: ({ whole }) => ({
     reason: 'entry',
     description: 'At the beginning of the history',
     ...(whole ? {} : { text: 'What was before is not kept any more: `history` of the launch configuration' }),
   }),
-  pause: () => ({ reason: 'pause', description: 'Paused' }),
+  pause: ({ failure }) =>
+    failure === undefined
+      ? { reason: 'pause', description: 'Paused' }
+      : { reason: 'pause', description: 'The run has failed', text: failure },
   shutdown: ({ text }) => ({ reason: 'pause', description: 'The domain has ended', text }),
   stuck: ({ text }) => ({ reason: 'pause', description: 'Waits for another vCPU', text }),
   breakpoint: ({ stop: { reason }, hits }) => {
     const kind = hits[0]?.kind ?? 'instruction';
-    if (reason.kind === 'state' || (reason.kind === 'statement' && reason.text !== undefined))
+    const isState = hits.some((hit) => hit.kind === 'data');
+    if (isState && (reason.kind === 'state' || (reason.kind === 'statement' && reason.text !== undefined)))
       return {
         reason: 'data breakpoint',
         description: "The hypervisor's state has changed",
@@ -78,11 +93,15 @@ const words: { readonly [K in Exclude<Halt['kind'], 'ended'>]: (halt: Halted<K>)
 };
 
 const filterOf = (hits: Halted<'exception'>['hits']): string => {
-  const [hit] = hits;
-  return hit !== undefined && 'filter' in hit.spec
-    ? `Paused on ${hit.spec.filter}`
-    : 'Paused on an exception';
+  const [filter] = hits.flatMap(({ spec }) => ('filter' in spec ? [spec.filter] : []));
+  return filter === undefined ? 'Paused on an exception' : `Paused on ${filter}`;
 };
+
+/** Of several domains, which one: the thread's name says it too, where a client shows it. */
+export function whereIs({ launch }: Machine, { domain }: VcpuRef): string {
+  const { domains } = launch.machine;
+  return domains.length > 1 ? ` in d${domain} ${domains[domain - 1]?.name ?? ''}` : '';
+}
 
 /** No frame of the stack leads to a file of this computer: there is no line table, or its files are elsewhere. */
 async function withoutSource(machine: Machine, { stop }: Exclude<Halt, { kind: 'ended' }>): Promise<boolean> {
@@ -125,13 +144,10 @@ function tellStopped(
   const { vcpu } = halt.stop;
   const tell = words[halt.kind] as (halt: Halt) => Words;
   const told = tell(halt);
-  const { domains } = machine.launch.machine;
-  // Of several, which one: the thread's name says it too, where a client shows it.
-  const where = domains.length > 1 ? ` in d${vcpu.domain} ${domains[vcpu.domain - 1]?.name ?? ''}` : '';
   context.send(
     event('stopped', {
       ...told,
-      description: `${told.description}${where}`,
+      description: `${told.description}${whereIs(machine, vcpu)}`,
       threadId: machine.threadOf(vcpu),
       allThreadsStopped: true,
       ...(bare ? { withoutSource: true } : {}),

@@ -79,7 +79,11 @@ export const continueBack: BackPlan = async (tools) => {
       // Who counts hits has counted these, too.
       if (stop.reason.kind !== 'reached') continue;
       await target.seekTo(found.position);
-      return stepped(tools, found.halt.stop.vcpu);
+      // Before what leads to the statement, which nobody has stepped to.
+      return {
+        ...found.halt,
+        stop: { ...found.halt.stop, reason: { kind: 'step' }, at: await target.now() },
+      };
     }
     return found.halt;
   }

@@ -149,6 +149,24 @@ export function isNamedHere(name: string, context: EvaluationContext): boolean {
   );
 }
 
+/** Whether the code at an address has that name for something: a variable, or a constant of its own file, or a symbol. */
+export function isKnownAt(name: string, address: bigint, symbols: SymbolIndex): boolean {
+  const { debug } = symbols;
+  if (symbols.find(name) !== undefined) return true;
+  // What cannot be read says nothing about the name.
+  try {
+    if (debug === undefined) return false;
+    const unit = debug.unitAt(address);
+    return (
+      (unit !== undefined && debug.inUnit(name, unit) !== undefined) ||
+      localsOf({ symbols, frame: { scopes: debug.scopes.at(address) } }).some((one) => one.name === name)
+    );
+  } catch (error) {
+    if (error instanceof ImageError) return true;
+    throw error;
+  }
+}
+
 function constantOf(type: Parameters<typeof computed>[0], value: bigint): ReturnType<typeof computed> {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), true);

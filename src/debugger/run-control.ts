@@ -14,9 +14,11 @@ import { unwind } from './unwind';
 
 /** Why the machine stands still, in the debugger's terms. */
 export type Halt =
-  | { readonly kind: 'entry' | 'pause'; readonly stop: Stop }
+  | { readonly kind: 'entry'; readonly stop: Stop }
+  /** `failure`: what ended the run, where nobody has asked for that. */
+  | { readonly kind: 'pause'; readonly stop: Stop; readonly failure?: string }
   /** `hidden` inlined functions begin at the instruction, and have not been stepped into yet. */
-  | { readonly kind: 'step'; readonly stop: Stop; readonly hidden: number }
+  | { readonly kind: 'step'; readonly stop: Stop; readonly hidden: number; readonly way?: Way }
   /** As far back as the history goes; `whole`: that is where the machine began. */
   | { readonly kind: 'begin'; readonly stop: Stop; readonly whole: boolean }
   | { readonly kind: 'breakpoint'; readonly stop: Stop; readonly hits: readonly Breakpoint[] }
@@ -31,6 +33,9 @@ export type Halt =
   /** A vCPU that was to run alone cannot. */
   | { readonly kind: 'stuck'; readonly stop: Stop; readonly text: string }
   | { readonly kind: 'ended'; readonly stop: Stop; readonly clean: boolean; readonly text: string };
+
+/** What was asked for and has come to its end, where that is no step forwards. */
+export type Way = 'back' | 'restart' | 'record';
 
 /**
  * A way of going on: `next` is asked first with the stop to start from, and again whenever the stretch it gave has
@@ -48,6 +53,8 @@ export interface RunPlan {
   readonly alone?: VcpuRef;
   /** Goes back instead, in one piece: nobody is let in on the way. */
   readonly back?: BackPlan;
+  /** What it is called when it is complete; by default a step. */
+  readonly way?: Way;
   /** When it is complete: inlined functions that begin here and count as not entered. */
   hidden?(): number;
   /** When the run is over, however it ended. */
@@ -55,8 +62,9 @@ export interface RunPlan {
 }
 
 /** A plan that goes nowhere but back. */
-export const backPlan = (back: BackPlan, vcpu?: VcpuRef): RunPlan => ({
+export const backPlan = (back: BackPlan, vcpu?: VcpuRef, way: Way = 'back'): RunPlan => ({
   ...(vcpu === undefined ? {} : { vcpu }),
+  way,
   next: () => Promise.resolve(undefined),
   back,
 });
@@ -83,6 +91,8 @@ export interface RunControl {
   start(plan: RunPlan): void;
   /** The vCPU that runs alone. */
   readonly alone: VcpuRef | undefined;
+  /** The vCPU that is stopped has been put elsewhere: why it stopped is over. */
+  moved(): void;
   /** Asks a run to end with a halt of kind 'pause'. Without effect when stopped. */
   pause(): void;
   /**
@@ -304,11 +314,13 @@ export function createRunControl(
           ? drive(plan, from, giveWay)
           : plan.back({ target, from, judge: judgeBack, paused: () => pauseAsked || disposed() });
       ended = await going.finally(() => (disposed() ? undefined : plan.done?.()));
+      if (ended.kind === 'step' && plan.way !== undefined) ended = { ...ended, way: plan.way };
       state = disposed() ? 'disposed' : ended.kind === 'ended' ? 'ended' : 'stopped';
     } catch (error) {
       if (!disposed()) listener.failed(error);
       const at = await target.now().catch(() => from.at);
-      ended = { kind: 'pause', stop: { ...from, at } };
+      const failure = error instanceof Error ? error.message : String(error);
+      ended = { kind: 'pause', stop: { ...from, at }, failure };
       state = disposed() ? 'disposed' : 'stopped';
     }
     leave();
@@ -337,6 +349,9 @@ export function createRunControl(
         plan,
         plan.vcpu === undefined || sameVcpu(plan.vcpu, stop.vcpu) ? stop : { ...stop, vcpu: plan.vcpu },
       );
+    },
+    moved: () => {
+      if (halt !== undefined && state === 'stopped') halt = { kind: 'pause', stop: halt.stop };
     },
     pause: () => {
       if (state !== 'running') return;

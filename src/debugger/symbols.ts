@@ -89,6 +89,11 @@ export interface DomainSymbols {
   of(domain: number): SymbolIndex;
   /** Each once: domains that were made of the same image share its symbols. */
   readonly images: readonly Image[];
+  /**
+   * The same, for whoever looks for code: domains of one image that run Linux are apart, as each has its modules at
+   * addresses of its own.
+   */
+  readonly codes: readonly Image[];
 }
 
 /**
@@ -105,7 +110,11 @@ export function symbolsOfDomains(
     const [only = 0, ...others] = domains;
     return { domains, symbols: others.length === 0 ? (each[only - 1] ?? symbols) : symbols };
   });
-  return { images, of: (domain) => each[domain - 1] ?? noSymbols };
+  const codes = [...new Set(each)].map((symbols) => ({
+    domains: each.flatMap((one, i) => (one === symbols ? [i + 1] : [])),
+    symbols,
+  }));
+  return { images, codes, of: (domain) => each[domain - 1] ?? noSymbols };
 }
 
 /** `name+0x10`, or undefined for an address that no symbol covers. */

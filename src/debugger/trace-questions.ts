@@ -46,7 +46,7 @@ function withFunctions(symbols: DomainSymbols, given: Question): Question {
   }
   const functions: Record<string, NonNullable<FilterSpec['functions']>[string]> = {};
   for (const name of names) {
-    const ranges = symbols.images.flatMap(({ domains, symbols: image }) => {
+    const ranges = symbols.codes.flatMap(({ domains, symbols: image }) => {
       const range = rangeOf(image, name);
       return range === undefined ? [] : [{ low: hex(range[0]), high: hex(range[1]), domains }];
     });

@@ -131,7 +131,7 @@ describe('dap: back from inside the hypervisor', function () {
     for (const name of [/^handleExit \(hypervisor\)$/, /^#GP /]) {
       const frame = (await client.stack()).find((one) => name.test(one.name));
       assert.equal(frame?.canRestart, true);
-      assert.equal((await client.go('restartFrame', { frameId: frame.id })).reason, 'step');
+      assert.equal((await client.go('restartFrame', { frameId: frame.id })).reason, 'restart');
       assert.equal(await shown(), first);
       await client.go('next');
     }

@@ -129,4 +129,34 @@ describe('dap: conditions over C variables', function () {
     assert.equal(await value('list'), 'NULL');
     assert.match(client.output(), /condition of breakpoint 1: 0x[0-9a-f]+ is not mapped/);
   });
+
+  it('a name that nothing has at the place is told when the condition is set', async () => {
+    const shapes = path.join(tour, 'shapes.c');
+    await client.launch({ kernel: path.join(tour, 'c-tour.elf'), stopOnEntry: true });
+    await client.stopped();
+    const set = async (...conditions: string[]): Promise<string[]> => {
+      const line = withLine(shapes, 'long area = shape->area(shape);');
+      const breakpoints = conditions.map((condition) => ({ line, condition }));
+      const { body } = await client.dc.setBreakpointsRequest({ source: { path: shapes }, breakpoints });
+      return body.breakpoints.map(({ verified, message = '' }) => `${verified} ${message}`);
+    };
+    const told = (condition: string, names: string): string =>
+      `true condition '${condition}': no '${names}' is known at this place; where it cannot be evaluated, it stops`;
+    assert.deepEqual(
+      await set(
+        'sum == nowhere',
+        'shap->colour == GREEN && $nix',
+        'sum > 100 ? $xmm0 : 0.0',
+        'drawn == 2 && shape',
+      ),
+      [
+        told('sum == nowhere', 'nowhere'),
+        told('shap->colour == GREEN && $nix', "shap', '$nix"),
+        'true ',
+        'true ',
+      ],
+    );
+    await set('sum == nowhere');
+    assert.equal((await client.go()).reason, 'breakpoint');
+  });
 });

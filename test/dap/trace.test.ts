@@ -64,7 +64,8 @@ describe('the trace through the adapter', function () {
     // Back to it: with the breakpoints passed on the way.
     const { retired, domain, vcpu, rip } = row;
     await client.custom('hyperstep/runToRecord', { retired, domain, vcpu, rip });
-    await client.stopped();
+    const { reason, description } = await client.stopped();
+    assert.deepEqual([reason, description], ['goto', 'Paused where the record was made']);
     const { body } = await client.dc.stackTraceRequest({ threadId: 1, startFrame: 0, levels: 1 });
     assert.equal(
       body.stackFrames[0]?.instructionPointerReference,

@@ -131,7 +131,7 @@ const breakpointLocations = handler(
     if (machine === undefined || file === undefined) return { breakpoints: [] };
     const lines = new Set<number>();
     const last = fromClientLine(context, endLine);
-    for (const { symbols } of machine.symbols.images) {
+    for (const { symbols } of machine.symbols.codes) {
       for (let at = fromClientLine(context, line); at <= last;) {
         const code = symbols.code(file, at);
         if (code === undefined || code.line > last) break;

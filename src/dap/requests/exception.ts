@@ -40,8 +40,7 @@ export const exceptionInfo = handler(
     const { target } = machine;
     const { vcpu, at } = halt.stop;
     const symbols = machine.symbols.of(vcpu.domain);
-    const spec = halt.hits[0]?.spec;
-    const filter = spec !== undefined && 'filter' in spec ? spec.filter : 'exception';
+    const [filter = 'exception'] = halt.hits.flatMap(({ spec }) => ('filter' in spec ? [spec.filter] : []));
     const { call, frames, check, tables, title } = await machine.control.still(async () => {
       const inside = machine.isInHypervisor(vcpu) ? await target.hypervisorStack() : [];
       const now = await machine.callAt(vcpu);

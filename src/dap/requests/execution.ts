@@ -231,7 +231,7 @@ const restartFrame = handler('restartFrame', object({ frameId: integer }), async
     throw new RequestError(
       'restartFrame: only the boundary to the hypervisor and the call above it begin again; for others there is stepBack, which takes back what was stored',
     );
-  go(context, machine, backPlan(telling(context, reply, entryAgain(vcpu)), vcpu), reply);
+  go(context, machine, backPlan(telling(context, reply, entryAgain(vcpu)), vcpu, 'restart'), reply);
   return undefined;
 });
 

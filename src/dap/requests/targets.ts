@@ -17,6 +17,7 @@ import {
   toClientLine,
 } from '../context';
 import { RequestError } from '../errors';
+import { whereIs } from '../halting';
 import { handler } from '../handler';
 import type { Machine } from '../machine';
 import { integer, object, optional, text } from '../shape';
@@ -164,13 +165,14 @@ const goto = handler(
     const problem = await hindrance(machine, vcpu);
     if (problem !== undefined) throw new RequestError(`goto: ${problem}`);
     await machine.control.still(() => machine.target.setRegister(vcpu, 'rip', numberToBytes(address, 8)));
+    machine.control.moved();
     machine.forget();
     resetHandles(context);
     reply.after(() =>
       context.send(
         event('stopped', {
           reason: 'goto',
-          description: 'Paused at another place',
+          description: `Paused at another place${whereIs(machine, vcpu)}`,
           threadId,
           allThreadsStopped: true,
         }),

@@ -24,6 +24,7 @@ const SYSCALL_BYTES = 2n;
 function planTo(context: Context, { target }: Machine, place: Place, instructions: bigint): RunPlan {
   let begun = false;
   return {
+    way: 'record',
     next: async (from) => {
       if (begun) {
         const rip = (await readRegisters(target, from.vcpu)).need('rip');

@@ -50,8 +50,8 @@ const statusNote: Readonly<Record<HypercallInfo['status'], string | undefined>> 
 };
 
 /** An address of an image's code, in the domains that run it: any, where no domain runs another. */
-export const pointsAt = (address: bigint, image: Image, { images }: DomainSymbols): StopPointSpec[] =>
-  images.length === 1
+export const pointsAt = (address: bigint, image: Image, { codes }: DomainSymbols): StopPointSpec[] =>
+  codes.length === 1
     ? [{ kind: 'instruction', address }]
     : image.domains.map((domain) => ({ kind: 'instruction', address, domain }));
 
@@ -207,8 +207,8 @@ function resolveAddress(text: string): Resolution {
 function resolveSymbol(text: string, symbols: DomainSymbols, domain: number | undefined): Resolution {
   const images =
     domain === undefined
-      ? symbols.images
-      : symbols.images
+      ? symbols.codes
+      : symbols.codes
           .filter(({ domains }) => domains.includes(domain))
           .map((image) => ({ ...image, domains: [domain] }));
   const points = images.flatMap((image) => {

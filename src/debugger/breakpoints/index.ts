@@ -4,10 +4,12 @@ import type { Gate, StopPoint } from '../../machine/target';
 import type { Code } from '../../machine/compiled';
 import { compile } from '../c/compile';
 import { noHypervisorSources } from '../hypervisor-source';
+import type { Image } from '../symbols';
 import { noSymbols, symbolsOfDomains } from '../symbols';
 import { resolveException } from './exception';
 import { pointsAt, resolveFunction } from './function';
 import { numbersFor } from './in-machine';
+import { unknownAt } from './unknown';
 import { parseHitCondition } from '../../machine/hit-condition';
 import { parseLogMessage } from './log-message';
 import { resolveStatement } from './statement';
@@ -43,12 +45,12 @@ const resolvers: {
     if (line < 1) return { points: [], message: `there is no line ${line}: they are counted from 1` };
     const own = hypervisor.fileOf(file);
     if (own !== undefined) return resolveStatement(own, line, options, hypervisor);
-    const found = symbols.images.flatMap((image) => {
+    const found = symbols.codes.flatMap((image) => {
       const code = image.symbols.code(file, line);
       return code === undefined ? [] : [{ image, code }];
     });
     if (found.length === 0) {
-      const known = symbols.images.some((image) => image.symbols.hasLines);
+      const known = symbols.codes.some((image) => image.symbols.hasLines);
       return {
         points: [],
         message: known ? `no code for ${file}:${line}` : 'the guest image has no line table',
@@ -146,13 +148,22 @@ export const MODULE_LOADED = 0;
 /** Linux calls it when a module is in its place, before the first of its code runs (kernel/module/main.c). */
 const LOADED = 'do_init_module';
 
+/** It has no code yet, or only that of other domains, which have loaded what this one may load, too. */
+function waitsFor({ verified, points }: Breakpoint, { domains }: Image): boolean {
+  const code = points.filter((point) => point.kind === 'instruction');
+  return (
+    !verified ||
+    (code.length > 0 && !code.some(({ domain }) => domain === undefined || domains.includes(domain)))
+  );
+}
+
 function loadPoints(all: readonly Breakpoint[], environment: Environment | undefined): StopPoint[] {
-  const waits = all.some(({ kind, verified }) => !verified && (kind === 'source' || kind === 'function'));
-  if (!waits || environment === undefined) return [];
+  if (environment === undefined) return [];
   const { symbols } = environment;
-  return symbols.images.flatMap((image) => {
+  const named = all.filter(({ kind }) => kind === 'source' || kind === 'function');
+  return symbols.codes.flatMap((image) => {
     const address = image.symbols.linux === undefined ? undefined : image.symbols.find(LOADED);
-    return address === undefined
+    return address === undefined || !named.some((one) => waitsFor(one, image))
       ? []
       : pointsAt(address, image, symbols).map((point) => ({ ...point, id: MODULE_LOADED }));
   });
@@ -190,9 +201,21 @@ function build<K extends BreakpointKind>(
   );
   const pending = environment === undefined;
   const verified = !pending && problems.length === 0 && resolution.points.length > 0;
-  const message = pending ? 'pending until the machine is there' : (problems[0] ?? resolution.message);
   const gate = gateOf(spec, condition, resolution, environment);
   const inMachine = typeof gate === 'object';
+  const unknown =
+    environment !== undefined && condition !== undefined && typeof gate === 'string'
+      ? unknownAt(condition, resolution.points, environment.symbols)
+      : [];
+  const said = [
+    ...(resolution.message === undefined ? [] : [resolution.message]),
+    ...(unknown.length === 0
+      ? []
+      : [`condition '${spec.condition ?? ''}': no '${unknown.join("', '")}' is known at this place; where it cannot be evaluated, it stops`]), // prettier-ignore
+  ];
+  const message = pending
+    ? 'pending until the machine is there'
+    : (problems[0] ?? (said.length === 0 ? undefined : said.join('; ')));
   return {
     id,
     kind,
@@ -257,9 +280,9 @@ function codesAt(
         ? symbols.images.length === 1
           ? symbols.images[0]
           : undefined
-        : symbols.images.find(({ domains }) => domains.includes(domain));
+        : symbols.codes.find(({ domains }) => domains.includes(domain));
     if (image === undefined) return 'several domains can come by, each with names of its own';
-    const key = `${symbols.images.indexOf(image)} ${address}`;
+    const key = `${symbols.codes.indexOf(image)} ${address}`;
     const code = known.get(key) ?? compile(condition, { symbols: image.symbols, pc: address });
     known.set(key, code);
     if (typeof code === 'string') return code;

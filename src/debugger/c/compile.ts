@@ -79,6 +79,10 @@ const nowhere = (type: Type): TypedValue => ({ type, location: { kind: 'nowhere'
 /** A register of which `partNamed` knows nothing, and that the debugger has all the same. */
 const VECTOR = /^[$%]?(xmm|st|fpr)\d+$/i;
 
+/** A register's name, with or without its `$`, or that of the domain or vCPU. */
+export const isNumbered = (name: string): boolean =>
+  partNamed(name) || VECTOR.test(name) || /^[$%]?(dom|vcpu)$/.test(name);
+
 /** @returns the code, or why it is not the machine's */
 export function compile(expression: Expression, context: CompileContext): Code | string {
   try {

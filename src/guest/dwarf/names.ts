@@ -180,11 +180,13 @@ export function createNames(dwarf: Dwarf): Names {
     };
   };
 
-  /** Units that can have a name, as far as they have been looked for: whoever asks again goes on from there. */
+  /** Units that have a name, as far as they have been looked for: whoever asks again goes on from there. */
   const searches = new Map<string, { readonly found: Unit[]; readonly rest: Iterator<Unit> }>();
   function* possible(name: string): Generator<Unit> {
     const may = mayHave(name);
-    for (const unit of [...dwarf.units, ...dwarf.typeUnits]) if (may(unit)) yield unit;
+    // The bytes may be something else's: a unit that has been looked into for nothing is not kept.
+    for (const unit of [...dwarf.units, ...dwarf.typeUnits])
+      if (may(unit) && indexOf(unit).has(name)) yield unit;
   }
   function* unitsWith(name: string): Generator<Unit> {
     let search = searches.get(name);

@@ -3,8 +3,14 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { Breakpoint } from '../../../src/debugger/breakpoints';
+import { MODULE_LOADED, createBreakpoints } from '../../../src/debugger/breakpoints';
+import { noHypervisorSources } from '../../../src/debugger/hypervisor-source';
 import { joined, openModuleDebug } from '../../../src/debugger/linux/module-debug';
+import type { Linux, LinuxModule } from '../../../src/debugger/linux';
+import { withModules } from '../../../src/debugger/linux/modules';
 import type { PlainSymbol } from '../../../src/debugger/symbols';
+import { indexSymbols, noSymbols, symbolsOfDomains } from '../../../src/debugger/symbols';
 import type { DebugInfo } from '../../../src/guest/dwarf';
 import { AT, bare, createDebugInfo } from '../../../src/guest/dwarf';
 import { readElf } from '../../../src/guest/elf';
@@ -34,6 +40,8 @@ __attribute__((section(".init.text"))) int module_start(void)
   return module_work(2, &first);
 }
 `;
+/** How far away another kernel has put it. */
+const ELSEWHERE = 0x40000n;
 const PLACES: Readonly<Record<string, bigint>> = {
   '.text': 0xffffffffc0201000n,
   '.data': 0xffffffffc0205100n,
@@ -153,5 +161,78 @@ describe('debugger/linux: debug files of modules', function () {
     assert.throws(() => openModuleDebug(memoryFile(object, 'module.ko'), []), /no symbol in common/);
     const stripped = build(['-O1']).object;
     assert.equal(openModuleDebug(memoryFile(stripped, 'module.ko'), symbols), undefined);
+  });
+
+  it('of two domains of one image, each has its breakpoints in the module where its own kernel has put it', function () {
+    if (spawnSync('gcc', ['--version']).status !== 0) skipBecause(this, 'there is no gcc');
+    const { object, linked } = build(['-g', '-O1']);
+    const modules = [0n, ELSEWHERE].map((far): LinuxModule => {
+      const symbols = symbolsOf(linked).map((one) => ({ ...one, address: one.address + far }));
+      const debug = openModuleDebug(memoryFile(object, 'module.ko'), symbols);
+      const named = symbols.map((one) => ({ ...one, name: `${one.name} [module]` }));
+      return { address: 1n, name: 'module', base: 0n, size: 0, state: 'live', symbols: named, debug };
+    });
+    const loaded = new Set(modules.slice(0, 1));
+    const linux: Linux = {
+      problem: undefined,
+      current: () => Promise.resolve(undefined),
+      tasks: () => Promise.resolve([]),
+      modules: () => Promise.resolve([]),
+    };
+    const own = ['start_kernel', 'do_init_module'].map((name, i) => ({ name, address: BigInt(i + 1) << 12n, size: 16n })); // prettier-ignore
+    const kernel = { ...noSymbols, ...indexSymbols(own) };
+    let made = 0;
+    const symbols = symbolsOfDomains([kernel, kernel], (one) => {
+      const module = modules[made++] ?? assert.fail();
+      // The second loads it later.
+      return Object.assign(
+        withModules(one, () => (loaded.has(module) ? [module] : [])),
+        { linux },
+      );
+    });
+    assert.equal(symbols.images.length, 1);
+    const breakpoints = createBreakpoints();
+    breakpoints.resolve({ symbols, hypercalls: [], hypervisor: noHypervisorSources });
+    const places = (one: Breakpoint | undefined): string[] =>
+      (one?.points ?? []).map((point) =>
+        point.kind === 'instruction' ? `d${point.domain ?? '*'} ${point.address.toString(16)}` : point.kind,
+      );
+    const file = modules.flatMap(({ debug }) => (typeof debug === 'object' ? debug.debug.lines.filesNamed('module.c') : []))[0] ?? ''; // prettier-ignore
+    const work = symbolsOf(linked).find(({ name }) => name === 'module_work')?.address ?? assert.fail();
+    const both = [`d1 ${work.toString(16)}`, `d2 ${(work + ELSEWHERE).toString(16)}`];
+    breakpoints.set('function', '', [{ name: 'start_kernel' }, { name: 'module_work' }]);
+    const [, early] = breakpoints.all();
+    assert.deepEqual(places(early), both.slice(0, 1));
+    const waits = (): unknown => breakpoints.points().filter(({ id }) => id === MODULE_LOADED);
+    const load = { id: MODULE_LOADED, kind: 'instruction', address: 0x2000n, domain: 2 };
+    assert.deepEqual(waits(), [load], 'for the domain that has not loaded it');
+    loaded.add(modules[1] ?? assert.fail());
+    breakpoints.resolve();
+    assert.deepEqual(waits(), []);
+    const [name, second, core] = breakpoints.set('function', '', [
+      { name: 'module_work' },
+      { name: 'module_work:d2' },
+      { name: 'start_kernel' },
+    ]);
+    assert.deepEqual(places(name), both);
+    assert.deepEqual(places(second), both.slice(1));
+    assert.deepEqual(places(core), ['d1 1000', 'd2 1000']);
+    const line = SOURCE.split('\n').findIndex((text) => text.startsWith('int module_work')) + 1;
+    const [source] = breakpoints.set('source', file, [{ file, line }]);
+    assert.equal(source?.verified, true);
+    const found = places(source);
+    assert.ok(found.length > 0 && found.length % 2 === 0, String(found));
+    for (const [domain, far] of [
+      [1, 0n],
+      [2, ELSEWHERE],
+    ] as const) {
+      const own = found.filter((one) => one.startsWith(`d${domain} `));
+      assert.equal(own.length, found.length / 2);
+      const low = (PLACES['.text'] ?? 0n) + far;
+      for (const one of own) {
+        const at = BigInt(`0x${one.slice(3)}`);
+        assert.ok(low <= at && at < low + 0x1000n, one);
+      }
+    }
   });
 });
