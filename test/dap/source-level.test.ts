@@ -147,6 +147,46 @@ describe('dap: source level', function () {
     assert.equal(await evaluate('area'), '1780 (0x6f4)', 'the guest went on with it');
   });
 
+  it('an array without a length, and a union, in rows and in expressions', async () => {
+    await to('tour.c', 'compose(message, depth == 2');
+    await client.go('next');
+    const frameId = (await client.stack())[0]?.id ?? 0;
+    const rows = async (expression: string): Promise<string[]> => {
+      const { body } = await client.dc.evaluateRequest({ expression, frameId, context: 'watch' });
+      const { variablesReference } = body;
+      const { variables } = (await client.dc.variablesRequest({ variablesReference })).body;
+      return variables.map(({ name, value, evaluateName = '' }) => `${name} = ${value}: ${evaluateName}`);
+    };
+    const said = 'shapes: as they should be\n';
+    assert.deepEqual(await rows('message'), [
+      `length = ${said.length} (0x1a): message->length`,
+      'text = […]: message->text',
+    ]);
+    const letters = await rows('message->text');
+    assert.equal(letters[0], "[0] = 115 's': message->text[0]");
+    assert.ok(letters.length > 8 && letters.length < 100, `${letters.length} of nobody knows how many`);
+    assert.equal(await evaluate(`message->text[${said.indexOf('b')}]`), "98 'b'");
+    assert.equal(await evaluate('sizeof(*message)'), '4');
+    const whole = BigInt((await evaluate('*(u64 *)message')).split(' ')[0] ?? '');
+    const entry = await rows('*(union entry *)message');
+    assert.equal(entry[0], `whole = ${whole} (0x${whole.toString(16)}): (*(union entry *)message).whole`);
+    const bits = entry.slice(1).map((row) => row.replace(/ \(.*|:.*/, ''));
+    const frame = (whole >> 12n) & ((1n << 40n) - 1n);
+    assert.deepEqual(bits, [
+      `present = ${whole & 1n}`,
+      `writable = ${(whole >> 1n) & 1n}`,
+      `user = ${(whole >> 2n) & 1n}`,
+      `frame = ${frame}`,
+      `no_execute = ${whole >> 63n}`,
+    ]);
+    // The members are of the same bytes.
+    assert.equal(await evaluate('((union entry *)message)->writable = 0', 0, 'repl'), '0');
+    assert.equal(
+      BigInt((await evaluate('((union entry *)message)->whole')).split(' ')[0] ?? ''),
+      whole & ~2n,
+    );
+  });
+
   it('shows numbers inside of structures in the way that is asked for; nothing below NULL', async () => {
     await to('shapes.c', 'long area = shape->area(shape);');
     const frameId = (await client.stack())[0]?.id ?? 0;
