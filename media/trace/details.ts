@@ -63,8 +63,13 @@ export function detailLines(
       kind: 'entry',
       entry,
     });
-  const called = `instruction ${grouped(row.retired)}, ${duration(row.time)} of virtual time, called at ${row.site ?? row.rip}`;
-  lines.push({ level, name: 'when', text: called, kind: 'note' });
+  const cost = row.cost === undefined ? '' : `, cost ${grouped(row.cost.instructions)}`;
+  const when = `when instruction ${grouped(row.retired)}, ${duration(row.time)} of virtual time, called at ${row.site ?? row.rip}${cost}`;
+  const [at = '', ...further] = wrapped(when, columns);
+  lines.push(
+    { level, name: 'when', text: at.slice('when '.length), kind: 'note' },
+    ...further.map((text): DetailLine => ({ level: level + 1, name: '', text, kind: 'note' })),
+  );
   if (within !== undefined)
     lines.push({ level, name: 'Go to the multicall', text: '', kind: 'action', action: 'within' });
   if (machine) {

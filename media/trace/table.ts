@@ -7,8 +7,8 @@ import { ask } from './host';
 // The records: as many lines in the page as fit on it, whatever there are behind.
 
 const LINE = 22;
-/** Beside details, as in trace.css: what is before and behind them, and how much further each level begins. */
-const DETAIL = 230;
+/** Behind details, and how much further each level of them begins; see trace.css. */
+const BEHIND = 20;
 const INDENT = 16;
 const CACHED = 4000;
 /** Rows asked for beyond those on the screen, where the table moves to: at rest, and at most. */
@@ -82,8 +82,11 @@ export function createTable(
   const columns = (level: number): number => {
     const letters = document.createElement('canvas').getContext('2d');
     if (letters === null) return Infinity;
-    letters.font = getComputedStyle(scroller).font;
-    return Math.floor((scroller.clientWidth - DETAIL - level * INDENT) / letters.measureText('0').width);
+    const style = getComputedStyle(scroller);
+    letters.font = style.font;
+    const room =
+      scroller.clientWidth - parseFloat(style.getPropertyValue('--detail')) - BEHIND - level * INDENT;
+    return Math.floor(room / letters.measureText('0').width);
   };
   const visible = (): number => Math.max(1, Math.floor(scroller.clientHeight / LINE));
 

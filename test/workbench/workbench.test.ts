@@ -16,6 +16,7 @@ import { packProbe } from './probing';
 import { reviewTests } from './review';
 import type { EditorServer } from './server';
 import { startServer } from './server';
+import { stackTests } from './stack';
 import { toolTests } from './tools';
 import { traceTests } from './trace';
 import { packageExtension, root, vsix } from './window';
@@ -420,6 +421,7 @@ describe('in the workbench', function () {
 
   traceTests(open, () => opened);
   toolTests(open);
+  stackTests(open);
   reviewTests(
     open,
     () => home ?? '',
