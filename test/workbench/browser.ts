@@ -13,7 +13,7 @@ export interface Locator {
   contentFrame(): FrameLocator;
   click(options?: { readonly timeout?: number; readonly button?: 'left' | 'right' }): Promise<void>;
   hover(options?: { readonly timeout?: number }): Promise<void>;
-  fill(text: string): Promise<void>;
+  fill(text: string, options?: { timeout?: number }): Promise<void>;
   innerText(): Promise<string>;
   allInnerTexts(): Promise<string[]>;
   boundingBox(): Promise<{

@@ -120,9 +120,10 @@ export async function openEditor(page: Page, url: string, folder: string | undef
     command: async (title) => {
       // What extensions contribute comes a while after the window.
       for (let tries = 0; ; tries++) {
-        await page.keyboard.press('F1');
-        await page.locator('.quick-input-widget input').first().fill(`>${title}`);
         try {
+          await page.keyboard.press('F1');
+          // It closes again where something else takes the focus in that moment.
+          await page.locator('.quick-input-widget input').first().fill(`>${title}`, { timeout: 4000 });
           await quickPick().filter({ hasText: title }).first().click({ timeout: 4000 });
           return;
         } catch (error) {
