@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { showBootProgress } from './boot-progress';
 import { registerCommands } from './commands';
 import { configurationProvider } from './configurations';
 import { guestConsoles } from './consoles';
@@ -64,6 +65,7 @@ export function activateEditor({ adapter, extension, openTraceFile }: EditorHost
     views,
     consoles,
     log,
+    showBootProgress(),
     createStatusBar(sessions, requester),
     launchHelp(sessions),
     ...registerCommands(requester, sessions, views, consoles, log),

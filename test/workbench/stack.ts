@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { guestPath } from '../support/guests';
 import type { Locator } from './browser';
 import type { Editor } from './editor';
 import { eventually } from './editor';
 import { tracePage } from './trace';
 
 const NEIGHBOURS = path.join(__dirname, '..', '..', 'media', 'samples', 'neighbours');
+const MINUTE = 60_000;
 /** Where the trace has to be of use: beside an editor, on a small screen. */
 const NARROW = 500;
 
@@ -111,7 +113,11 @@ export function stackTests(open: (launch: object | 'no folder') => Promise<Edito
       await page.keyboard.press('Escape');
       await page.keyboard.press('Control+g');
       await page.locator('.quick-input-widget input').first().fill(`:${line}:${column}`);
-      await page.keyboard.press('Enter');
+      await at
+        .quickPick()
+        .filter({ hasText: /go to line/i })
+        .first()
+        .click();
     };
     const offered = async (line: number, column: number, prefix: string, what: RegExp): Promise<string> => {
       await goTo(line, column);
@@ -148,5 +154,25 @@ export function stackTests(open: (launch: object | 'no folder') => Promise<Edito
       assert.ok(all.includes(`Hyperstep: ${name}`), all);
     await at.shot('launch-snippets');
     await page.keyboard.press('Escape');
+  });
+
+  it("what takes long says so: Debian's kernel, while its machine is made", async function () {
+    this.timeout(3 * MINUTE);
+    const kernel = guestPath('linux', this);
+    const at = await open({ name: 'linux', kernel, cmdline: 'console=hvc0', stopOnEntry: true });
+    const notice = at.page.locator('.notification-toast');
+    const booting = eventually(
+      'it says that it boots, and what it is at',
+      async () => (await notice.allInnerTexts()).join(),
+      (text) => /Booting.*(?:kernel|domain|symbols)/s.test(text),
+      MINUTE,
+    );
+    // The tool bar may be there only when it is over.
+    await Promise.all([at.start(), booting]);
+    await at.shot('progress-booting');
+    await eventually('it stands at its entry', at.frames, (list) => list.length > 0, MINUTE);
+    await notice.filter({ hasText: 'Booting' }).first().waitFor({ state: 'detached' });
+    await at.debug('stop');
+    await at.ended();
   });
 }
