@@ -182,7 +182,9 @@ describe('dap: real guests', function () {
       await client.stopped();
       await client.go('stepIn', { granularity: 'instruction' });
       assert.notEqual(await rip(), before);
-      await client.dc.customRequest('restart', { arguments: { kernel, stopOnEntry: true, cmdline: 'other' } });
+      await client.dc.customRequest('restart', {
+        arguments: { kernel, stopOnEntry: true, cmdline: 'other' },
+      });
       assert.equal((await client.stopped()).reason, 'entry');
       assert.ok(!client.events.some(({ event }) => event === 'terminated'));
     } finally {

@@ -192,7 +192,9 @@ describe('the manifest', () => {
     const run = [...sources.matchAll(/executeCommand\(\s*'([^']+)'/g)].map(([, command]) => command ?? '');
     assert.ok(run.length > 5);
     assert.deepEqual(
-      run.filter((command) => !/^(setContext$|vscode\.(diff|open)$|workbench\.|debug\.|hyperstep\.)/.test(command)),
+      run.filter(
+        (command) => !/^(setContext$|vscode\.(diff|open)$|workbench\.|debug\.|hyperstep\.)/.test(command),
+      ),
       [],
     );
     // Other extensions, models, and who makes the editor.
