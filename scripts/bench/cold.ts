@@ -1,7 +1,7 @@
 /** Code that runs once: what a guest's instruction costs the first time, decoding included. */
 import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
-import { coldGuest, whyNoLoops } from './guests';
+import { coldGuest, canAssemble } from './guests';
 import type { Report } from './report';
 
 /** Nanoseconds of processor time an instruction, all of them once. */
@@ -24,11 +24,7 @@ async function once({ kernel, instructions }: ReturnType<typeof coldGuest>): Pro
 
 export async function cold(report: Report, runs: number): Promise<void> {
   report.section('Code that is executed for the first time, processor time');
-  const obstacle = whyNoLoops();
-  if (obstacle !== undefined) {
-    report.missing(`cold code: ${obstacle}`);
-    return;
-  }
+  if (!canAssemble(report, 'cold code')) return;
   const guest = coldGuest();
   const first = await once(guest);
   // Until the engine has compiled the decoder, and compiled it again.

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { guestCache } from '../fetch-guests';
 import { noteSegment, pvKernel, pvNotes, VIRT_BASE, xenNote } from '../../test/support/elf-builder';
+import type { Report } from './report';
 
 /** From the bundle as from the sources: the cache lies in the checkout. */
 const BENCH_FOLDER = join(guestCache, '..', '..', 'scripts', 'bench');
@@ -124,11 +125,13 @@ export const LOOPS: readonly Loop[] = [
   },
 ];
 
-/** Why loops cannot be made here, or undefined. */
-export const whyNoLoops = (): string | undefined =>
-  ['gcc', 'objcopy'].every((tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0)
-    ? undefined
-    : 'there is no gcc or no objcopy (Debian packages gcc, binutils)';
+/** Whether the sources beside this file can be assembled here; says what is missing. */
+export function canAssemble(report: Report, what: string): boolean {
+  const tools = ['gcc', 'objcopy'];
+  const all = tools.every((tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0);
+  if (!all) report.missing(`${what}: there is no gcc or no objcopy (Debian packages gcc, binutils)`);
+  return all;
+}
 
 /** What gcc makes of one of the sources beside this file. */
 function assembled(source: string, define: string): Uint8Array {

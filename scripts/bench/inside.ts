@@ -10,7 +10,7 @@ import type { Machine } from '../../src/machine/machine';
 import type { SliceEnd } from '../../src/machine/session';
 import type { MachineConfig } from '../../src/machine/target';
 import { findGuest, guestCache } from '../fetch-guests';
-import { LOOPS, loopGuest, memoryAndBranches, whyNoLoops, type Loop } from './guests';
+import { LOOPS, loopGuest, memoryAndBranches, canAssemble, type Loop } from './guests';
 import { endedProcessesSeconds } from './process';
 import { median, type Report } from './report';
 
@@ -94,11 +94,7 @@ async function roundTrips(report: Report, runs: number, loop: Loop): Promise<voi
 
 export async function boundary(report: Report, runs: number): Promise<void> {
   report.section('Crossing the boundary, round trips of processor time, trace on');
-  const obstacle = whyNoLoops();
-  if (obstacle !== undefined) {
-    report.missing(`the loops: ${obstacle}`);
-    return;
-  }
+  if (!canAssemble(report, 'the loops')) return;
   for (const loop of LOOPS) await roundTrips(report, runs, loop);
 }
 
@@ -113,11 +109,7 @@ const CROSSINGS = [
 /** What the probes before the hypervisor's statements cost while nobody steps there: the same code with and without. */
 export function probes(report: Report, runs: number): void {
   report.section("The hypervisor's probes, unarmed: what they add to a round trip");
-  const obstacle = whyNoLoops();
-  if (obstacle !== undefined) {
-    report.missing(`the loops: ${obstacle}`);
-    return;
-  }
+  if (!canAssemble(report, 'the loops')) return;
   const taken = CROSSINGS.map((): Readonly<Record<string, number>>[] => []);
   // A median of fewer says nothing here.
   for (const i of range(Math.max(runs, 5)))

@@ -1,6 +1,7 @@
 /*
- * Small programs that each load one part of a machine. `kernels NAME` prints BENCH-BEGIN, works, and prints BENCH-END
- * with a checksum, which must be the same wherever it runs; whoever times it looks at the console from outside.
+ * Small programs that each load one part of a machine. `kernels NAME…` prints BENCH-BEGIN, works, and prints BENCH-END
+ * with a checksum, which must be the same wherever it runs; whoever times it looks at the console from outside. Words
+ * that name none of them are printed.
  * Built with -O2 -static; the same binary runs on every machine compared. With -DBARE those that need no operating
  * system are a 32-bit kernel of their own (bare.h), for machines that have no long mode.
  */
@@ -332,20 +333,28 @@ __asm__(".section .boot, \"a\"\n"
 	"stack_end:\n"
 	".text\n");
 #else
+static void run(const char *name)
+{
+	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+		if (strcmp(name, kernels[i].name) != 0)
+			continue;
+		state = 88172645463325252u;
+		printf("BENCH-BEGIN %s\n", name);
+		fflush(stdout);
+		uint64_t sum = kernels[i].run();
+		printf("BENCH-END %s %016llx.\n", name, (unsigned long long)sum);
+		fflush(stdout);
+		return;
+	}
+	puts(name);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "nothing") == 0)
 		return 7;
-	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
-		if (argc > 1 && strcmp(argv[1], kernels[i].name) != 0)
-			continue;
-		state = 88172645463325252u;
-		printf("BENCH-BEGIN %s\n", kernels[i].name);
-		fflush(stdout);
-		uint64_t sum = kernels[i].run();
-		printf("BENCH-END %s %016llx.\n", kernels[i].name, (unsigned long long)sum);
-		fflush(stdout);
-	}
+	for (int i = 1; i < argc; i++)
+		run(argv[i]);
 	return 0;
 }
 #endif

@@ -1,6 +1,7 @@
 /**
  * kernels.c in the booted Linux guest, here and under QEMU's TCG: the same kernel, the same binary. And as a 32-bit
- * kernel of its own on machines that have no long mode (bare.ts). All of them in turn.
+ * kernel of its own on machines that have no long mode (bare.ts). All of them in turn, and with them this computer's
+ * own processor, which says what an emulator could reach at all.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -38,6 +39,8 @@ echo ${DONE}
 
 /** One of the machines compared. */
 interface Contender {
+  /** What they are compared by: a Linux guest, a 32-bit kernel, or the processor that all of them run on. */
+  readonly kind: 'linux' | 'bare' | 'processor';
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -97,10 +100,22 @@ function contenders(
   const mine = ours();
   // Real Xen is a peer of the boot; these run hardly any of it.
   const tcg = peers.all.find((p) => p.hypervisor === '');
+  const results = (): Pick<Contender, 'seconds' | 'sums'> => ({ seconds: new Map(), sums: new Map() });
   const found = [mine, ...(tcg === undefined ? [] : [tcg])].map((peer): Contender => {
     const { name, command } = peer;
     const args = peer.args({ kernel, ramdisk, memory: MEMORY });
-    return { name, command, args, kernels: KERNELS, boots, rounds, seconds: new Map(), sums: new Map() };
+    return { kind: 'linux', name, command, args, kernels: KERNELS, boots, rounds, ...results() };
+  });
+  const words = Array.from({ length: rounds }, () => BARE_KERNELS).flat();
+  found.push({
+    kind: 'processor',
+    name: 'the processor itself',
+    command: binary,
+    args: [...words, DONE],
+    kernels: BARE_KERNELS,
+    boots,
+    rounds,
+    ...results(),
   });
   if (tcg === undefined) report.missing('kernels under QEMU TCG: there is no qemu-system-x86_64');
   for (const peer of peers.bare) {
@@ -111,18 +126,26 @@ function contenders(
       continue;
     }
     found.push({
+      kind: 'bare',
       name: peer.name,
       command: peer.command,
       args: peer.args(image),
       kernels: BARE_KERNELS,
       boots: times,
       rounds: each,
-      seconds: new Map(),
-      sums: new Map(),
+      ...results(),
     });
   }
   for (const what of peers.missing.kernels) report.missing(what);
   return found;
+}
+
+/** The median times of two machines, of the kernels that both ran. */
+function* inBoth(a: Contender, b: Contender): Generator<readonly [string, number, number]> {
+  for (const name of b.kernels) {
+    const [first, second] = [a.seconds.get(name), b.seconds.get(name)];
+    if (first !== undefined && second !== undefined) yield [name, median(first), median(second)];
+  }
 }
 
 /** The times of one machine, with what they are to ours; their geometric mean. */
@@ -131,33 +154,42 @@ function against(report: Report, own: Contender, other: Contender, goal: GoalNam
     report.missing(`${other.name}: ${other.failed}`);
     if (other.seconds.size === 0) return;
   }
-  const linux = other.kernels === KERNELS;
+  // Against the slow, how much slower they are.
+  const slow = other.kind === 'bare';
   const ratios = new Map<string, number>();
   let samples = 0;
-  for (const name of other.kernels) {
-    const [mine, theirs] = [own.seconds.get(name), other.seconds.get(name)];
-    if (mine === undefined || theirs === undefined) continue;
+  for (const [name, mine, theirs] of inBoth(own, other)) {
+    const times = other.seconds.get(name) ?? [];
     report.figure(
       `${name}: ${other.name}`,
       'ms',
-      theirs.map((s) => s * 1000),
+      times.map((s) => s * 1000),
     );
     if (own.sums.get(name) !== other.sums.get(name)) {
       const [here, there] = [own, other].map(({ sums }) => sums.get(name) ?? 'nothing');
       report.missing(`${name}: ${here ?? ''} here, ${there ?? ''} on ${other.name}: that is a defect`);
       continue;
     }
-    const ratio = linux ? median(mine) / median(theirs) : median(theirs) / median(mine);
-    samples = theirs.length;
+    const ratio = slow ? theirs / mine : mine / theirs;
+    samples = times.length;
     ratios.set(name, ratio);
-    report.derived(linux ? `${name}: ours in its time` : `${name}: its time in ours`, '×', ratio, samples);
+    report.derived(slow ? `${name}: its time in ours` : `${name}: ours in its time`, '×', ratio, samples);
   }
   if (ratios.size === 0) return;
   const all = [...ratios.values()];
   report.derived(`geometric mean of the ${all.length.toString()}, ${other.name}`, '×', geometricMean(all), samples, goal); // prettier-ignore
-  if (!linux) return;
+  if (other.kind !== 'linux') return;
   const processor = BARE_KERNELS.flatMap((name) => ratios.get(name) ?? []);
   report.derived(`… of the ${processor.length.toString()} that need no system`, '×', geometricMean(processor), samples); // prettier-ignore
+}
+
+/** How much faster than a slow machine the processor itself is: about the most that could be reached against it. */
+function most(report: Report, processor: Contender, slow: Contender): void {
+  const both = [...inBoth(processor, slow)];
+  if (both.length === 0) return;
+  const ratio = geometricMean(both.map(([, fast, theirs]) => theirs / fast));
+  const samples = Math.min(...both.map(([name]) => slow.seconds.get(name)?.length ?? 0));
+  report.derived(`its time in the processor's own, geometric mean, ${slow.name}`, '×', ratio, samples);
 }
 
 /** Two boots of each machine in turn, with `runs` counted rounds in all. */
@@ -187,8 +219,10 @@ export async function kernelTimes(report: Report, peers: Peers, runs: number, fo
       samples.map((s) => s * 1000),
     );
   }
+  const processor = all.find((it) => it.kind === 'processor');
   for (const other of others) {
-    const goal = other.kernels === KERNELS ? 'kernels' : other.name.startsWith('v86') ? 'v86' : undefined;
+    const goal = other.kind === 'linux' ? 'kernels' : other.name.startsWith('v86') ? 'v86' : undefined;
     against(report, own, other, goal);
+    if (other.kind === 'bare' && processor !== undefined) most(report, processor, other);
   }
 }
