@@ -1,5 +1,6 @@
 import type { Context } from './context';
 import { event } from './context';
+import { progressIdOf, type ProgressKind } from './progress-id';
 
 /** Says how far something is, to clients that can show it. */
 export interface Progress {
@@ -7,17 +8,14 @@ export interface Progress {
   end(): void;
 }
 
-/** What may be cancelled by its progress. */
-export const PROGRESS_ID = /^(?:launch|save|back)-(\d+)$/;
-
 export function startProgress(
   context: Context,
-  kind: 'launch' | 'save' | 'back',
+  kind: ProgressKind,
   title: string,
   requestId: number,
 ): Progress {
   if (!context.client.progress) return { step: () => undefined, end: () => undefined };
-  const progressId = `${kind}-${requestId}`;
+  const progressId = progressIdOf(kind, requestId);
   context.send(event('progressStart', { progressId, title, requestId, cancellable: true }));
   return {
     step: (message, percentage) =>

@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { isLaunch } from '../dap/progress-id';
 import { DEBUG_TYPE } from './sessions';
 
 /** What is quicker needs no notice. */
@@ -66,7 +67,7 @@ export function showBootProgress(): vscode.Disposable {
       };
       return {
         onDidSendMessage: ({ type, event, body }: ProgressMessage) => {
-          if (type !== 'event' || body?.progressId?.startsWith('launch-') !== true) return;
+          if (type !== 'event' || body?.progressId === undefined || !isLaunch(body.progressId)) return;
           if (event === 'progressEnd') end();
           else if (event === 'progressUpdate') shown?.say(body.message ?? '');
           else if (event === 'progressStart' && vscode.debug.activeDebugSession?.id !== session.id) {
