@@ -1,6 +1,8 @@
 import { STATE_SIZE } from './state';
 import { PAGE_SIZE, type PhysicalMemory } from './types';
-import { ANNEX_SIZE, GLOBALS, SLOT_COUNT, SLOT_SHIFT, TLB_SET_BYTES } from './wasm/abi';
+import {
+  ANNEX_SIZE, GLOBALS, RETURN_COUNT, RETURN_SHIFT, SLOT_COUNT, SLOT_SHIFT, TLB_SET_BYTES,
+} from './wasm/abi'; // prettier-ignore
 
 /** Size of a WebAssembly page, and how many a 32-bit memory has at most (WebAssembly Core 2.0 §4.2.8). */
 const WASM_PAGE = 65536;
@@ -22,6 +24,7 @@ export interface MemoryLayout {
   /** Two sets a vCPU, consecutive. */
   readonly tlbs: readonly number[];
   readonly slots: number;
+  readonly returns: number;
   readonly records: number;
   readonly recordsSize: number;
   readonly attention: number;
@@ -62,6 +65,7 @@ export function layoutMemory(request: MemoryRequest): { layout: MemoryLayout; by
   const states = Array.from({ length: vcpus }, () => take(STATE_SIZE + ANNEX_SIZE, 64));
   const tlbs = Array.from({ length: vcpus }, () => take(2 * TLB_SET_BYTES, 64));
   const slots = take(SLOT_COUNT << SLOT_SHIFT, 64);
+  const returns = take(RETURN_COUNT << RETURN_SHIFT, 64);
   const records = take(recordsSize, 64);
   const reserve = take(reserveSize, PAGE_SIZE);
   const attention = take(frames, 64);
@@ -75,7 +79,7 @@ export function layoutMemory(request: MemoryRequest): { layout: MemoryLayout; by
     );
   }
   const layout = {
-    vcpus: states, tlbs, slots, records, recordsSize, attention, codeLines, reserve, reserveSize,
+    vcpus: states, tlbs, slots, returns, records, recordsSize, attention, codeLines, reserve, reserveSize,
     frames: base, frameCount: frames,
   }; // prettier-ignore
   return { layout, bytes };
@@ -116,6 +120,7 @@ export function createMemory(request: MemoryRequest): MachineMemory {
   word(GLOBALS.attention, layout.attention);
   word(GLOBALS.codeLines, layout.codeLines);
   word(GLOBALS.slots, layout.slots);
+  word(GLOBALS.returns, layout.returns);
   word(GLOBALS.ones, PAGE_SIZE);
   word(GLOBALS.partial, 2 * PAGE_SIZE);
   mem.bytes.fill(0xff, PAGE_SIZE, 2 * PAGE_SIZE);

@@ -29,6 +29,8 @@ export interface RegionContext {
 
 const CPU = 0;
 const RUN_LOOP = 0;
+/** In the address of a link record: the way there is a return, for which the shadow return cache is asked first. */
+const RETURNS = 1;
 /** Instructions after which a region is left at the latest, for the run loop to see whether somebody wants it to stop. */
 const STRETCH = 2_000_000n;
 
@@ -192,7 +194,8 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
       const guess = ([rip, ...others]: readonly bigint[]): void => {
         if (rip === undefined) {
           if (deferred !== undefined) r.push(deferred);
-          leave(target, c.makeLink());
+          const link = c.makeLink();
+          leave(target, link !== RUN_LOOP && last.form.mnemonic === 'ret' ? link | RETURNS : link);
         } else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
       };
       guess([...x.ways.keys()]);
@@ -216,7 +219,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   locals.of('tlb');
   for (const type of locals.types) e.newLocal(type);
   enter(e, locals, c.entryCount);
-  const code = e.function(r.body, () => finish(e, locals, c.call('chain')));
+  const code = e.function(r.body, () => finish(e, locals, c));
   return { body: code, instructions, blocks: region.blocks.size };
 }
 
@@ -249,7 +252,7 @@ function enter(e: Emitter, locals: RegionLocals, entryCount: number): void {
 }
 
 /** Behind everything: writes back and goes on, by a link record or by the run loop. */
-function finish(e: Emitter, locals: RegionLocals, chain: number): void {
+function finish(e: Emitter, locals: RegionLocals, c: RegionContext): void {
   for (const field of locals.written) {
     if (field === 'left' || isFlag(trackedIndex(field) ?? 0)) continue;
     const f = FIELD[field];
@@ -271,7 +274,14 @@ function finish(e: Emitter, locals: RegionLocals, chain: number): void {
   e.getLocal(locals.exitLink).if();
   icount(1n);
   e.getLocal(CPU).getLocal(locals.exitRip).memory('i64.store', offsetOf('next'));
-  e.getLocal(CPU).getLocal(locals.exitLink).i32(RECORD_SIZE).op('i32.sub').returnCall(chain);
+  e.getLocal(locals.exitLink).i32(RETURNS).op('i32.and').if();
+  e.getLocal(CPU)
+    .getLocal(locals.exitLink)
+    .i32(RECORD_SIZE + RETURNS)
+    .op('i32.sub')
+    .returnCall(c.call('chain_return'));
+  e.end();
+  e.getLocal(CPU).getLocal(locals.exitLink).i32(RECORD_SIZE).op('i32.sub').returnCall(c.call('chain'));
   e.end();
   icount(0n);
   e.getLocal(CPU).getLocal(locals.exitRip).memory('i64.store', offsetOf('rip'));

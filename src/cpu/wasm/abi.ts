@@ -73,6 +73,14 @@ export const SLOT = {
 export const SLOT_SHIFT = 5;
 export const SLOT_COUNT = 1 << 15;
 
+/**
+ * The shadow return cache: where the block behind a call is, by the address that is returned to. An entry is what a way
+ * of a link record is, and holds for as long. 0 as a generation: empty.
+ */
+export const RETURN = { rip: 0, first: 8, host: 12, generation: 16, count: 20 } as const;
+export const RETURN_SHIFT = 5;
+export const RETURN_COUNT = 1 << 10;
+
 /** Access kinds of the page walk. */
 export const ACCESS = { READ: 0, WRITE: 1, FETCH: 2 } as const;
 
@@ -97,10 +105,11 @@ export const GLOBALS = {
   ones: 84,
   /** Scratch for the truncated copy of a block. */
   partial: 88,
+  returns: 92,
 } as const;
 
 /** All of it: part of the key by which a stale module is told (interpreter-module.ts). */
 export const ABI = [
   RC, TLB, TLB_ENTRY_SHIFT, TLB_ENTRIES, EXEC, EXEC_ENTRY_SHIFT, EXEC_ENTRIES, TLB_USED_MAX, TLB_SET_BYTES,
-  SLOT, SLOT_SHIFT, SLOT_COUNT, GLOBALS, ANNEX_SIZE,
+  SLOT, SLOT_SHIFT, SLOT_COUNT, RETURN, RETURN_SHIFT, RETURN_COUNT, GLOBALS, ANNEX_SIZE,
 ]; // prettier-ignore

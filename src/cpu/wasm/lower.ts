@@ -73,7 +73,7 @@ export interface HandlerLowering extends Lowering {
 export function lowerHandler(
   { functions, handlerType }: { readonly functions: Functions; readonly handlerType: number },
   helperNumber: (name: string) => number,
-  { ends, branch }: { readonly ends: boolean; readonly branch: boolean },
+  { ends, branch, mnemonic }: { readonly ends: boolean; readonly branch: boolean; readonly mnemonic: string },
 ): HandlerLowering {
   const f = (name: string): number => functionIndex(functions, name);
   /** Local that gathers LEAVE and EXIT. */
@@ -298,7 +298,10 @@ export function lowerHandler(
       }
       if (ends) {
         if (stops) e.i32(RC.END);
-        else e.getLocal(CPU).getLocal(REC).returnCall(f('chain'));
+        else
+          e.getLocal(CPU)
+            .getLocal(REC)
+            .returnCall(f(mnemonic === 'ret' ? 'chain_return' : 'chain'));
         return;
       }
       // On to the next record's handler, by a tail call: the processor predicts each handler's jump by itself.

@@ -8,6 +8,7 @@ import { FP_OPS, fpArity } from './floating-point';
  */
 export const REGION_CALLS: ReadonlyMap<string, Signature> = new Map<string, Signature>([
   ['chain', { params: ['i32', 'i32'], results: ['i32'] }],
+  ['chain_return', { params: ['i32', 'i32'], results: ['i32'] }],
   ...FP_OPS.map((op): [string, Signature] => [
     `fp_${op}`,
     { params: ['i32', ...Array<'i64'>(fpArity(op)).fill('i64')], results: ['i64'] },

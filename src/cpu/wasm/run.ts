@@ -4,7 +4,7 @@ import type { Recorder } from '../ir/recorder';
 import { VECTOR } from '../ops';
 import { LINK, RECORD, RECORD_SIZE, REST_SHIFT } from '../record';
 import { offsetOf, type FieldName } from '../state';
-import { EXEC, RC, SLOT, SLOT_COUNT, SLOT_SHIFT } from './abi';
+import { EXEC, RC, RETURN, RETURN_COUNT, RETURN_SHIFT, SLOT, SLOT_COUNT, SLOT_SHIFT } from './abi';
 import { execEntry, field, global, pageOf, setField, type Routines } from './routines';
 
 const i64 = (r: Recorder, name: FieldName): Node => r.load('i64.load', r.param('i32', 0), offsetOf(name));
@@ -16,12 +16,26 @@ function slotOf(r: Recorder, host: Node): Node {
   return r.n('i32.add', global(r, 'slots'), index);
 }
 
+/** The place of the shadow return cache for a return to an address. */
+function returnOf(r: Recorder, to: Node): Node {
+  const low = r.wrap(to);
+  const hash = r.n('i32.xor', low, r.n('i32.shr_u', low, r.i32(10)));
+  const index = r.n('i32.shl', r.n('i32.and', hash, r.i32(RETURN_COUNT - 1)), r.i32(RETURN_SHIFT));
+  return r.n('i32.add', global(r, 'returns'), index);
+}
+
 /**
  * The end of a block, of the record `rec`: goes on to the next block when the link record after `rec` knows it and
- * nothing asks to stop; else back to the run loop, which will make the link.
+ * nothing asks to stop; else back to the run loop, which will make the link. A return ends with `chain_return`, which
+ * asks the shadow return cache first: a function has many callers, a link record two ways.
  */
 export function defineChain(t: Routines): void {
-  t.define('chain', ['i32', 'i32'], ['i32'], (r, cpu, rec) => {
+  defineEnd(t, 'chain', false);
+  defineEnd(t, 'chain_return', true);
+}
+
+function defineEnd(t: Routines, name: string, returns: boolean): void {
+  t.define(name, ['i32', 'i32'], ['i32'], (r, cpu, rec) => {
     const link = r.n('i32.add', rec, r.i32(RECORD_SIZE));
     const next = i64(r, 'next');
     const generation = field(r, 'generation');
@@ -43,18 +57,37 @@ export function defineChain(t: Routines): void {
       });
       r.return(r.i32(RC.END));
     };
-    for (const way of LINK.ways) {
-      const known = r.n(
+    /** A way of a link record, or an entry of the shadow return cache, at `at`. */
+    const known = (at: Node, way: Record<'rip' | 'host' | 'generation', number>): Node =>
+      r.n(
         'i32.and',
-        r.n('i64.eq', r.load('i64.load', link, way.rip), next),
+        r.n('i64.eq', r.load('i64.load', at, way.rip), next),
         r.n(
           'i32.and',
-          r.n('i32.eq', r.load('i32.load', link, way.host), host),
-          r.n('i32.eq', r.load('i32.load', link, way.generation), generation),
+          r.n('i32.eq', r.load('i32.load', at, way.host), host),
+          r.n('i32.eq', r.load('i32.load', at, way.generation), generation),
         ),
       );
-      r.if(known, () => enter(r.load('i32.load', link, way.first), r.load('i64.load16_u', link, way.count)));
-    }
+    const shadow = returns ? returnOf(r, next) : undefined;
+    /** The next return to here goes on at once. */
+    const remember = (first: Node, count: Node): void => {
+      if (shadow === undefined) return;
+      r.store('i64.store', shadow, next, RETURN.rip);
+      r.store('i32.store', shadow, first, RETURN.first);
+      r.store('i32.store', shadow, host, RETURN.host);
+      r.store('i32.store', shadow, generation, RETURN.generation);
+      r.store('i32.store', shadow, r.wrap(count), RETURN.count);
+    };
+    const found = (at: Node, way: Record<'first' | 'count', number>): void => {
+      const [first, count] = [r.load('i32.load', at, way.first), r.load('i64.load16_u', at, way.count)];
+      remember(first, count);
+      enter(first, count);
+    };
+    if (shadow !== undefined)
+      r.if(known(shadow, RETURN), () =>
+        enter(r.load('i32.load', shadow, RETURN.first), r.load('i64.load16_u', shadow, RETURN.count)),
+      );
+    for (const way of LINK.ways) r.if(known(link, way), () => found(link, way));
     // A branch with many targets: the table of blocks itself.
     r.if(r.n('i32.eq', r.load('i32.load', link, LINK.ways[1].generation), generation), () => {
       const slot = slotOf(r, host);
@@ -68,9 +101,7 @@ export function defineChain(t: Routines): void {
         r.n('i64.eq', r.load('i64.load', slot, SLOT.rip), next),
         r.n('i32.eq', r.load('i32.load', slot, SLOT.host), host),
       );
-      r.if(r.n('i32.and', same, r.n('i32.eqz', plain)), () =>
-        enter(r.load('i32.load', slot, SLOT.first), r.load('i64.load16_u', slot, SLOT.count)),
-      );
+      r.if(r.n('i32.and', same, r.n('i32.eqz', plain)), () => found(slot, SLOT));
     });
     setField(r, 'link_from', link);
     return r.i32(RC.END);
