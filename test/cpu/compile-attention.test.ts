@@ -204,6 +204,12 @@ describe('region compiler: makes way', () => {
       for (const m of [a, b]) assert.equal(m.step(undefined, n), EXIT.LIMIT);
       assert.deepEqual(b.v.saveState(), a.v.saveState(), `after ${a.v.get('icount')} instructions`);
     }
+    // One that was never seen, by the way of those that were.
+    for (const m of [a, b]) m.setU64(Number(DATA) + 16, CODE + 12n + 10n * 4n);
+    for (let n = 1n; n < 100n; n += 9n) {
+      for (const m of [a, b]) assert.equal(m.step(undefined, n), EXIT.LIMIT);
+      assert.deepEqual(b.v.saveState(), a.v.saveState(), `after ${a.v.get('icount')} instructions`);
+    }
     // An arm is 3 instructions, and each of the 7 that are hot is in one region with the jump.
     assert.ok((b.cpu.regions?.statistics.instructions ?? 0) >= 4 + 7 * 3);
   });

@@ -9,6 +9,7 @@ import { lowerRegion } from './lower';
 import { Nearness } from './near';
 import { RegionRecorder } from './record';
 import { RegionLocals, trackedIndex } from './state';
+import { spreading } from './spread';
 import { longestWay, structure, type Flow } from './structure';
 
 export interface RegionCode {
@@ -191,14 +192,28 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
       if (deferred !== undefined) r.push(deferred);
       r.if(condition, () => w.path(() => go(x, yes.imm as bigint)), () => w.path(() => go(x, no.imm as bigint))); // prettier-ignore
     } else {
-      const guess = ([rip, ...others]: readonly bigint[]): void => {
-        if (rip === undefined) {
-          if (deferred !== undefined) r.push(deferred);
-          const link = c.makeLink();
-          leave(target, link !== RUN_LOOP && last.form.mnemonic === 'ret' ? link | RETURNS : link);
-        } else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
+      const link = c.makeLink();
+      const returns = link !== RUN_LOOP && last.form.mnemonic === 'ret' ? RETURNS : 0;
+      const away = (): void => {
+        if (deferred !== undefined) r.push(deferred);
+        leave(target, link | returns);
       };
-      guess([...x.ways.keys()]);
+      const known = [...x.ways.keys()];
+      const spread = spreading(known);
+      if (spread === undefined) {
+        const guess = ([rip, ...others]: readonly bigint[]): void => {
+          if (rip === undefined) away();
+          else r.if(r.n('i64.eq', target, r.i64(rip)), () => w.path(() => go(x, rip)), () => w.path(() => guess(others))); // prettier-ignore
+        };
+        guess(known);
+        return;
+      }
+      const index = r.n('i32.shr_u', r.n('i32.mul', r.wrap(target), r.i32(spread.factor)), r.i32(spread.shift)); // prettier-ignore
+      const cases = known.map((rip) => (): void => {
+        r.if(r.n('i64.ne', target, r.i64(rip)), () => w.path(away));
+        w.path(() => go(x, rip));
+      });
+      r.switch(index, spread.table, [...cases, () => w.path(away)]);
     }
   }
 

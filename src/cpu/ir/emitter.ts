@@ -261,6 +261,9 @@ export class Emitter {
         }
         this.end();
         return;
+      case 'switch':
+        this.switch(s);
+        return;
       case 'loop':
         this.loop(s);
         return;
@@ -335,6 +338,19 @@ export class Emitter {
     };
     for (const { value } of to.sets) emit(value);
     this.arrive(to);
+  }
+
+  private switch({ index, table, cases }: Extract<Statement, { kind: 'switch' }>): void {
+    this.flush(index);
+    for (const _ of cases) this.code.byte(0x02, 0x40);
+    this.depth += cases.length;
+    this.value(index).code.byte(0x0e).u32(table.length);
+    for (const to of table) this.code.u32(to);
+    this.code.u32(cases.length - 1);
+    for (const body of cases) {
+      this.end();
+      this.list(body);
+    }
   }
 
   private loop(s: Extract<Statement, { kind: 'loop' }>): void {

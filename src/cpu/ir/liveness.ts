@@ -76,6 +76,11 @@ function keep(s: Statement, depth: number): Statement | undefined {
       use(s.condition, depth);
       return { ...s, then, otherwise };
     }
+    case 'switch': {
+      const cases = s.cases.map((body) => prune(body, depth));
+      use(s.index, depth);
+      return { ...s, cases };
+    }
     case 'loop': {
       const body = prune(s.body, depth + 1);
       use(s.condition, depth + 1);

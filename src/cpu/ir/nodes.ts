@@ -68,6 +68,8 @@ export type Statement =
   | { readonly kind: 'store'; readonly op: string; readonly offset: number; readonly address: Node; readonly value: Node }
   | { readonly kind: 'special'; readonly act: Special; readonly args: readonly Node[]; readonly result: Node | undefined; readonly placing?: Placing }
   | { readonly kind: 'if'; readonly condition: Node; readonly then: Block; readonly otherwise: Block }
+  /** Goes by `table[index]` to one of the cases, none of which is left at its end; `index` is less than the table's length. */
+  | { readonly kind: 'switch'; readonly index: Node; readonly table: readonly number[]; readonly cases: readonly Block[] }
   | { readonly kind: 'loop'; readonly head: Block; readonly condition: Node; readonly body: Block; readonly label: LoopLabel }
   | { readonly kind: 'jump'; readonly label: LoopLabel; readonly where: 'break' | 'continue' }
   | { readonly kind: 'return'; readonly values: readonly Node[] }

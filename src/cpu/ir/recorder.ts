@@ -187,6 +187,12 @@ export class Recorder {
     this.push({ kind: 'if', condition, then: yes, otherwise: no });
   }
 
+  /** `index` is an i32 less than the table's length; each case ends in a jump or departs. */
+  switch(index: Node, table: readonly number[], cases: readonly (() => void)[]): void {
+    const blocks = cases.map((body) => this.inside(body).block);
+    this.push({ kind: 'switch', index, table, cases: blocks });
+  }
+
   loop(condition: (label: LoopLabel) => Node, body: (label: LoopLabel) => void): void {
     const label: LoopLabel = { depth: undefined };
     this.depth++;
