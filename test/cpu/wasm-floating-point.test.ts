@@ -53,6 +53,7 @@ const OPCODES: readonly { op: 'add' | 'sub' | 'mul' | 'div' | 'min' | 'max' | 's
   { op: 'max', byte: 0x5f },
   { op: 'sqrt', byte: 0x51 },
 ];
+const CHAINED = OPCODES.filter(({ op }) => ['add', 'sub', 'mul', 'div'].includes(op));
 /** All masked with PE flagged (the fast path), without PE, each rounding, DAZ, FTZ, unmasked. */
 const MXCSRS = [0x1fa0, 0x1f80, 0x3fa0, 0x5fa0, 0x7fa0, 0x1fe0, 0x9fa0, 0x1f20, 0x0fa0];
 const ROUNDS = 400;
@@ -208,6 +209,41 @@ for (const { tier, options, steps } of TIERS)
         }
       });
     }
+
+    // What one operation found out of its result the next does not ask again.
+    for (const fmt of [32, 64] as const)
+      for (const packed of [false, true])
+        it(`operations on results of others, ${packed ? 'all lanes' : 'one lane'}, ${fmt}`, () => {
+          const random = generator(BigInt(fmt + (packed ? 7 : 5)));
+          const prefixes = packed ? (fmt === 64 ? [0x66] : []) : [fmt === 32 ? 0xf3 : 0xf2];
+          const lanes = packed ? 128 / fmt : 1;
+          const vector = (): bigint[] => Array.from({ length: lanes }, () => operand(random, fmt));
+          for (const first of CHAINED)
+            for (const second of CHAINED) {
+              const code = [first, second].flatMap(({ byte }) => [...prefixes, 0x0f, byte, 0xc1]);
+              const rip = place(code);
+              for (const mxcsr of [0x1fa0, 0x1f80, 0x5fa0])
+                for (let i = 0; i < ROUNDS / 8; i++) {
+                  const [a, b] = [vector(), vector()];
+                  putAll('xmm0', fmt, a);
+                  putAll('xmm1', fmt, b);
+                  m.v.setInt('mxcsr', mxcsr);
+                  assert.equal(m.step(rip, 1n + steps), EXIT.LIMIT);
+                  let [values, state] = [a, mxcsr];
+                  for (const { op } of [first, second]) {
+                    const exact = values.map((x, n) => fpExact(`${op}${fmt}`, state, x, b[n] ?? 0n, 0n));
+                    state = settle(
+                      state,
+                      exact.reduce((flags, e) => flags | e.flags, 0),
+                    ).mxcsr;
+                    values = exact.map((e) => e.value);
+                  }
+                  const what = `${first.op} ${second.op} mxcsr ${mxcsr.toString(16)} ${[...a, ...b].map((o) => o.toString(16)).join(' ')}`;
+                  assert.equal(m.v.getInt('mxcsr').toString(16), state.toString(16), `${what}: flags`);
+                  values.forEach((v, n) => assert.equal(lane(fmt, n).toString(16), v.toString(16), what));
+                }
+            }
+        });
 
     it('between the formats', () => {
       const random = generator(99n);

@@ -6,7 +6,7 @@ import { execute } from '../operands';
 import { decodedSource } from '../evaluate/source';
 import { FIELD, type FieldName } from '../state';
 import { RC } from '../wasm/abi';
-import { plainPacked, plainResult } from '../wasm/floating-point';
+import { plainMxcsr, plainPacked, plainResult, type Plain } from '../wasm/floating-point';
 import { isFlag, RegionFlags, type AtHand } from './flags';
 import { TRACKED, isFixed, trackedIndex, type RegionLocals, type RegionState, type Tracked } from './state';
 import type { Instr } from './discover';
@@ -55,6 +55,8 @@ export class RegionRecorder {
   loop: Loop | undefined;
   /** Flags that are at hand where this tree of blocks begins. */
   private here: AtHand = new Set();
+  /** Results of floating-point arithmetic that were found to be right: none of them is a denormal. */
+  private readonly numbers = new Set<Node>();
   /** Nodes that are kept in locals. */
   private readonly held = new Set<Node>();
 
@@ -151,9 +153,11 @@ export class RegionRecorder {
   private ops(): IrOps {
     const { r } = this;
     const o = irOps(r, {
-      scalar: (op, operands) => plainResult(r, op, operands),
-      packed: (op, fmt, a, b) => plainPacked(r, op, fmt, a, b),
-      demand: (ok) => this.demand(ok),
+      scalar: (op, operands) => {
+        const plain = plainResult(r, op, operands, this.numbers);
+        return plain && this.plainly(plain);
+      },
+      packed: (op, fmt, a, b) => this.plainly(plainPacked(r, op, fmt, a, b, this.numbers)),
     });
     const get = (f: FieldName): Node => {
       if (f === 'zero') return r.i64(0);
@@ -195,6 +199,17 @@ export class RegionRecorder {
       },
     };
     return Object.assign(o, overrides);
+  }
+
+  /** The host's result, where it is right; the interpreter's business where it may not be. */
+  private plainly({ value, rounds, doubt, ok, number }: Plain): Node {
+    const { r } = this;
+    if (rounds) this.demand(plainMxcsr(r, r.wrap(this.locals.read(r, 'mxcsr'))));
+    if (doubt === undefined) this.demand(ok());
+    else r.if(doubt, () => this.path(() => this.demand(ok())));
+    // A constant is the same node everywhere.
+    if (number && value.op !== 'const') this.numbers.add(value);
+    return value;
   }
 
   /** What does not hold is the interpreter's. */

@@ -13,7 +13,7 @@ const INDEX = new Map<string, number>(TRACKED.map((f, i) => [f, i]));
 export const trackedIndex = (f: Tracked): number | undefined => INDEX.get(f);
 
 /** Fields that nothing a region contains can change: read once, at its entry. */
-const FIXED = new Set<string>(['fs_base', 'gs_base', 'cr0', 'cr4', 'cpl', 'tlb']);
+const FIXED = new Set<string>(['fs_base', 'gs_base', 'cr0', 'cr4', 'cpl', 'mxcsr', 'tlb']);
 export const isFixed = (f: FieldName): boolean => FIXED.has(f);
 
 /** The values of what is tracked; undefined: still in its local, as the last edge left it. */

@@ -13,6 +13,7 @@ import { ModuleBuilder } from '../wasm/encoder';
 import { REGION_CALLS } from '../wasm/region-calls';
 import { discover } from './discover';
 import { Unsupported } from './record';
+import { isFixed } from './state';
 import { compileRegion } from './region';
 import { shelf, spansOf, type Made } from './shelf';
 
@@ -85,6 +86,8 @@ function supported(form: Form): boolean {
         return s.act.op !== 'helper' && s.act.op !== 'exit' && s.act.op !== 'call' && s.act.op !== 'bulk';
       case 'if':
         return s.then.every(plain) && s.otherwise.every(plain);
+      case 'put':
+        return !isFixed(s.field);
       case 'loop':
         return s.head.every(plain) && s.body.every(plain);
       default:

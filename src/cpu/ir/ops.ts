@@ -27,10 +27,9 @@ const EXTRACT = {
 
 /** What floating-point operations yield nearly always, and whether they do here: computed in line, calls are the rest. */
 export interface PlainFp {
-  scalar(op: FpOp, operands: readonly Node[]): { readonly ok: Node; readonly value: Node } | undefined;
-  packed(op: FpArithmetic, fmt: FpFmt, a: Node, b: Node): { readonly ok: Node; readonly value: Node };
-  /** Goes elsewhere unless `ok`. */
-  demand(ok: Node): void;
+  /** The value; goes elsewhere where it is not right. Undefined: a call has to do. */
+  scalar(op: FpOp, operands: readonly Node[]): Node | undefined;
+  packed(op: FpArithmetic, fmt: FpFmt, a: Node, b: Node): Node;
 }
 
 export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
@@ -93,10 +92,7 @@ export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
       fpCheck();
       return v;
     };
-    const plain = plainFp?.scalar(name, args);
-    if (plain === undefined) return whole();
-    plainFp?.demand(plain.ok);
-    return plain.value;
+    return plainFp?.scalar(name, args) ?? whole();
   };
   const laneIndex = (w: Width, i: Node): Node => and(i, k(128 / w - 1));
   /** Byte `lane * w/8 + n` selector vectors for run-time lane access. */
@@ -215,10 +211,7 @@ export function irOps(r: Recorder, plainFp?: PlainFp): IrOps {
     intToFp: (w, fmt, a) => fp(`fromInt${w}_${fmt}`, fmt, a),
     fpConvert: (from, to, a) => fp(`convert${from}_${to}`, to, a),
     fpPacked(op, fmt, a, b, lanes) {
-      if (plainFp === undefined) return lanes();
-      const { ok, value } = plainFp.packed(op, fmt, a, b);
-      plainFp.demand(ok);
-      return value;
+      return plainFp === undefined ? lanes() : plainFp.packed(op, fmt, a, b);
     },
     fpLanes(lanes) {
       lanesOpen++;
