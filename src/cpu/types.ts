@@ -110,6 +110,11 @@ export interface Vcpu {
    *  set and attention honoured as the CPU's own accesses do. Access rights as `cpl`. */
   readLinear(linear: bigint, into: Uint8Array, cpl: number): number;
   /**
+   * The bytes of an instruction about to run: by the translation that it was fetched by, where they lie in one page, so
+   * that nothing is walked; else as readLinear at level 3.
+   */
+  readCode(linear: bigint, into: Uint8Array): number;
+  /**
    * Where, in the memory's bytes, an access at a linear address (its halves, unsigned or not) goes, if it stays in one
    * page, at the vCPU's own level, and its soft TLB serves it without a look at the tables or at attention; else 0:
    * then readLinear and writeLinear do the same.

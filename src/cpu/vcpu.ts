@@ -6,7 +6,7 @@ import { PTE, WALK } from './paging';
 import { FIELD, FLAG_SLOTS, STATE_FIELDS, STATE_SIZE, halfOf, wordOf, type FieldName } from './state';
 import { PAGE_SIZE, type Access, type Translation, type Untranslated, type Vcpu } from './types';
 import {
-  ACCESS, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
+  ACCESS, EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB, TLB_BARRED, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES, TLB_USED,
 } from './wasm/abi'; // prettier-ignore
 
 /** What a vCPU needs of the generated module, bound to its state. */
@@ -237,6 +237,18 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       const tag = entry + (write ? TAG.write : TAG.read);
       if (u32[tag] !== (low & -PAGE_SIZE) >>> 0 || u32[tag + 1] !== high) return 0;
       return (low + (u32[entry + TAG.addend] ?? 0)) >>> 0;
+    },
+    readCode(linear, into) {
+      address64[0] = linear;
+      const [low = 0, high = 0] = address32;
+      const page = low >>> PAGE_SHIFT;
+      const entry =
+        ((halves[ACTIVE_TLB] ?? 0) + TLB_EXEC + ((page % EXEC_ENTRIES) << EXEC_ENTRY_SHIFT)) >>> 2;
+      const here = u32[entry] === (page << PAGE_SHIFT) >>> 0 && u32[entry + 1] === high;
+      if (!here || (low & (PAGE_SIZE - 1)) + into.length > PAGE_SIZE) return vcpu.readLinear(linear, into, 3);
+      const from = (low + (u32[entry + (EXEC.addend >> 2)] ?? 0)) >>> 0;
+      for (let i = 0; i < into.length; i++) into[i] = bytes[from + i] ?? 0;
+      return into.length;
     },
     readLinear(linear, into, cpl) {
       if (cpl === halves[CPL] && into.length <= SHORT) {

@@ -84,7 +84,7 @@ function portAllowed(v: GuestVcpu, port: number, width: number): boolean {
 }
 
 /** Where the address goes of the PCI configuration word that 0xcfc is to be; Xen keeps it, for everybody. */
-const PCI_ADDRESS = 0xcf8;
+export const PCI_ADDRESS = 0xcf8;
 const mask32 = 0xffff_ffffn;
 const isPciAddress = (port: number, width: number): boolean => port === PCI_ADDRESS && width === 4;
 
@@ -337,7 +337,7 @@ const instructionBytes = new Uint8Array(MAX_INSTRUCTION);
 
 /** What of the bytes at rip can be read, in `into` or at its beginning. */
 function fetch(v: GuestVcpu, into: Uint8Array): Uint8Array {
-  const done = v.cpu.readLinear(v.cpu.words[RIP] ?? 0n, into, 3);
+  const done = v.cpu.readCode(v.cpu.words[RIP] ?? 0n, into);
   return done === into.length ? into : into.subarray(0, done);
 }
 

@@ -85,7 +85,7 @@ export function emulateTableWrite(core: Core, v: GuestVcpu, fault: Fault): Outco
  */
 function storesAlone(cpu: Vcpu): boolean {
   const code = new Uint8Array(3);
-  if (cpu.readLinear(cpu.words[RIP] ?? 0n, code, 3) < code.length) return false;
+  if (cpu.readCode(cpu.words[RIP] ?? 0n, code) < code.length) return false;
   const [rex = 0, opcode = 0, modrm = 0] = code;
   const [mod, rm] = [modrm >> 6, modrm & 7];
   return (

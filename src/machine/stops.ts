@@ -24,8 +24,12 @@ export interface Stops {
   at(vcpu: GuestVcpu): readonly number[];
   /** An entry of a multicall that the run is to end before (RunUntil). */
   before(entry: RunUntil['entry']): void;
-  /** Whether faults, and whether hypercalls of these names, may have to be looked at before they go on. */
-  observed(names: readonly string[]): { readonly faults: boolean; readonly calls: boolean };
+  /** Whether faults, privileged instructions, and hypercalls of these names, may have to be looked at before they go on. */
+  observed(names: readonly string[]): {
+    readonly faults: boolean;
+    readonly privileged: boolean;
+    readonly calls: boolean;
+  };
   /** Observes the back ends. */
   readonly backends: BackendObserver;
   /** Observes the hypervisor; what it matched is left in `taken`. */
@@ -148,8 +152,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
   };
 
   let wanted: RunUntil['entry'];
-  let known:
-    { readonly names: readonly string[]; readonly faults: boolean; readonly calls: boolean } | undefined;
+  let known: (ReturnType<Stops['observed']> & { readonly names: readonly string[] }) | undefined;
   const isWanted = ({ id, domain, state }: GuestVcpu, { depth }: Call): boolean =>
     wanted !== undefined &&
     depth > 0 &&
@@ -255,7 +258,12 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
         const about = ({ name }: HypercallStop): boolean =>
           name === '*' || names.some((n) => name === n || name.startsWith(`${n}.`));
         const calls = entries.some(about) || returns.some(about);
-        known = { names, faults: events.has('guest-fault'), calls };
+        known = {
+          names,
+          faults: events.has('guest-fault'),
+          privileged: events.has('privileged-op'),
+          calls,
+        };
       }
       return known;
     },

@@ -3,6 +3,7 @@ import { lowHalf } from '../base/words';
 import type { Call } from '../hypervisor/state';
 import type { Declaration, GuestVcpu } from '../hypervisor/types';
 import type { CallCount, TraceSummary } from './target';
+import { HEAD, HEAD_SIZE } from './trace-layout';
 
 export interface Count {
   count: number;
@@ -84,6 +85,16 @@ function classOf(ns: number): number {
 /** The middle of a class. */
 const lengthOf = (index: number): number => 2 ** ((index + 0.5) / PER_OCTAVE) - 1;
 
+/** Of the heads in the ring, in words. */
+const [TIME, NR, ARGS, NAMES] = [HEAD.time / 4, HEAD.nr / 4, HEAD.args / 4, HEAD.names / 4] as const;
+export const timeAt = (heads: Uint32Array, at: number): number =>
+  (heads[at + TIME + 1] ?? 0) * 2 ** 32 + (heads[at + TIME] ?? 0);
+/** What tells the names of a call among those of its number. */
+export function keyAt(heads: Uint32Array, at: number): number {
+  const names = heads[at + NAMES] ?? 0;
+  return names === 0 ? (heads[at + ARGS] ?? 0) : names;
+}
+
 const NEVER = -1;
 const newCount = (): Count => ({
   count: 0,
@@ -125,12 +136,18 @@ export interface Tallies {
   add(vcpu: GuestVcpu | undefined, call: Call, refused: boolean, now: number): void;
   /** Whether the names of a call of that number are in its registers: it may be counted later. */
   isPlain(nr: number): boolean;
-  /** Another that was not refused, by its number and the low half of its first argument; false: it is the first such. */
-  again(nr: number, low: number, now: number): boolean;
+  /**
+   * Those that were not refused, of `most` heads in the ring from a word on, that have the number and the names of the
+   * first; they are told by the low half of their first argument, or by what `remember` was given.
+   * @returns how many were counted; 0: the first is the first such
+   */
+  again(heads: Uint32Array, from: number, most: number): number;
   /** One whose names lie in what was captured with it, and that `again` will know by that key from now on. */
   remember(call: Call, key: number, now: number): void;
   trap(name: string, times: number): void;
   knowsTrap(name: string): boolean;
+  /** How many of them there are. */
+  trapNames(): number;
   summary(): TraceSummary;
   save(): TalliesState;
   restore(state: TalliesState): void;
@@ -158,7 +175,8 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
   let byNames = new WeakMap<readonly string[], Counters>();
   /** What `again` was asked for last: mostly it is asked for the same. */
   let latest: Counters | undefined;
-  let [latestNr, latestLow] = [0, 0];
+  let [latestNr, latestKey] = [0, 0];
+  let latestByKey = false;
   const forget = (): void => {
     latest = undefined;
     for (const n of namings) n?.found.clear();
@@ -223,16 +241,48 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
       const naming = namingFor(nr);
       return naming !== undefined && naming.by !== 'memory';
     },
-    again(nr, low, now) {
-      if (latest === undefined || nr !== latestNr || low !== latestLow) {
+    again(heads, from, most) {
+      const nr = heads[from + NR] ?? 0;
+      if (latest === undefined || nr !== latestNr || (latestByKey && keyAt(heads, from) !== latestKey)) {
         const naming = namingFor(nr);
-        latest = naming?.found.get(naming.by === 'number' ? NO_COMMAND : low);
         latestNr = nr;
-        latestLow = low;
+        latestByKey = naming?.by !== 'number';
+        latestKey = keyAt(heads, from);
+        latest = naming?.found.get(latestByKey ? latestKey : NO_COMMAND);
       }
-      if (latest === undefined) return false;
-      countEach(latest, false, now);
-      return true;
+      if (latest === undefined) return 0;
+      const { call, ops: each } = latest;
+      const [op = call] = each;
+      let { last, between } = call;
+      // Both were called last at the same time: so long as that stays so, the times between are the same.
+      if (last === NEVER || op.last !== last || each.length > 1) {
+        countEach(latest, false, timeAt(heads, from));
+        return 1;
+      }
+      const { classes } = call;
+      const [byKey, key] = [latestByKey, latestKey];
+      let n = 0;
+      let at = from;
+      do {
+        const now = timeAt(heads, at);
+        const ns = now - last;
+        const which = classOf(ns);
+        classes[which] = (classes[which] ?? 0) + 1;
+        if (op !== call) op.classes[which] = (op.classes[which] ?? 0) + 1;
+        between += ns;
+        last = now;
+        n++;
+        at += HEAD_SIZE / 4;
+      } while (n < most && heads[at + NR] === nr && (!byKey || keyAt(heads, at) === key));
+      if (op !== call) {
+        op.count += n;
+        op.between += between - call.between;
+        op.last = last;
+      }
+      call.count += n;
+      call.between = between;
+      call.last = last;
+      return n;
     },
     remember(call, key, now) {
       const found = find(undefined, call);
@@ -244,6 +294,7 @@ export function createTallies(names: Names, namedBy: (nr: number) => NamedBy): T
       traps.set(name, (traps.get(name) ?? 0) + times);
     },
     knowsTrap: (name) => traps.has(name),
+    trapNames: () => traps.size,
     summary() {
       let total = 0;
       for (const c of calls.values()) total += c.count;

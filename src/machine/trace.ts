@@ -2,7 +2,7 @@ import type { GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, CapturedRange } from '../hypervisor/state';
 import type { TraceSink } from '../hypervisor/observer';
 import { createClock, type MachineClock } from './clock';
-import { createTallies, type NamedBy, type Names, type TalliesState } from './tallies';
+import { createTallies, keyAt, timeAt, type NamedBy, type Names, type TalliesState } from './tallies';
 import { HEAD, HEAD_SIZE, RANGE_HEADER, TAIL_SIZE, TRACE_RECORD_SIZE } from './trace-layout';
 import type { TraceRecord, TraceSummary } from './target';
 
@@ -36,8 +36,8 @@ export interface Trace extends TraceSink {
   room(): number;
   /** So many records have been written behind the last, of calls that were not refused. */
   wrote(records: number): void;
-  /** How often it was put back to another moment. */
-  restored(): number;
+  /** Another number when the names of traps that were counted already may be others. */
+  trapNames(): number;
   /** Whether a trap of that name was counted already; and counts it so many times. */
   knowsTrap(name: string): boolean;
   traps(name: string, count: number): void;
@@ -112,17 +112,16 @@ export function createTrace(
   let counted = 0;
   let restored = 0;
   function countRest(): void {
-    for (; counted < next; counted++) {
+    while (counted < next) {
       const slot = counted % capacity;
       const h = slot * (HEAD_SIZE / 4);
-      const time = (u32[h + HEAD.time / 4 + 1] ?? 0) * 2 ** 32 + (u32[h + HEAD.time / 4] ?? 0);
-      const nr = u32[h + HEAD.nr / 4] ?? 0;
-      const named = u32[h + HEAD.names / 4] ?? 0;
-      const key = named === 0 ? (u32[h + HEAD.args / 4] ?? 0) : named;
-      if (tallies.again(nr, key, time)) continue;
+      const known = tallies.again(u32, h, Math.min(next - counted, capacity - slot));
+      counted += known;
+      if (known > 0) continue;
       const call = readCall(slot, undefined);
-      if (named === 0) tallies.add(undefined, call, false, time);
-      else tallies.remember(call, key, time);
+      if (u32[h + HEAD.names / 4] === 0) tallies.add(undefined, call, false, timeAt(u32, h));
+      else tallies.remember(call, keyAt(u32, h), timeAt(u32, h));
+      counted++;
     }
   }
   const written = (records: number): void => {
@@ -232,7 +231,7 @@ export function createTrace(
       written(records);
       countRest();
     },
-    restored: () => restored,
+    trapNames: () => restored + tallies.trapNames(),
     knowsTrap: (name) => tallies.knowsTrap(name),
     traps(name, count) {
       tallies.trap(name, count);
@@ -276,7 +275,7 @@ export function createTrace(
     },
     // Records before the mark may have been overwritten since: replaying writes the same ones again.
     restore: (state) => {
-      restored++;
+      restored += 2 ** 32;
       counted = next = state.next;
       // None of those before it is in the ring any more, or ever was.
       if (next <= highest - capacity || next > highest) origin = highest = next;

@@ -145,6 +145,8 @@ function fakeVcpu(mem: PhysicalMemory, index: number): Vcpu {
     flushTlb: () => undefined,
     flushPage: () => undefined,
     translate: (linear, access, cpl, cr3) => walk(mem, cr3 ?? get('cr3'), linear, access, cpl, false),
+    readCode: (linear, into) =>
+      copy(linear, into.length, 'read', 3, (at, done, n) => into.set(mem.bytes.subarray(at, at + n), done)),
     readLinear: (linear, into, cpl) =>
       copy(linear, into.length, 'read', cpl, (at, done, n) => into.set(mem.bytes.subarray(at, at + n), done)),
     writeLinear: (linear, from, cpl) =>

@@ -91,12 +91,13 @@ describe('exits seen to in place', function () {
       { kind: 'hypercall', id: 1, name: 'xen_version.version', when: 'entry' },
       { kind: 'hypercall', id: 1, name: '*', when: 'entry' },
       { kind: 'event', id: 1, filter: 'guest-fault' },
+      { kind: 'event', id: 1, filter: 'privileged-op' },
     ];
     for (const stop of stops) {
       const counts: number[] = [];
       const states: string[] = [];
       for (const fastPath of [false, true]) {
-        const m = await machine('rounds=300 seed=7', fastPath);
+        const m = await machine('rounds=800 seed=7', fastPath);
         m.setStops([stop]);
         let count = 0;
         for (let session = m.run({}); ; session = m.run({})) {

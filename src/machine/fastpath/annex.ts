@@ -20,7 +20,7 @@ const NARROW = [
   /** Bits of ALLOWED; 0: every exit leaves. */
   'allowed',
   /** Since index.ts looked last: exits seen to, and of which kinds. */
-  'crossings', 'syscalls', 'faults', 'writes',
+  'crossings', 'syscalls', 'faults', 'writes', 'ins', 'outs', 'clis', 'stis',
   /** VcpuState.kernelMode, nmiMasked: 0 or 1. */
   'kernelMode', 'nmiMasked',
   /** The handlers' Callback.maskEvents. */
@@ -31,6 +31,8 @@ const NARROW = [
   'heads', 'capacity', 'slot', 'room',
   /** As a head has it: domain | vCPU << 16. */
   'who',
+  /** DomainState.pciAddress. */
+  'pciAddress',
 ] as const; // prettier-ignore
 
 export type WideName = (typeof WIDE)[number];
@@ -57,4 +59,26 @@ export const ALLOWED = {
   bases: 8,
   /** Stores of the guest's kernel to page tables that it may not write itself. */
   write: 16,
+  /** Instructions of the guest's kernel. */
+  in: 32,
+  out: 64,
+  cli: 128,
+  sti: 256,
 } as const;
+
+/** What is no hypercall: the word that counts it, the name that the trace counts it by, how often an observer is asked. */
+export const COUNTED = [
+  { word: 'syscalls', trap: 'syscall', allowed: ALLOWED.syscall, asks: 0 },
+  { word: 'faults', trap: 'page-fault', allowed: ALLOWED.fault, asks: 1 },
+  { word: 'writes', trap: 'page-table-write', allowed: ALLOWED.write, asks: 0 },
+  { word: 'ins', trap: 'in', allowed: ALLOWED.in, asks: 1 },
+  { word: 'outs', trap: 'out', allowed: ALLOWED.out, asks: 1 },
+  { word: 'clis', trap: 'cli', allowed: ALLOWED.cli, asks: 1 },
+  { word: 'stis', trap: 'sti', allowed: ALLOWED.sti, asks: 1 },
+] as const satisfies readonly {
+  readonly word: NarrowName;
+  readonly trap: string;
+  readonly allowed: number;
+  readonly asks: number;
+}[];
+export type CountName = (typeof COUNTED)[number]['word'];

@@ -15,7 +15,7 @@ import type { MachineClock } from '../clock';
 import type { DataWatches } from '../data-watches';
 import type { Stops } from '../stops';
 import type { Trace } from '../trace';
-import { ALLOWED, ANNEX, type NarrowName, type WideName } from './annex';
+import { ALLOWED, ANNEX, COUNTED, type NarrowName, type WideName } from './annex';
 import { FAST_CALLS, fastPathModule } from './module';
 
 export interface FastPath {
@@ -70,14 +70,14 @@ const [KERNEL_BASE, USER_BASE, OTHERS, SKIPPED] = [
   2 * at('kernelBase'), 2 * at('userBase'), 2 * at('othersRetired'), 2 * at('skipped'),
 ] as const; // prettier-ignore
 const H = {
-  allowed: as('allowed'), crossings: as('crossings'), syscalls: as('syscalls'), faults: as('faults'), writes: as('writes'),
+  allowed: as('allowed'), crossings: as('crossings'), pciAddress: as('pciAddress'),
   kernelMode: as('kernelMode'), nmiMasked: as('nmiMasked'), syscallMasks: as('syscallMasks'), faultMasks: as('faultMasks'),
   kernelTlb: as('kernelTlb'), userTlb: as('userTlb'), info: as('info'), attention: as('attention'), gdt: as('gdt'),
   heads: as('heads'), capacity: as('capacity'), slot: as('slot'), room: as('room'), who: as('who'),
 } as const; // prettier-ignore
 
-/** Names that the trace counts them by. */
-const TRAPS = { syscall: 'syscall', fault: 'page-fault', write: 'page-table-write' } as const;
+const COUNTS = COUNTED.map((kind) => ({ ...kind, at: as(kind.word) }));
+const PRIVILEGED = ALLOWED.in | ALLOWED.out | ALLOWED.cli | ALLOWED.sti;
 const CPL = FIELD.cpl.offset >> 2;
 
 /** After so many runs at whose end nothing had been seen to, only one of so many is armed: what fits it comes in swarms. */
@@ -120,20 +120,17 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
   }));
   const { tlbs, attention } = mem.layout;
 
-  /** Traps that were counted already, so that counting them later makes no difference, since the trace was restored last. */
+  /** Traps that were counted already, so that counting them later makes no difference. */
   let known = 0;
   let knownOf = -1;
   function countedTraps(): number {
-    const now = trace.restored();
-    if (now !== knownOf) known = 0;
+    const now = trace.trapNames();
+    if (now === knownOf) return known;
     knownOf = now;
-    known =
-      (trace.knowsTrap(TRAPS.syscall) ? ALLOWED.syscall : 0) |
-      (trace.knowsTrap(TRAPS.fault) ? ALLOWED.fault : 0) |
-      (trace.knowsTrap(TRAPS.write) ? ALLOWED.write : 0);
+    known = 0;
+    for (const { trap, allowed } of COUNTED) if (trace.knowsTrap(trap)) known |= allowed;
     return known;
   }
-  const ALL = ALLOWED.syscall | ALLOWED.fault | ALLOWED.write;
 
   /** What nobody wants to be asked about. */
   function allowed(v: GuestVcpu, annex: Annex): number {
@@ -149,13 +146,16 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       annex.strictM2p = assists(domain, VMASST_TYPE.VMASST_TYPE_m2p_strict);
     }
     if (annex.architecturalIopl) return 0;
-    const { faults, calls } = stops.observed(FAST_CALLS);
+    const { faults, calls, privileged } = stops.observed(FAST_CALLS);
     const bases = annex.strictM2p || state.ldtPages.length > 0 ? 0 : ALLOWED.bases;
     const hypercalls = ALLOWED.hypercall | bases;
-    const counted = known === ALL && knownOf === trace.restored() ? ALL : countedTraps();
-    const traps = annex.writableTables ? counted : counted & ~ALLOWED.write;
+    // ioplAllows
+    const barred =
+      (annex.writableTables ? 0 : ALLOWED.write) | (privileged || state.iopl < 1 ? PRIVILEGED : 0);
+    const traps = countedTraps() & ~barred;
     return (
-      (faults ? traps & ALLOWED.syscall : traps) | (calls || trace.callerOf !== undefined ? 0 : hypercalls)
+      (faults ? traps & ~(ALLOWED.fault | ALLOWED.write) : traps) |
+      (calls || trace.callerOf !== undefined ? 0 : hypercalls)
     );
   }
 
@@ -202,6 +202,7 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       h[H.slot] = trace.next() % heads.count;
       h[H.room] = trace.room();
       h[H.who] = v.domain.id | (v.id << 16);
+      h[H.pciAddress] = v.domain.state.pciAddress;
       h[H.allowed] = may;
     },
     collect(v) {
@@ -214,23 +215,24 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       barren = 0;
       seen += crossings;
       const { state } = v;
-      const syscalls = h[H.syscalls] ?? 0;
-      const faults = h[H.faults] ?? 0;
-      const writes = h[H.writes] ?? 0;
+      let calls = crossings;
+      let asks = 0;
       h[H.crossings] = 0;
-      h[H.syscalls] = 0;
-      h[H.faults] = 0;
-      h[H.writes] = 0;
       state.kernelMode = h[H.kernelMode] !== 0;
       state.nmiMasked = h[H.nmiMasked] !== 0;
       state.shadowGs = written.shadowGs = w[W.shadowGs] ?? 0n;
-      if (faults > 0) state.cr2 = written.cr2 = w[W.cr2] ?? 0n;
-      if (syscalls > 0) trace.traps(TRAPS.syscall, syscalls);
-      if (faults > 0) trace.traps(TRAPS.fault, faults);
-      if (writes > 0) trace.traps(TRAPS.write, writes);
-      const calls = crossings - syscalls - faults - writes;
-      // Nobody was asked before and after each call, and at each fault: a position counts as if (position.ts).
-      stops.resetAsked(stops.asked() + 2 * calls + faults);
+      state.cr2 = written.cr2 = w[W.cr2] ?? 0n;
+      for (const { at, trap, asks: each } of COUNTS) {
+        const n = h[at] ?? 0;
+        if (n === 0) continue;
+        h[at] = 0;
+        trace.traps(trap, n);
+        calls -= n;
+        asks += n * each;
+      }
+      v.domain.state.pciAddress = h[H.pciAddress] ?? 0;
+      // Nobody was asked before and after each call, and at each fault and instruction: a position counts as if (position.ts).
+      stops.resetAsked(stops.asked() + 2 * calls + asks);
       if (calls === 0) return crossings;
       state.kernelSp = written.kernelSp = w[W.kernelSp] ?? 0n;
       state.kernelSs = written.kernelSs = w[W.kernelSs] ?? 0n;

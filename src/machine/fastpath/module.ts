@@ -28,6 +28,7 @@ import {
 import { FLAT_KERNEL_CS, FLAT_KERNEL_SS } from '../../hypervisor/vcpu';
 import { mmu_update, mmuext_op } from '../../hypervisor/hypercalls/mmu';
 import { ALLOWED } from './annex';
+import { privileged } from './ports';
 import { tableCalls, type Places } from './tables';
 import { INFO, done, flagsOf, increment, infoByte, low, mayStoreInfo, no, noUpcall, plainCall, reach, reg, setAnnex, setFlags,
   setReg, traceCall, wide, word,
@@ -177,22 +178,27 @@ function pageFault(r: Recorder, tableWrite: () => void): void {
   done(r);
 }
 
+/** segments.ts descriptorOf: leaves unless the selector's descriptor stands in the GDT's first page. */
+function descriptorOf(r: Recorder, selector: Node): Node {
+  const offset = r.n('i32.and', selector, r.i32(0xfff8));
+  const elsewhere = r.n(
+    'i32.or',
+    r.n('i32.or', r.n('i32.le_u', selector, r.i32(3)), r.n('i32.and', selector, r.i32(4))),
+    r.n('i32.or', r.n('i32.gt_u', offset, r.i32(4088)), r.n('i32.eqz', word(r, 'gdt'))),
+  );
+  r.if(elsewhere, () => {
+    no(r);
+  });
+  r.if(r.n('i32.gt_u', r.n('i32.add', offset, r.i32(7)), low(r, 'gdt_limit')), () => {
+    no(r);
+  });
+  return r.load('i64.load', r.n('i32.add', word(r, 'gdt'), offset));
+}
+
 /** segments.ts codeProblem, stackProblem: leaves unless the selector is the flat one, or good in the GDT's first page. */
 function goodSelector(r: Recorder, selector: Node, flat: bigint, kind: keyof typeof SEGMENT): void {
   r.if(r.n('i32.ne', selector, r.i32(Number(flat))), () => {
-    const offset = r.n('i32.and', selector, r.i32(0xfff8));
-    const elsewhere = r.n(
-      'i32.or',
-      r.n('i32.or', r.n('i32.le_u', selector, r.i32(3)), r.n('i32.and', selector, r.i32(4))),
-      r.n('i32.or', r.n('i32.gt_u', offset, r.i32(4088)), r.n('i32.eqz', word(r, 'gdt'))),
-    );
-    r.if(elsewhere, () => {
-      no(r);
-    });
-    r.if(r.n('i32.gt_u', r.n('i32.add', offset, r.i32(7)), low(r, 'gdt_limit')), () => {
-      no(r);
-    });
-    const descriptor = r.load('i64.load', r.n('i32.add', word(r, 'gdt'), offset));
+    const descriptor = descriptorOf(r, selector);
     const looked = SEGMENT[kind] | EXECUTABLE;
     r.if(r.n('i64.ne', r.n('i64.and', descriptor, r.i64(looked)), r.i64(SEGMENT[kind])), () => {
       no(r);
@@ -269,9 +275,21 @@ function segmentBase(r: Recorder): void {
   set(SEGBASE.SEGBASE_GS_KERNEL, canonical, () => {
     setReg(r, 'gs_base', base);
   });
-  const nothing = r.n('i64.le_u', r.n('i64.and', base, r.i64(0xffff)), r.i64(3));
-  set(SEGBASE.SEGBASE_GS_USER_SEL, nothing, () => {
+  const selector = r.n('i32.and', r.wrap(base), r.i32(0xffff));
+  set(SEGBASE.SEGBASE_GS_USER_SEL, r.n('i32.le_u', selector, r.i32(3)), () => {
     setAnnex(r, 'shadowGs', r.i64(0));
+  });
+  // segments.ts loadSegmentBase
+  r.if(r.n('i32.eq', which, r.i32(SEGBASE.SEGBASE_GS_USER_SEL)), () => {
+    const descriptor = descriptorOf(r, selector);
+    const kind = PRESENT | CODE_OR_DATA;
+    const usable = r.n('i64.eq', r.n('i64.and', descriptor, r.i64(kind)), r.i64(kind));
+    const lower = r.n('i64.and', r.n('i64.shr_u', descriptor, r.i64(16)), r.i64(0xffffff));
+    const upper = r.n('i64.shl', r.n('i64.shr_u', descriptor, r.i64(56)), r.i64(24));
+    const based = r.n('select', r.n('i64.or', lower, upper), r.i64(0), usable);
+    plainCall(r, set_segment_base.nr, 0, () => {
+      setAnnex(r, 'shadowGs', based);
+    });
   });
   no(r);
 }
@@ -354,7 +372,11 @@ export function fastPathModule(places: Places): Uint8Array {
       no(r);
     });
     r.if(r.n('i32.eq', reason, r.i32(EXIT.EXCEPTION)), () => {
-      r.if(r.n('i32.eq', low(r, 'exit_vector'), r.i32(VECTOR.PF)), () => {
+      const vector = low(r, 'exit_vector');
+      r.if(r.n('i32.eq', vector, r.i32(VECTOR.GP)), () => {
+        privileged(r);
+      });
+      r.if(r.n('i32.eq', vector, r.i32(VECTOR.PF)), () => {
         r.if(may(ALLOWED.fault), () => {
           pageFault(r, () => {
             r.if(may(ALLOWED.write), () => {

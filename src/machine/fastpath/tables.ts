@@ -15,9 +15,9 @@ import { DISALLOWED_L1, HARMLESS } from '../../hypervisor/pagetypes';
 import { M2P_SLOT } from '../../hypervisor/xenslots';
 import { ALLOWED } from './annex';
 import { RFLAGS, offsetOf } from '../../cpu/state';
-import { EXEC, EXEC_ENTRY_SHIFT, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
+import { EXEC_ENTRY_SHIFT, TLB_ENTRY_SHIFT } from '../../cpu/wasm/abi';
 import {
-  INFO, done, execEntryOf, increment, infoByte, low, no, noUpcall, plainCall, reach, reg, setAnnex, setReg, tlbEntryOf, wide,
+  INFO, codeAt, done, execEntryOf, increment, infoByte, low, no, noUpcall, plainCall, reach, reg, retires, setAnnex, setReg, tlbEntryOf, wide,
   word,
 } from './words'; // prettier-ignore
 
@@ -207,17 +207,11 @@ export function tableCalls({ frames, framesBase, attention }: Places): {
       r.n('i32.eqz', r.n('i32.and', r.wrap(address), r.i32(7))),
     );
     const tf = r.n('i32.and', low(r, 'rflags'), r.i32(Number(RFLAGS.TF)));
-    // The instruction retires, and must not be the last of a limit, either.
-    const last = r.n('i64.ge_s', r.n('i64.add', reg(r, 'icount'), r.i64(1)), reg(r, 'ilimit'));
-    unless(r, both(r, plain, r.n('i32.eqz', r.n('i32.or', tf, last))));
+    unless(r, both(r, plain, r.n('i32.eqz', tf)));
+    retires(r);
 
     const rip = reg(r, 'rip');
-    const set = word(r, 'kernelTlb');
-    const fetch = execEntryOf(r, set, rip);
-    const page = r.n('i64.and', rip, r.i64(not(0xfffn)));
-    const inside = r.n('i32.le_u', r.n('i32.and', r.wrap(rip), r.i32(4095)), r.i32(4096 - 4));
-    unless(r, both(r, inside, r.n('i64.eq', r.load('i64.load', fetch, EXEC.tag), page)));
-    const code = r.load('i32.load', r.n('i32.add', r.wrap(rip), r.load('i32.load', fetch, EXEC.addend)));
+    const code = r.load('i32.load', codeAt(r, rip, 4));
     const bits = (shift: number, mask: number): Node =>
       r.n('i32.and', r.n('i32.shr_u', code, r.i32(shift)), r.i32(mask));
     // REX.W, the opcode, and a ModRM byte of register and register-indirect memory, perhaps with a byte's distance.

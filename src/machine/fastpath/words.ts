@@ -4,6 +4,7 @@ import type { Node } from '../../cpu/ir/nodes';
 import type { Recorder } from '../../cpu/ir/recorder';
 import { STATUS_FLAGS, offsetOf, type FieldName } from '../../cpu/state';
 import {
+  EXEC,
   EXEC_ENTRIES,
   EXEC_ENTRY_SHIFT,
   TLB,
@@ -62,6 +63,20 @@ export function reach(r: Recorder, set: Node, linear: Node, bytes: number, write
   return r.n('i32.add', at, r.load('i32.load', entry, TLB.addend));
 }
 
+/** Address of the instruction at rip, and so many bytes, in a stretch of code that is being fetched from: Vcpu.readCode. */
+export function codeAt(r: Recorder, rip: Node, bytes: number): Node {
+  const fetch = execEntryOf(r, low(r, 'tlb'), rip);
+  const page = r.n('i64.and', rip, r.i64(BigInt.asUintN(64, ~0xfffn)));
+  const inside = r.n('i32.le_u', r.n('i32.and', r.wrap(rip), r.i32(4095)), r.i32(4096 - bytes));
+  r.if(r.n('i32.eqz', inside), () => {
+    no(r);
+  });
+  r.if(r.n('i64.ne', r.load('i64.load', fetch, EXEC.tag), page), () => {
+    no(r);
+  });
+  return r.n('i32.add', r.wrap(rip), r.load('i32.load', fetch, EXEC.addend));
+}
+
 /** Low half of RFLAGS: composeFlags of cpu/flags.ts. */
 export function flagsOf(r: Recorder): Node {
   const or = (...bits: readonly Node[]): Node => bits.reduce((a, b) => r.n('i32.or', a, b));
@@ -99,6 +114,13 @@ export function mayStoreInfo(r: Recorder): void {
   });
 }
 export const infoByte = (r: Recorder, offset: number): Node => r.load('i32.load8_u', word(r, 'info'), offset);
+
+/** The instruction at hand retires: leaves where the run would end behind it. */
+export function retires(r: Recorder): void {
+  r.if(r.n('i64.ge_s', r.n('i64.add', reg(r, 'icount'), r.i64(1)), reg(r, 'ilimit')), () => {
+    no(r);
+  });
+}
 
 /** An upcall that would be made before the guest goes on, when events are masked or not then. */
 export function noUpcall(r: Recorder, masked: Node): void {

@@ -17,6 +17,8 @@
 #define NR_set_gdt          2
 #define NR_set_segment_base 25
 #define NR_vm_assist        21
+#define NR_physdev_op       33
+#define PHYSDEVOP_set_iopl   6
 #define VMASST_writable_pagetables 2
 #define CALLBACKTYPE_syscall 2
 #define MASK_EVENTS          1
@@ -295,6 +297,38 @@ static void switch_bases(void)
     note(HYPERVISOR_mmuext_op(ops, below(6) ? 2 : 1, 0, below(16) ? DOMID_SELF : below(4)));
 }
 
+/* Instructions that need privilege, usual ones and those that are not seen to in place. */
+#define PRIVILEGED(name, code) static u64 name(u64 a, u64 d) { __asm__ volatile(code : "+a"(a) : "d"(d) : "cc"); return a; }
+PRIVILEGED(in_byte, "in $0x42, %%al")
+PRIVILEGED(in_word, "in $0x42, %%ax")
+PRIVILEGED(in_long, "in $0xf8, %%eax")
+PRIVILEGED(in_dx_byte, "in %%dx, %%al")
+PRIVILEGED(in_dx_word, "in %%dx, %%ax")
+PRIVILEGED(in_dx_long, "in %%dx, %%eax")
+PRIVILEGED(in_dx_rex, ".byte 0x48; in %%dx, %%eax")
+PRIVILEGED(out_byte, "out %%al, $0x43")
+PRIVILEGED(out_dx_byte, "out %%al, %%dx")
+PRIVILEGED(out_dx_word, "out %%ax, %%dx")
+PRIVILEGED(out_dx_long, "out %%eax, %%dx")
+PRIVILEGED(no_interrupts, "cli")
+PRIVILEGED(interrupts, "sti")
+PRIVILEGED(word_interrupts, ".byte 0x66; cli")
+PRIVILEGED(no_cache, "wbinvd")
+static void privileged(void)
+{
+    static u64 (*const acts[])(u64, u64) = { in_byte, in_word, in_long, in_dx_byte, in_dx_word, in_dx_long, in_dx_rex, out_byte,
+                                             out_dx_byte, out_dx_word, out_dx_long, no_interrupts, interrupts, word_interrupts,
+                                             no_cache, in_dx_long, out_dx_long };
+    static const u64 ports[] = { 0xcf8, 0xcf8, 0xcf9, 0xcfc, 0x10cf8, 0x20 };
+    u32 n = below(8);
+    if (below(16) == 0) {
+        u32 level = below(4) ? 1 : below(4);
+        note(hypercall(NR_physdev_op, PHYSDEVOP_set_iopl, (u64)&level, 0));
+    }
+    for (; n; n--)
+        note(acts[below(sizeof acts / sizeof *acts)](rnd() << 20, ports[below(sizeof ports / sizeof *ports)]));
+}
+
 /* What a frame is returned with. */
 static void dress(struct trap_frame *frame)
 {
@@ -315,7 +349,7 @@ void syscall_handler(struct trap_frame *frame)
     static void (*const acts[])(void) = { version, version, new_stack, new_stack, segment_base, segment_base, send,
                                           set_masked, own_fault, other_handlers, timer_soon, update_entry, update_entry,
                                           update_entry, update_entry, store_entry, store_entry, store_entry, switch_bases,
-                                          switch_bases };
+                                          switch_bases, privileged, privileged };
     note(frame->rcx);
     note(frame->r11);
     note(frame->rflags);
