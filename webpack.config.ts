@@ -44,13 +44,14 @@ const probed = (file: string): boolean =>
 
 /**
  * Adapter, command line and what the extension loads with its first session are mostly the same code: it is in one
- * file, dist/core.js, which they require. The extension's own bundle, which the editor waits for, has no part in it.
+ * file, dist/core.js, which they require. The extension's own bundle, which the editor waits for, has no part in it,
+ * nor has the thread that unpacks kernels, which is to start at once.
  */
 const plain = (bundles: readonly string[]): Configuration => ({
   ...common('plain', bundles),
   optimization: {
     splitChunks: {
-      chunks: (chunk) => chunk.name !== 'extension',
+      chunks: (chunk) => chunk.name !== 'extension' && chunk.name !== 'unpack',
       cacheGroups: {
         default: false,
         defaultVendors: false,

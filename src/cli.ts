@@ -1,13 +1,23 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
+import { forgetUnpacked, withUnpacked } from './debugger/unpacked';
 import { adapterHost } from './host/adapter';
 import { launchFiles, version } from './host/node';
 import { inspectSavedFile } from './host/saved-file';
 import { openTraceFile } from './host/trace-file';
+import { unpackBeside } from './host/unpacking';
 
 main(process.argv.slice(2), {
   version: version(),
-  createTarget: async (config, paced) => (await import('./host/machine')).inProcessTarget(config, paced),
+  createTarget: async (config, paced) => {
+    // The kernel comes while the processor is set up.
+    const coming = withUnpacked(config, unpackBeside);
+    const { inProcessTarget, letGo } = await import('./host/machine');
+    const target = await inProcessTarget(await coming, paced);
+    forgetUnpacked(config);
+    letGo();
+    return target;
+  },
   ...launchFiles,
   inspectSaved: inspectSavedFile,
   openTrace: openTraceFile,

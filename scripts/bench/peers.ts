@@ -44,7 +44,8 @@ export const ours = (...more: readonly string[]): Peer => ({
   command: process.execPath,
   args: ({ kernel, ramdisk, memory }) => [
     CLI, 'run', kernel, '--ramdisk', ramdisk, '--memory', `${memory.toString()}M`,
-    '--cmdline', 'console=hvc0', '--quiet', ...more,
+    // As TCG, which unpacks at each boot.
+    '--cmdline', 'console=hvc0', '--quiet', '--no-keep', ...more,
   ], // prettier-ignore
 });
 

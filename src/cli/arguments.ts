@@ -71,6 +71,10 @@ export const OPTIONS = {
     value: 'interpret|compile',
     help: 'what runs guest code; compile turns hot code into WebAssembly, and the guest sees no difference',
   },
+  'no-keep': {
+    type: 'boolean',
+    help: 'do not keep the unpacked kernel on disk for the next launch, nor use one that was kept',
+  },
   'on-poweroff': {
     type: 'string',
     value: 'ACTION',

@@ -115,7 +115,8 @@ const ENDS = {
 } as const;
 
 function machineArguments(line: CommandLine): MachineArguments {
-  const given: Record<string, string | number | readonly string[]> = {};
+  const given: Record<string, string | number | boolean | readonly string[]> = {};
+  if (line.values['no-keep'] === true) given['keepUnpacked'] = false;
   if (line.image !== undefined) given['kernel'] = line.image;
   for (const name of ['ramdisk', 'cmdline', 'memory', 'restore', 'tier'] as const) {
     const v = text(line, name);

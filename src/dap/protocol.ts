@@ -96,6 +96,8 @@ export interface LaunchArguments extends Omit<DomainArguments, 'config' | 'name'
   readonly traceRecords?: number;
   /** MiB that the marks for going back may take; 0: none are kept; default 256. */
   readonly history?: number;
+  /** Whether compressed kernels are kept unpacked on disk for the next launch; default true. */
+  readonly keepUnpacked?: boolean;
   /** Stop before the first instruction. */
   readonly stopOnEntry?: boolean;
   /** Stepping in enters the hypervisor: its handlers of hypercalls, faults and privileged instructions. Default true. */

@@ -60,6 +60,8 @@ export interface MachineArguments extends Omit<DomainArguments, 'config' | 'name
   readonly traceRecords?: number;
   /** MiB that marks for going back may take; 0: none are kept. */
   readonly history?: number;
+  /** Whether compressed kernels are kept unpacked on this computer's disk, for the next launch. They are by default. */
+  readonly keepUnpacked?: boolean;
 }
 
 /** The one way to files: nothing else here opens any. */
@@ -286,10 +288,15 @@ export async function resolveLaunch(given: MachineArguments, files: LaunchFiles)
   if (!(Number.isInteger(history) && history >= 0 && history <= MAX_HISTORY))
     throw new LaunchError('history', `${history} is not a whole number of MiB up to ${MAX_HISTORY}`);
   const { machine, ...launch } = await resolveMachine(given, files);
+  const { keepUnpacked = true } = given;
+  const domains = keepUnpacked
+    ? machine.domains
+    : machine.domains.map((d): DomainConfig => ({ ...d, kernel: { ...d.kernel, unkept: true } }));
   return {
     ...launch,
     machine: {
       ...machine,
+      domains,
       ...(tier === undefined ? {} : { tier }),
       ...(traceRecords === undefined ? {} : { traceRecords }),
       ...(history === 0 ? {} : { history: { memory: history * MIB } }),
@@ -326,7 +333,17 @@ async function resolveMachine(given: MachineArguments, files: LaunchFiles): Prom
 }
 
 function domainsOf(given: MachineArguments): readonly DomainArguments[] {
-  const { domains, config, ports: _p, tier: _t, restore: _r, traceRecords: _n, history: _h, ...one } = given;
+  const {
+    domains,
+    config,
+    ports: _p,
+    tier: _t,
+    restore: _r,
+    traceRecords: _n,
+    history: _h,
+    keepUnpacked: _k,
+    ...one
+  } = given;
   const files = typeof config === 'string' ? [config] : config;
   if (domains === undefined && (files?.length ?? 0) < 2) {
     const [file] = files ?? [];

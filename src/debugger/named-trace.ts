@@ -3,7 +3,6 @@ import type { KernelFile, MachineConfig, Target } from '../machine/target';
 import type { SymbolPlaces } from './guest-symbols';
 import { symbolsOfDomains, type SymbolIndex } from './symbols';
 import { askTrace } from './trace-questions';
-import { unpackHere, withUnpacked } from './unpacked';
 
 // A machine that is run without a debugger, but with the debugger's names for where its hypercalls come from.
 
@@ -20,7 +19,7 @@ export async function namedTrace(
   given: MachineConfig,
   host: { loadSymbols(kernel: KernelFile, places: SymbolPlaces): Promise<SymbolIndex> },
 ): Promise<NamedTrace> {
-  const machine = await withUnpacked({ ...given, traceRecords: KEPT_RECORDS }, unpackHere);
+  const machine = { ...given, traceRecords: KEPT_RECORDS };
   const loading = machine.domains.map(({ kernel }) =>
     host.loadSymbols(kernel, { kernelPath: kernel.path, given: [] }),
   );

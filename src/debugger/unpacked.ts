@@ -5,13 +5,18 @@ import type { DecompressTools } from '../guest/decompress';
 import { unpackImage, type UnpackedImage } from '../guest/image';
 import type { KernelFile, MachineConfig } from '../machine/target';
 
+export interface Unpacking {
+  /** What comes, or is there already, for whoever can wait for its bytes; absent where it is only known at the end. */
+  readonly coming?: UnpackedImage;
+  /** Undefined where there is nothing to unpack, and for what is no kernel: who makes a machine of it says why. */
+  readonly whole: Promise<UnpackedImage | undefined>;
+}
+export type Unpack = (kernel: KernelFile) => Promise<Unpacking>;
+
 /** By the bytes of the file: one file may be the kernel of several domains. */
-const known = new WeakMap<Uint8Array, Promise<UnpackedImage | undefined>>();
+const known = new WeakMap<Uint8Array, Promise<Unpacking>>();
 
 export const isPacked = ({ bytes }: KernelFile): boolean => !isElf(bytes);
-
-/** Undefined where there is nothing to unpack, and for what is no kernel: who makes a machine of it says why. */
-export type Unpack = (kernel: KernelFile) => Promise<UnpackedImage | undefined>;
 
 const allocate = (bytes: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(bytes));
 
@@ -21,7 +26,7 @@ export async function unpackHere(
   tools: DecompressTools = {},
 ): Promise<UnpackedImage | undefined> {
   try {
-    const image = await unpackImage(bytes, name, { ...tools, allocate });
+    const image = await unpackImage(bytes, name, { allocate, ...tools });
     if (image.bytes.buffer === bytes.buffer) return undefined;
     if (image.bytes.buffer instanceof SharedArrayBuffer) return image;
     const shared = new Uint8Array(new SharedArrayBuffer(image.bytes.length));
@@ -33,16 +38,39 @@ export async function unpackHere(
   }
 }
 
-export async function unpackedOnce(kernel: KernelFile, unpack: Unpack): Promise<KernelFile> {
+/** In this thread, all at once. */
+export const unpackInPlace: Unpack = async (kernel) => {
+  const image = await unpackHere(kernel);
+  return { whole: Promise.resolve(image) };
+};
+
+function unpackingOf(kernel: KernelFile, unpack: Unpack): Promise<Unpacking> {
   let unpacking = known.get(kernel.bytes);
   if (unpacking === undefined) known.set(kernel.bytes, (unpacking = unpack(kernel)));
-  const unpacked = await unpacking;
-  return unpacked === undefined ? kernel : { ...kernel, unpacked };
+  return unpacking;
 }
 
+/** Nobody will ask for it again; whoever has it goes on having it. */
+export function forgetUnpacked({ domains }: MachineConfig): void {
+  for (const { kernel } of domains) known.delete(kernel.bytes);
+}
+
+const withImage = (kernel: KernelFile, unpacked: UnpackedImage | undefined): KernelFile =>
+  unpacked === undefined ? kernel : { ...kernel, unpacked };
+
+/** When all of it is there. */
+export const unpackedOnce = async (kernel: KernelFile, unpack: Unpack): Promise<KernelFile> =>
+  withImage(kernel, await (await unpackingOf(kernel, unpack)).whole);
+
+/** For a machine, which takes a kernel as it comes. */
 export const withUnpacked = async (config: MachineConfig, unpack: Unpack): Promise<MachineConfig> => ({
   ...config,
   domains: await Promise.all(
-    config.domains.map(async (d) => ({ ...d, kernel: await unpackedOnce(d.kernel, unpack) })),
+    config.domains.map(async (d) => {
+      const { coming, whole } = await unpackingOf(d.kernel, unpack);
+      // Whoever waits for the bytes is told by them.
+      if (coming !== undefined) void whole.catch(() => undefined);
+      return { ...d, kernel: withImage(d.kernel, coming ?? (await whole)) };
+    }),
   ),
 });

@@ -64,10 +64,8 @@ export interface ElfHeaders {
   readonly sections: readonly ElfSection[];
 }
 
-/** One that is in memory as a whole. */
-export interface ElfFile extends ElfHeaders {
-  readonly view: ByteView;
-}
+/** One that is in memory, or on its way there. */
+export type ElfFile = ElfHeaders;
 
 const MAGIC = [0x7f, 0x45, 0x4c, 0x46];
 const EHDR_SIZE = 64;
@@ -215,7 +213,7 @@ function readSection(view: ByteView, index: number, at: number): RawSection {
 
 /**
  * Reads the headers of an x86-64 ELF file. Contents stay unread: a section or segment that lies about its place
- * is refused when it is asked for.
+ * is refused when it is asked for. So are section headers, of a file that is on its way.
  * @throws ImageError
  */
 export function readElfHeaders(file: GuestFile): ElfHeaders {
@@ -231,29 +229,53 @@ export function readElfHeaders(file: GuestFile): ElfHeaders {
   const phnum = view.u16(56);
   const shnum = shoff === 0 ? 0 : view.u16(60);
   const programs = table(file, 'ph', phoff, phnum, view.u16(54), PHDR_SIZE, MAX_SEGMENTS);
-  const headers = table(file, 'sh', shoff, shnum, view.u16(58), SHDR_SIZE, MAX_SECTIONS);
 
   const segments = Array.from({ length: phnum }, (_, index) =>
     readSegment(programs, index, index * PHDR_SIZE),
   );
-  const raw = Array.from({ length: shnum }, (_, index) => readSection(headers, index, index * SHDR_SIZE));
-  const names = raw[view.u16(62)];
-  const strings =
-    names?.type === SHT_STRTAB && names.offset <= file.size && names.size <= file.size - names.offset
-      ? fileView(file, names.offset, names.size, name)
-      : undefined;
-  const sections = raw.map(({ nameAt, ...section }): ElfSection => ({
-    ...section,
-    name: strings !== undefined && nameAt < strings.size ? strings.cString(nameAt, 256) : '',
-  }));
-  return { name, file, type: view.u16(16), entry: view.u64(24), segments, sections };
+  const type = view.u16(16);
+  const entry = view.u64(24);
+  const sections = sectionsOf(file, shoff, shnum, view.u16(58), view.u16(62));
+  if (file.arriving !== true) sections();
+  return {
+    name,
+    file,
+    type,
+    entry,
+    segments,
+    get sections() {
+      return sections();
+    },
+  };
+}
+
+/** The section headers, which are a file's last part, read when they are asked for. */
+function sectionsOf(
+  file: GuestFile,
+  offset: number,
+  count: number,
+  size: number,
+  namesIn: number,
+): () => readonly ElfSection[] {
+  let known: readonly ElfSection[] | undefined;
+  const read = (): readonly ElfSection[] => {
+    const headers = table(file, 'sh', offset, count, size, SHDR_SIZE, MAX_SECTIONS);
+    const raw = Array.from({ length: count }, (_, index) => readSection(headers, index, index * SHDR_SIZE));
+    const names = raw[namesIn];
+    const strings =
+      names?.type === SHT_STRTAB && names.offset <= file.size && names.size <= file.size - names.offset
+        ? fileView(file, names.offset, names.size, file.name)
+        : undefined;
+    return raw.map(({ nameAt, ...section }): ElfSection => ({
+      ...section,
+      name: strings !== undefined && nameAt < strings.size ? strings.cString(nameAt, 256) : '',
+    }));
+  };
+  return () => (known ??= read());
 }
 
 /** A file that is in memory. @throws ImageError */
-export const readElf = (bytes: Uint8Array, name: string): ElfFile => ({
-  ...readElfHeaders(memoryFile(bytes, name)),
-  view: imageView(bytes, name),
-});
+export const readElf = (bytes: Uint8Array, name: string): ElfFile => readElfHeaders(memoryFile(bytes, name));
 
 export const findSection = (elf: ElfHeaders, name: string): ElfSection | undefined =>
   elf.sections.find((section) => section.name === name);
@@ -281,17 +303,28 @@ export function sectionData(elf: ElfHeaders, section: ElfSection): ByteView {
   return fileView(elf.file, offset, size, thing);
 }
 
-/** What a segment holds in the file. */
-export function segmentData(elf: ElfHeaders, segment: ElfSegment): ByteView {
-  const thing = `${elf.name}, program header ${segment.index}`;
-  if (segment.offset > elf.file.size || segment.filesz > elf.file.size - segment.offset) {
+function checkPlace({ name, file }: ElfHeaders, { index, offset, filesz }: ElfSegment): string {
+  const thing = `${name}, program header ${index}`;
+  if (offset > file.size || filesz > file.size - offset) {
     throw new ImageError(
       thing,
       'p_offset, p_filesz',
-      `${segment.filesz} bytes at ${hex(segment.offset)} reach beyond the file's ${elf.file.size}: truncated, or a lying header`,
+      `${filesz} bytes at ${hex(offset)} reach beyond the file's ${file.size}: truncated, or a lying header`,
     );
   }
+  return thing;
+}
+
+/** What a segment holds in the file. */
+export function segmentData(elf: ElfHeaders, segment: ElfSegment): ByteView {
+  const thing = checkPlace(elf, segment);
   return fileView(elf.file, segment.offset, segment.filesz, thing);
+}
+
+/** Where a segment lies in `bytes`, the file's, whether it is there yet or not. */
+export function segmentPart(elf: ElfHeaders, segment: ElfSegment, bytes: Uint8Array): Uint8Array {
+  checkPlace(elf, segment);
+  return bytes.subarray(segment.offset, segment.offset + segment.filesz);
 }
 
 const align4 = (value: number): number => Math.ceil(value / 4) * 4;

@@ -1,3 +1,4 @@
+import { waitForBytes, type Arriving } from './arriving';
 import { ImageError, hex, imageView } from './error';
 import type { ByteView } from '../base/bytes';
 
@@ -10,12 +11,24 @@ export interface GuestFile {
   /** The bytes at `offset`; fewer where the file ends before. Throws the host's error when it cannot be read. */
   read(offset: number, length: number): Uint8Array;
   close?(): void;
+  /** What is asked for may have to be waited for. */
+  readonly arriving?: true;
 }
 
 export const memoryFile = (bytes: Uint8Array, name: string): GuestFile => ({
   name,
   size: bytes.length,
   read: (offset, length) => bytes.subarray(offset, offset + length),
+});
+
+export const arrivingFile = (arriving: Arriving, name: string): GuestFile => ({
+  name,
+  size: arriving.bytes.length,
+  read: (offset, length) => {
+    waitForBytes(arriving, Math.min(offset + length, arriving.bytes.length));
+    return arriving.bytes.subarray(offset, offset + length);
+  },
+  arriving: true,
 });
 
 /**

@@ -1,10 +1,12 @@
 import { latin1, startsWith } from '../base/bytes';
+import type { Arriving } from './arriving';
 import { isBzImage, readBzImage } from './bzimage';
-import type { CodecName, DecompressTools } from './decompress';
+import type { Codec, CodecName, DecompressTools } from './decompress';
 import { decompress, sniffCodec } from './decompress';
 import type { ElfFile } from './elf';
-import { isElf, readElf } from './elf';
+import { isElf, readElf, readElfHeaders } from './elf';
 import { ImageError } from './error';
+import { arrivingFile } from './file';
 import type { KernelLayout, KernelSegment } from './layout';
 import { kernelLayout, loadableSegments } from './layout';
 import type { NotesSource, XenNotes } from './notes';
@@ -64,7 +66,15 @@ export interface UnpackedImage {
   readonly format: 'elf' | 'bzImage';
   readonly compression: CodecName | 'none';
   readonly kernelVersion: string;
+  /** `bytes` are on their way: how far they are (arriving.ts). */
+  readonly progress?: Arriving['progress'];
 }
+
+/** What a file says about the kernel in it before anything is unpacked. */
+export type AnnouncedImage = Omit<UnpackedImage, 'bytes' | 'progress'> & {
+  /** Bytes. */
+  readonly size: number;
+};
 
 function refuse(bytes: Uint8Array, name: string): never {
   if (bytes.length === 0) throw new ImageError(name, '', 'is empty');
@@ -85,6 +95,43 @@ export const unpackImage = (
   tools: DecompressTools = {},
 ): Promise<UnpackedImage> => unpack(bytes, name, tools);
 
+interface Payload {
+  readonly part: string;
+  readonly stream: Uint8Array;
+  readonly codec: (Codec & { readonly name: CodecName }) | undefined;
+  readonly expected: number;
+  readonly kernelVersion: string;
+}
+
+/** The compressed kernel in a bzImage; without a codec where it is not compressed. */
+function payloadOf(bytes: Uint8Array, name: string): Payload {
+  const { payload, kernelVersion } = readBzImage(bytes, name);
+  const part = `${name}, payload`;
+  if (isElf(payload))
+    return { part, stream: payload, codec: undefined, expected: payload.length, kernelVersion };
+  const codec = sniffCodec(payload);
+  if (codec === undefined)
+    throw new ImageError(part, 'offset 0x0', 'is compressed in a way that is not known here');
+  // The build appends the uncompressed length (Linux, scripts/Makefile.lib, size_append); gzip has it anyway.
+  const tail = new DataView(payload.buffer, payload.byteOffset + payload.length - 4, 4);
+  const expected = tail.getUint32(0, true);
+  const stream = codec.name === 'gzip' ? payload : payload.subarray(0, -4);
+  return { part, stream, codec, expected, kernelVersion };
+}
+
+/** Undefined where nothing is said, or nothing believable: then it shows when it is unpacked. */
+export function announceImage(bytes: Uint8Array, name: string): AnnouncedImage | undefined {
+  if (!isBzImage(bytes)) return undefined;
+  try {
+    const { codec, expected, kernelVersion } = payloadOf(bytes, name);
+    if (codec?.decompress === undefined || expected > MAX_DECOMPRESSED) return undefined;
+    return { format: 'bzImage', compression: codec.name, kernelVersion, size: expected };
+  } catch (error) {
+    if (error instanceof ImageError) return undefined;
+    throw error;
+  }
+}
+
 async function unpack(
   bytes: Uint8Array,
   name: string,
@@ -93,16 +140,8 @@ async function unpack(
 ): Promise<UnpackedImage> {
   if (isElf(bytes)) return { bytes, format: 'elf', compression: 'none', kernelVersion: '' };
   if (isBzImage(bytes)) {
-    const { payload, kernelVersion } = readBzImage(bytes, name);
-    const part = `${name}, payload`;
-    if (isElf(payload)) return { bytes: payload, format: 'bzImage', compression: 'none', kernelVersion };
-    const codec = sniffCodec(payload);
-    if (codec === undefined)
-      throw new ImageError(part, 'offset 0x0', 'is compressed in a way that is not known here');
-    // The build appends the uncompressed length (Linux, scripts/Makefile.lib, size_append); gzip has it anyway.
-    const tail = new DataView(payload.buffer, payload.byteOffset + payload.length - 4, 4);
-    const expected = tail.getUint32(0, true);
-    const stream = codec.name === 'gzip' ? payload : payload.subarray(0, -4);
+    const { part, stream, codec, expected, kernelVersion } = payloadOf(bytes, name);
+    if (codec === undefined) return { bytes: stream, format: 'bzImage', compression: 'none', kernelVersion };
     const inner = await decompress(codec, stream, { what: part, limit: MAX_DECOMPRESSED, expected, tools });
     if (!isElf(inner)) throw new ImageError(part, 'offset 0x0', 'does not decompress to an ELF file');
     return { bytes: inner, format: 'bzImage', compression: codec.name, kernelVersion };
@@ -149,15 +188,20 @@ function checkNotes(name: string, notes: XenNotes): void {
  * Reads a kernel in any of the forms it comes in: ELF or bzImage, compressed by gzip, xz, zstd or lz4.
  * @param name what to call it in messages; usually its path
  * @param unpacked what `unpackImage` made of it
- * Rejects with an {@link ImageError}, and with nothing else, for what is not a bootable x86-64 PV kernel.
+ * Rejects with an {@link ImageError}, and with nothing else, for what is not a bootable x86-64 PV kernel; of one that
+ * is on its way also with a NotArriving.
  */
-export async function loadImage(
+export const loadImage = async (
   bytes: Uint8Array,
   name: string,
   unpacked?: UnpackedImage,
-): Promise<KernelImage> {
-  const { bytes: file, format, compression, kernelVersion } = unpacked ?? (await unpack(bytes, name, {}));
-  const elf = readElf(file, name);
+): Promise<KernelImage> => readImage(unpacked ?? (await unpack(bytes, name, {})), name);
+
+/** What has been unpacked, or is being so: then it waits for what it reads, which are the notes and what is before them. */
+export function readImage(unpacked: UnpackedImage, name: string): KernelImage {
+  const { bytes, progress, format, compression, kernelVersion } = unpacked;
+  const arriving = progress === undefined ? undefined : { bytes, progress };
+  const elf = arriving === undefined ? readElf(bytes, name) : readElfHeaders(arrivingFile(arriving, name));
   const found = readXenNotes(elf);
   if (found === undefined) {
     throw new ImageError(
@@ -169,7 +213,7 @@ export async function loadImage(
   }
   checkNotes(name, found.notes);
   const layout = kernelLayout(elf, found);
-  const segments = loadableSegments(elf, layout);
+  const segments = loadableSegments(elf, layout, arriving);
   return {
     name,
     format,

@@ -1,5 +1,6 @@
+import { waitForBytes, type Arriving } from './arriving';
 import type { ElfFile, ElfSegment } from './elf';
-import { PT_LOAD, segmentData } from './elf';
+import { PT_LOAD, segmentData, segmentPart } from './elf';
 import { ImageError, hex } from './error';
 import type { XenNotesFound } from './notes';
 
@@ -41,6 +42,8 @@ export interface KernelSegment {
   readonly pseudoPhysical: bigint;
   /** `filesz` bytes of the file; the rest up to `memsz` is zero. */
   readonly data: Uint8Array;
+  /** Of an image that is on its way: waits until the bytes of `data` before `end` are there. */
+  readonly wait?: (end: number) => void;
 }
 
 const PAGE_MASK = 0xfffn;
@@ -166,7 +169,7 @@ export function kernelLayout(elf: ElfFile, { notes, source }: XenNotesFound): Ke
 }
 
 /** What the domain builder copies, in ascending order of address. */
-export function loadableSegments(elf: ElfFile, layout: KernelLayout): KernelSegment[] {
+export function loadableSegments(elf: ElfFile, layout: KernelLayout, arriving?: Arriving): KernelSegment[] {
   return checkedSegments(elf).map((segment) => ({
     index: segment.index,
     flags: segment.flags,
@@ -177,6 +180,13 @@ export function loadableSegments(elf: ElfFile, layout: KernelLayout): KernelSegm
     paddr: segment.paddr,
     virtual: wrap(segment.paddr + layout.virtOffset),
     pseudoPhysical: segment.paddr - layout.elfPaddrOffset,
-    data: segmentData(elf, segment).bytes,
+    ...(arriving === undefined
+      ? { data: segmentData(elf, segment).bytes }
+      : {
+          data: segmentPart(elf, segment, arriving.bytes),
+          wait: (end: number) => {
+            waitForBytes(arriving, segment.offset + end);
+          },
+        }),
   }));
 }

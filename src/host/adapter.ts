@@ -9,8 +9,8 @@ import { filesBelow, openForReading } from './guest-file';
 import { hypervisorSources } from './hypervisor-sources';
 import type { inProcessTarget } from './machine';
 import { bundleFolder, launchFiles, samplesFolder, workerTarget } from './node';
-import { unpackHere, unpackedOnce, withUnpacked } from '../debugger/unpacked';
-import { unpackInThread } from './unpacking';
+import { unpackInPlace, unpackedOnce, withUnpacked } from '../debugger/unpacked';
+import { unpackBeside } from './unpacking';
 
 /** @param inProcess makes a machine in this thread: for tests, which then need no built worker */
 export function adapterHost({ inProcess }: { readonly inProcess?: typeof inProcessTarget } = {}): Host {
@@ -19,12 +19,12 @@ export function adapterHost({ inProcess }: { readonly inProcess?: typeof inProce
     createTarget:
       inProcess === undefined
         ? workerTarget
-        : async (config) => inProcess(await withUnpacked(config, unpackHere), true),
+        : async (config) => inProcess(await withUnpacked(config, unpackInPlace), true),
     loadDecoder,
     hypervisorSources: inProcess === undefined ? hypervisorSources(bundleFolder) : noHypervisorSources,
     loadSymbols: async (kernel, places) =>
       guestSymbols(
-        await unpackedOnce(kernel, inProcess === undefined ? unpackInThread : unpackHere),
+        await unpackedOnce(kernel, inProcess === undefined ? unpackBeside : unpackInPlace),
         places,
         openForReading,
         filesBelow,

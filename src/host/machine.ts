@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { assembleMachine } from '../machine/assemble';
 import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import type { MachineConfig, Target } from '../machine/target';
@@ -10,6 +11,7 @@ import { openDiskFile } from './disk-file';
 import { withForwards } from './forward';
 import { bundleFolder, version } from './node';
 import { savedCompression, savingHost } from './saved-file';
+import { unpackedOnDisk } from './unpacking';
 
 /**
  * An exit of the guest passes some sixty small functions. The engine stops putting functions into one another at 920
@@ -17,10 +19,23 @@ import { savedCompression, savingHost } from './saved-file';
  */
 const INLINING = '--max-inlined-bytecode-size-cumulative=2500';
 
+/**
+ * Bytecode that a function runs, in bytes, until the engine looks at it again, and compiles what it has seen often
+ * (67,584 by its own choice). A third of a boot's processor time went into compiling functions that were soon done with.
+ */
+const PATIENCE = '--interrupt-budget=300000';
+
+/** What a start leaves behind, unpacked kernels above all, is given back now rather than when the engine sees a need. */
+export function letGo(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}
+
 let interpreter: WebAssembly.Module | undefined;
 export function interpreterModule(): WebAssembly.Module {
   if (interpreter === undefined) {
     setFlagsFromString(INLINING);
+    setFlagsFromString(PATIENCE);
     interpreter = new WebAssembly.Module(readFileSync(join(bundleFolder, 'interpret.wasm')));
   }
   return interpreter;
@@ -35,6 +50,7 @@ export function machineHost({ paced }: { readonly paced: boolean }): MachineHost
         log,
         openFile: openDiskFile,
         saved: savedCompression,
+        unpacked: unpackedOnDisk,
       }),
     saving: savingHost(`Hyperstep ${version()}`),
     turn: () => new Promise((turned) => setImmediate(turned)),

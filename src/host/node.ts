@@ -7,7 +7,7 @@ import type { LaunchFiles } from '../debugger/launch';
 import { connectTarget } from '../machine/rpc';
 import type { MachineConfig, Target } from '../machine/target';
 import { withForwards } from './forward';
-import { unpackInThread } from './unpacking';
+import { unpackBeside } from './unpacking';
 import { readSavedLaunch } from './saved-file';
 import { withUnpacked } from '../debugger/unpacked';
 
@@ -27,7 +27,7 @@ export async function workerTarget(config: MachineConfig): Promise<Target> {
     });
   });
   // The thread starts meanwhile.
-  const ready = await withUnpacked(config, unpackInThread).catch(async (error: unknown) => {
+  const ready = await withUnpacked(config, unpackBeside).catch(async (error: unknown) => {
     await worker.terminate();
     throw error;
   });

@@ -4,7 +4,8 @@ import { createMemory, type MachineMemory } from '../cpu/memory';
 import { processorCpuid } from '../cpu/processor';
 import { offsetOf } from '../cpu/state';
 import { createDevices, rebootedDevices, type DeviceOptions, type Disk } from '../devices/index';
-import { loadImage, type KernelImage } from '../guest/image';
+import { NotArriving, waitForAll } from '../guest/arriving';
+import { readImage, unpackImage, type KernelImage, type UnpackedImage } from '../guest/image';
 import { machineFramesFor } from '../hypervisor/builder/sizing';
 import { frameTableSize } from '../hypervisor/frames';
 import { createHypervisor } from '../hypervisor/hypervisor';
@@ -23,7 +24,8 @@ import { callName } from './format';
 import { createStops, stateAt } from './stops';
 import { createDataWatches } from './data-watches';
 import { createTlbs } from './tlbs';
-import type { DomainConfig, MachineConfig } from './target';
+import { asGiven } from './config';
+import type { DomainConfig, KernelFile, MachineConfig } from './target';
 import { namingOf, type NamedBy } from './tallies';
 import { createTrace, TRACE_RECORD_SIZE } from './trace';
 
@@ -42,6 +44,8 @@ export interface AssembleOptions {
   readonly openFile?: OpenFile;
   /** For machines that go on from a file. */
   readonly saved?: Compression;
+  /** What the host has of a kernel that is needed again, when a domain reboots. */
+  readonly unpacked?: (kernel: KernelFile) => Promise<UnpackedImage | undefined>;
 }
 
 /** The whole Linux boot is the same in both tiers (scripts/tiers.ts). */
@@ -80,24 +84,61 @@ function countOf({ u32, layout }: MachineMemory): () => number {
 export async function assembleMachine(config: MachineConfig, given: AssembleOptions): Promise<Machine> {
   const options: AssembleOptions = { tier: config.tier ?? DEFAULT_TIER, ...given };
   if (config.saved !== undefined) return restoreMachine(config.saved.path, options);
-  const images = await imagesOf(config.domains);
+  try {
+    return await build(config, options);
+  } catch (error) {
+    // Whatever was wrong may come from bytes that had not been checked yet: who unpacks the file here finds out.
+    if (!config.domains.some(hasFailed)) throw error;
+    return build({ ...config, domains: config.domains.map(asGiven) }, options);
+  }
+}
+
+async function build(config: MachineConfig, options: AssembleOptions): Promise<Machine> {
+  const kernels = await unpackedOf(config.domains);
+  // What is there can be refused before anything is made of it.
+  const read = kernels.map((k) =>
+    k.unpacked.progress === undefined ? readImage(k.unpacked, k.name) : undefined,
+  );
   const size = {
     frames: machineFramesFor(config.domains.map((d) => d.memory)),
     processors: config.domains.reduce((sum, d) => sum + d.vcpus, 0),
   };
   const domains = config.domains.map(asGiven);
-  return emptyMachine(domains, size, options, [], ({ hypervisor }, next) => {
+  const machine = emptyMachine(domains, size, options, [], ({ hypervisor }, next) => {
+    const images = kernels.map(({ unpacked, name }, i) => read[i] ?? readImage(unpacked, name));
     buildDomains(hypervisor, domains, images, next);
   });
+  for (const { unpacked } of kernels)
+    if (unpacked.progress !== undefined) waitForAll({ progress: unpacked.progress });
+  return machine;
 }
 
-const imagesOf = (domains: readonly DomainConfig[]): Promise<KernelImage[]> =>
-  Promise.all(domains.map(({ kernel }) => loadImage(kernel.bytes, kernel.name, kernel.unpacked)));
+interface UnpackedKernel {
+  readonly name: string;
+  readonly unpacked: UnpackedImage;
+}
 
-/** Without what a kernel was unpacked to: several times the file, and a machine keeps its configuration. */
-function asGiven(domain: DomainConfig): DomainConfig {
-  const { name, path, bytes } = domain.kernel;
-  return { ...domain, kernel: { name, bytes, ...(path === undefined ? {} : { path }) } };
+const unpackedOf = (domains: readonly DomainConfig[]): Promise<UnpackedKernel[]> =>
+  Promise.all(
+    domains.map(async ({ kernel: { name, bytes, unpacked } }) => ({
+      name,
+      unpacked: unpacked ?? (await unpackImage(bytes, name)),
+    })),
+  );
+
+const imagesOf = async (domains: readonly DomainConfig[]): Promise<KernelImage[]> =>
+  (await unpackedOf(domains)).map(({ name, unpacked }) => readImage(unpacked, name));
+
+/** Its kernel was on its way and did not arrive as it should. */
+function hasFailed({ kernel: { unpacked } }: DomainConfig): boolean {
+  if (unpacked?.progress === undefined) return false;
+  try {
+    waitForAll({ progress: unpacked.progress });
+    return false;
+  } catch (error) {
+    if (error instanceof NotArriving) return true;
+    throw error;
+  }
 }
 
 /** @param next is told which domain's back ends begin next */
@@ -252,6 +293,12 @@ function emptyMachine(
     optionsAt(() => next),
   );
 
+  /** With its kernel unpacked, where the host has that. */
+  const atHand = async (domain: DomainConfig): Promise<DomainConfig> => {
+    const unpacked = await options.unpacked?.(domain.kernel);
+    return unpacked === undefined ? domain : { ...domain, kernel: { ...domain.kernel, unpacked } };
+  };
+
   const blank = cpu.vcpus.map((v) => v.saveState());
   /**
    * The same again in the same memory, by a hypervisor and back ends that live only for that: what they end up
@@ -259,7 +306,7 @@ function emptyMachine(
    */
   const rebuild = async (): Promise<void> => {
     const complete = domains.map((d, i) => withFiles(d, known[i], options.openFile));
-    const images = await imagesOf(complete);
+    const images = await imagesOf(await Promise.all(complete.map(atHand)));
     for (let mfn = 0; mfn < memory.frameCount; mfn++) clear(hypervisor, mfn);
     cpu.vcpus.forEach((v, i) => {
       const icount = v.get('icount');

@@ -51,8 +51,10 @@ export interface GivenFile {
   readonly bytes: Uint8Array;
 }
 export interface KernelFile extends GivenFile {
-  /** For the first boot only: what is in the file, where somebody has unpacked it already. */
+  /** For the first boot only: what is in the file, where somebody has unpacked it already, or is at it. */
   readonly unpacked?: UnpackedImage;
+  /** The host's affair: what it is unpacked to is not kept on disk for other launches, nor taken from there. */
+  readonly unkept?: true;
 }
 export interface DomainConfig {
   readonly name: string;
@@ -68,6 +70,12 @@ export interface DomainConfig {
   readonly vifs?: readonly VifConfig[];
   /** Names of the consoles beside the first. */
   readonly channels?: readonly string[];
+}
+
+/** Without what a kernel was unpacked to: several times the file, and a machine keeps its configuration. */
+export function asGiven(domain: DomainConfig): DomainConfig {
+  const { unpacked: _, ...kernel } = domain.kernel;
+  return { ...domain, kernel };
 }
 
 export interface DiskConfig {

@@ -1,4 +1,5 @@
 import { canonicalPath, type NetworkOutput } from '../devices/index';
+import { asGiven } from './config';
 import { restartDue, withAction } from './ending';
 import type { Domain } from '../hypervisor/types';
 import { createHasher, canonicalText } from './hash';
@@ -66,7 +67,10 @@ const SLICE = 1_000_000n;
 const SLICE_EXITS = 2000;
 
 /** A machine in this thread as a `Target`. */
-export async function createEmbeddedTarget(config: MachineConfig, host: MachineHost): Promise<Target> {
+export async function createEmbeddedTarget(given: MachineConfig, host: MachineHost): Promise<Target> {
+  // What kernels were unpacked to is for making the machine, and is let go of then.
+  let making: MachineConfig | undefined = given;
+  const config: MachineConfig = { ...given, domains: given.domains.map(asGiven) };
   const consoleListeners = new Set<ConsoleListener>();
   const networkListeners = new Set<(output: NetworkOutput) => void>();
   const logListeners = new Set<(text: string) => void>();
@@ -84,7 +88,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
   let delayed: NetworkInput[] = [];
 
   const start = async (): Promise<Machine> => {
-    const machine = await host.assemble(config, (text) => {
+    const machine = await host.assemble(making ?? config, (text) => {
       if (history.repeats()) return;
       for (const l of logListeners) l(text);
     });
@@ -98,6 +102,7 @@ export async function createEmbeddedTarget(config: MachineConfig, host: MachineH
       for (const l of networkListeners) l(output);
     });
     machine.setStops(points);
+    making = undefined;
     return machine;
   };
   const history = createHistory({

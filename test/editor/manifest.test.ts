@@ -68,6 +68,7 @@ const launchArguments: Readonly<Record<keyof LaunchArguments, 'in launch.json' |
   tier: 'in launch.json',
   traceRecords: 'in launch.json',
   history: 'in launch.json',
+  keepUnpacked: 'in launch.json',
   vcpus: 'in launch.json',
   onPoweroff: 'in launch.json',
   onReboot: 'in launch.json',

@@ -91,7 +91,7 @@ for (const { name, folder, limit } of images) {
     const committed = load(folder, name);
 
     it('is small', () => {
-      assert.ok(committed.view.size < limit, `${committed.view.size} bytes, limit ${limit}`);
+      assert.ok(committed.file.size < limit, `${committed.file.size} bytes, limit ${limit}`);
     });
 
     it('names no file of the machine it was built on', () => {

@@ -68,7 +68,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['@vscode/debugprotocol'],
   },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
-  host: { values: ['machine', 'debugger', 'dap'], types: ['base', 'guest'] },
+  host: {
+    values: ['machine', 'debugger', 'dap', 'guest/arriving', 'guest/image'],
+    types: ['base', 'guest'],
+  },
   editor: {
     values: ['base', 'machine/records/fields', 'machine/records/compare', 'machine/records/export'],
     types: ['dap'],
@@ -81,6 +84,7 @@ export const entries: Readonly<Record<string, { readonly packages?: readonly str
   'extension.ts': { packages: ['vscode'] },
   'adapter.ts': {},
   'worker.ts': {},
+  'unpack.ts': {},
   'cli.ts': {},
 };
 

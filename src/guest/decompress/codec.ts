@@ -6,8 +6,13 @@ export interface DecompressTools {
   readonly allocate?: (bytes: number) => Uint8Array;
   /** CRC-32 of IEEE 802.3, going on from `before`. */
   readonly crc32?: (bytes: Uint8Array, before?: number) => number;
-  /** All members of RFC 1952, checked. Throws for damage, and for more than `limit` bytes. */
-  readonly gunzip?: (bytes: Uint8Array, limit: number) => Uint8Array;
+  /** All members of RFC 1952, checked, handed out as they come. Rejects for damage, and with what `write` throws. */
+  readonly gunzip?: (bytes: Uint8Array, write: (chunk: Uint8Array) => void) => Promise<void>;
+  /**
+   * Told how many bytes of the output are as they stay, while it is being made. They are not checked before the end,
+   * and lie in what was allocated last.
+   */
+  readonly arrived?: (end: number) => void;
 }
 
 export interface DecompressContext {
@@ -34,6 +39,8 @@ export interface Sink {
   readonly length: number;
   write(chunk: Uint8Array): void;
   bytes(): Uint8Array;
+  /** From `start` on, with what is yet to be written. */
+  room(start: number): Uint8Array;
 }
 
 /** Collects output up to the context's limit. */
@@ -58,5 +65,6 @@ export function createSink(context: DecompressContext, where: string): Sink {
       length = end;
     },
     bytes: () => buffer.subarray(0, length),
+    room: (start) => buffer.subarray(start),
   };
 }

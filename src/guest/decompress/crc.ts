@@ -62,10 +62,11 @@ const tables64: { low: Uint32Array; high: Uint32Array } = (() => {
   return { low, high };
 })();
 
-export function crc64(bytes: Uint8Array): bigint {
+/** @param before the sum of what comes before `bytes` */
+export function crc64(bytes: Uint8Array, before = 0n): bigint {
   const { low, high } = tables64;
-  let l = 0xffffffff | 0;
-  let h = 0xffffffff | 0;
+  let l = ~Number(before & 0xffff_ffffn);
+  let h = ~Number(before >> 32n);
   for (const byte of bytes) {
     const index = (l ^ byte) & 0xff;
     l = (l >>> 8) ^ (h << 24) ^ (low[index] ?? 0);

@@ -9,20 +9,21 @@ import { crc32 } from './crc';
 const STEP = 1 << 16;
 
 /** RFC 1952. fflate does not check a member's CRC and length, so that is done here, for the last member. */
-export const gzip: Decompressor = (input, context) => {
-  const { tools, limit, what } = context;
-  if (tools?.gunzip !== undefined) {
-    try {
-      return Promise.resolve(tools.gunzip(input, limit));
-    } catch (error) {
-      return fail(what, 'gzip stream', error);
-    }
-  }
+export const gzip: Decompressor = async (input, context) => {
+  const { tools, what } = context;
   const sink = createSink(context, 'gzip stream');
+  const write = (chunk: Uint8Array): void => {
+    sink.write(chunk);
+    tools?.arrived?.(sink.length);
+  };
+  if (tools?.gunzip !== undefined) {
+    await tools.gunzip(input, write).catch((error: unknown) => fail(what, 'gzip stream', error));
+    return sink.bytes();
+  }
   let memberStart = 0;
   const state = { finished: false };
   const stream = new Gunzip((data, final) => {
-    sink.write(data);
+    write(data);
     state.finished = final;
   });
   stream.onmember = () => {
@@ -49,5 +50,5 @@ export const gzip: Decompressor = (input, context) => {
       'its length and CRC-32 do not match the data: damaged or truncated',
     );
   }
-  return Promise.resolve(output);
+  return output;
 };

@@ -54,13 +54,14 @@ export function lz4Block(input: Uint8Array, output: Uint8Array, start: number): 
 }
 
 /** The legacy frame, which is what the kernel's build makes (`lz4 -l`). */
-export const lz4: Decompressor = (input, { what, limit, expected }) => {
+export const lz4: Decompressor = (input, { what, limit, expected, tools }) => {
   const view = new ByteView(
     input,
     what,
     (thing, offset) => new ImageError(thing, `lz4 stream, offset ${hex(offset)}`, 'truncated'),
   );
-  let output = new Uint8Array(expected ?? Math.min(limit, LEGACY_BLOCK));
+  const allocate = tools?.allocate ?? ((bytes): Uint8Array => new Uint8Array(bytes));
+  let output = allocate(expected ?? Math.min(limit, LEGACY_BLOCK));
   let end = 0;
   for (let at = 4; at < view.size;) {
     const size = view.u32(at);
@@ -68,7 +69,7 @@ export const lz4: Decompressor = (input, { what, limit, expected }) => {
     if (size === LEGACY_MAGIC) continue;
     const block = view.slice(at, size);
     if (expected === undefined && output.length - end < LEGACY_BLOCK && output.length < limit) {
-      const larger = new Uint8Array(Math.min(limit, Math.max(output.length * 2, end + LEGACY_BLOCK)));
+      const larger = allocate(Math.min(limit, Math.max(output.length * 2, end + LEGACY_BLOCK)));
       larger.set(output.subarray(0, end));
       output = larger;
     }
@@ -81,6 +82,7 @@ export const lz4: Decompressor = (input, { what, limit, expected }) => {
       );
     }
     end = next;
+    tools?.arrived?.(end);
     at += size;
   }
   return Promise.resolve(output.subarray(0, end));

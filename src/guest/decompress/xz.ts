@@ -4,7 +4,7 @@ import { ImageError, hex } from '../error';
 import type { DecompressTools, Decompressor } from './codec';
 import { createSink, fail } from './codec';
 import { crc32, crc64 } from './crc';
-import { undoX86Filter } from './x86-filter';
+import { x86FilterUndo } from './x86-filter';
 
 // The .xz container (The .xz File Format 1.2.1) around LZMA2 data.
 //
@@ -30,24 +30,36 @@ const otherFilters: Readonly<Record<number, string>> = {
   0x0b: 'RISC-V',
 };
 
+/** Takes the bytes as they come; at the end says whether they are those that the sum is of. */
+interface Sum {
+  add(bytes: Uint8Array): void;
+  matches(stored: ByteView): boolean;
+}
+interface Check {
+  readonly name: string;
+  readonly size: number;
+  readonly begin?: (tools: DecompressTools) => Sum;
+}
+
+function summing<T>(start: T, next: (bytes: Uint8Array, before: T) => T, read: (stored: ByteView) => T): Sum {
+  let sum = start;
+  return {
+    add: (bytes) => {
+      sum = next(bytes, sum);
+    },
+    matches: (stored) => read(stored) === sum,
+  };
+}
+
 /** Check ids (§2.1.1.2). */
-const checks: Readonly<
-  Record<
-    number,
-    {
-      name: string;
-      size: number;
-      matches?: (data: Uint8Array, stored: ByteView, tools: DecompressTools) => boolean;
-    }
-  >
-> = {
-  0x0: { name: 'None', size: 0, matches: () => true },
+const checks: Readonly<Record<number, Check>> = {
+  0x0: { name: 'None', size: 0, begin: () => ({ add: () => undefined, matches: () => true }) },
   0x1: {
     name: 'CRC32',
     size: 4,
-    matches: (data, stored, tools) => (tools.crc32 ?? crc32)(data) === stored.u32(0),
+    begin: (tools) => summing(0, tools.crc32 ?? crc32, (stored) => stored.u32(0)),
   },
-  0x4: { name: 'CRC64', size: 8, matches: (data, stored) => crc64(data) === stored.u64(0) },
+  0x4: { name: 'CRC64', size: 8, begin: () => summing(0n, crc64, (stored) => stored.u64(0)) },
   0xa: { name: 'SHA-256', size: 32 },
 };
 
@@ -228,8 +240,8 @@ const decode: Decompressor = async (input, context) => {
   const { blocks, check: checkId } = readIndex(view, fault);
   const check =
     checks[checkId] ?? fault('xz stream header', `check ${checkId} is not one the format defines`);
-  const matches =
-    check.matches ??
+  const begin =
+    check.begin ??
     fault('xz stream header', `a ${check.name} check is not supported; xz --check=crc32 makes one that is`);
   const total = blocks.reduce((sum, block) => sum + block.uncompressed, 0);
   if (total > limit) fault('xz index', `announces ${total} bytes, over the limit of ${limit}`);
@@ -242,25 +254,36 @@ const decode: Decompressor = async (input, context) => {
     if (size < 1) fault(where, 'has no data');
     const start = sink.length;
     const data = view.slice(block.offset + headerSize, size);
+    const output = sink.room(start);
+    const unfilter = x86 === undefined ? (there: number): number => there : x86FilterUndo(output, x86.start);
+    const sum = begin(context.tools ?? {});
+    let done = 0;
+    const settle = (end: number): void => {
+      if (end === done) return;
+      sum.add(output.subarray(done, end));
+      done = end;
+      context.tools?.arrived?.(start + end);
+    };
     const reader = new openStream(sourceOf(plainStream(data, dictionary, block.uncompressed))).getReader();
     try {
       for (;;) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        if (value !== undefined) sink.write(value);
+        const { done: ended, value } = await reader.read();
+        if (ended) break;
+        if (value === undefined) continue;
+        sink.write(value);
+        settle(unfilter(sink.length - start));
       }
     } catch (error) {
       await reader.cancel().catch(() => undefined);
       fail(what, where, error);
     }
-    const output = sink.bytes().subarray(start);
-    if (x86 !== undefined) undoX86Filter(output, x86.start);
+    settle(sink.length - start);
     // The check follows the padding, though the index counts it before.
     const dataEnd = block.offset + headerSize + size;
     const checkAt = block.offset + padded(headerSize + size);
     if (view.slice(dataEnd, checkAt - dataEnd).some((byte) => byte !== 0))
       fault(where, 'its padding is not zero');
-    if (!matches(output, view.view(checkAt, check.size, what), context.tools ?? {})) {
+    if (!sum.matches(view.view(checkAt, check.size, what))) {
       fault(where, `its ${check.name} does not match: damaged data`);
     }
   }

@@ -24,9 +24,10 @@ function contentSize(view: ByteView): number | undefined {
 
 /**
  * One zstd frame. The whole output is one buffer that serves as the window, since kernels are compressed with
- * windows as large as themselves. The frame's XXH64 is not checked: the length is.
+ * windows as large as themselves. The frame's XXH64 is not checked: the length is. It
+ * comes as a whole: the library's other way, block by block, moves the window for each block.
  */
-export const zstd: Decompressor = (input, { what, limit, expected }) => {
+export const zstd: Decompressor = (input, { what, limit, expected, tools }) => {
   const view = new ByteView(input, what, (thing) => new ImageError(thing, 'zstd frame', 'truncated'));
   const size = contentSize(view) ?? expected;
   if (size === undefined) {
@@ -41,7 +42,7 @@ export const zstd: Decompressor = (input, { what, limit, expected }) => {
     throw new ImageError(what, 'zstd frame header', `content of ${size} bytes is over the limit of ${limit}`);
   if (size === 0) throw new ImageError(what, 'zstd frame header', 'the content is empty');
   // fzstd reports damage and truncation, and hands the same buffer back for exactly one frame.
-  const output = new Uint8Array(size);
+  const output = tools?.allocate?.(size) ?? new Uint8Array(size);
   try {
     const got = decompress(input, output);
     if (got !== output) throw new Error('it is not one frame');

@@ -58,7 +58,6 @@ export function buildDomain(core: Core, build: DomainBuild, kernel: KernelInput)
       throw new BuildError(`pseudo-physical frame ${hex(pfn)} is beyond the domain's memory`);
     return mfn;
   };
-  loadImage(core, kernel, layout, frame);
   if (build.ramdisk !== undefined && layout.ramdisk !== undefined) {
     copyPages(core, build.ramdisk, layout.ramdisk.pfn, frame);
   }
@@ -70,6 +69,8 @@ export function buildDomain(core: Core, build: DomainBuild, kernel: KernelInput)
   writeStartInfo(core, domain, build, layout, frame);
   const l4 = buildTables(core, layout, frame);
   startVcpu(core, domain, layout, kernel, l4 as Mfn);
+  // Last, since the image may still be on its way.
+  loadImage(core, kernel, layout, frame);
   return domain;
 }
 
@@ -162,17 +163,24 @@ function copyPages(core: Core, bytes: Uint8Array, pfn: number, frame: (pfn: numb
   }
 }
 
+/** Bytes that are waited for at once. */
+const PIECE = 64 * PAGE_SIZE;
+
 function loadImage(core: Core, kernel: KernelInput, layout: Layout, frame: (pfn: number) => number): void {
-  for (const segment of kernel.segments) {
-    const { data } = segment;
-    let at = segment.pseudoPhysical;
+  // In the order of the file, which is that in which they come.
+  const segments = [...kernel.segments].sort((a, b) => a.data.byteOffset - b.data.byteOffset);
+  for (const { data, pseudoPhysical, wait } of segments) {
+    const first = Number(pseudoPhysical >> 12n);
+    const lead = Number(pseudoPhysical & 0xfffn);
+    let there = wait === undefined ? data.length : 0;
     // What lies behind the data is zero already: the frames are fresh.
     for (let done = 0; done < data.length;) {
-      const offset = Number(at & 0xfffn);
+      const page = Math.floor((lead + done) / PAGE_SIZE);
+      const offset = (lead + done) % PAGE_SIZE;
       const length = Math.min(PAGE_SIZE - offset, data.length - done);
-      core.memory.write(frame(Number(at >> 12n)), offset, data.subarray(done, done + length));
+      if (done + length > there) wait?.((there = Math.min(data.length, done + PIECE)));
+      core.memory.write(frame(first + page), offset, data.subarray(done, done + length));
       done += length;
-      at += BigInt(length);
     }
   }
   const { hypercallPage: page } = kernel.layout;

@@ -9,6 +9,8 @@ export interface KernelSegment {
   /** Its pseudo-physical address, counted from the start of the domain's memory. */
   readonly pseudoPhysical: bigint;
   readonly data: Uint8Array;
+  /** Of an image that is on its way: waits until the bytes of `data` before `end` are there. */
+  readonly wait?: (end: number) => void;
   /** Bytes in memory; what lies beyond `data` is zero. */
   readonly memsz: number;
 }
