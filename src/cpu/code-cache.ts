@@ -30,6 +30,9 @@ import {
 /** Part of the space for records that link records of regions may take: they outlive the blocks. */
 const LINKS_PART = 4;
 
+/** Rows of them have few lengths, so that what one region leaves another can take. */
+const rowOf = (count: number): number => Math.max(8, 2 ** Math.ceil(Math.log2(count)));
+
 /** A block ends at the latest after so many instructions: its truncated copy has one page. */
 const MAX_BLOCK = 80;
 
@@ -79,9 +82,9 @@ export interface CodeCache {
   find(rip: bigint, host: number): FoundBlock | undefined;
   /** Addresses of the blocks that begin in a page, as far as they were entered so often at least. */
   hotIn(page: number, least: number): { readonly rip: bigint; readonly entered: number }[];
-  /** A link record that knows nothing, for an exit of a region; 0: no room. It stays until it is given back. */
-  makeLink(): number;
-  freeLinks(links: readonly number[]): void;
+  /** So many link records in a row that know nothing, for the exits of a region; 0: no room. They stay until they are given back. */
+  makeLinks(count: number): number;
+  freeLinks(first: number, count: number): void;
   /**
    * `region` was made from the bytes [from, to) of the page at `page` in linear memory, whose address is `rip` there.
    * False: nothing is done, since there is no room until the next flush.
@@ -159,7 +162,8 @@ export function codeCache(
   /** Link records of regions lie from here on. */
   let recordsEnd = layout.records + layout.recordsSize;
   const lowestLink = recordsEnd - Math.floor(layout.recordsSize / LINKS_PART);
-  let freeLinks: number[] = [];
+  /** By their length. */
+  const freeLinks = new Map<number, number[]>();
   let arena = layout.records;
   let heat = 0;
   let regions: RegionOwner | undefined;
@@ -359,18 +363,23 @@ export function codeCache(
       }
       return found;
     },
-    makeLink() {
-      let link = freeLinks.pop();
-      if (link === undefined) {
-        link = recordsEnd - LINK_SIZE;
-        if (link < Math.max(arena, lowestLink)) return 0;
-        recordsEnd = link;
+    makeLinks(count) {
+      const size = rowOf(count);
+      let first = freeLinks.get(size)?.pop();
+      if (first === undefined) {
+        first = recordsEnd - size * LINK_SIZE;
+        if (first < Math.max(arena, lowestLink)) return 0;
+        recordsEnd = first;
       }
-      for (const way of LINK.ways) u32[(link + way.generation) >> 2] = 0;
-      return link;
+      for (let n = 0; n < count; n++)
+        for (const way of LINK.ways) u32[(first + n * LINK_SIZE + way.generation) >> 2] = 0;
+      return first;
     },
-    freeLinks(links) {
-      freeLinks = freeLinks.concat(links);
+    freeLinks(first, count) {
+      const size = rowOf(count);
+      const rows = freeLinks.get(size);
+      if (rows === undefined) freeLinks.set(size, [first]);
+      else rows.push(first);
     },
     cover(region, page, from, to, rip) {
       if (entries + ENTRIES_LEFT > capacity) return false;

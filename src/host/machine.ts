@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { assembleMachine } from '../machine/assemble';
+import { threadedCompiler } from './compiler';
 import { createEmbeddedTarget, type MachineHost } from '../machine/embedded';
 import type { MachineConfig, Target } from '../machine/target';
 import { openDiskFile } from './disk-file';
@@ -48,6 +49,7 @@ export function machineHost({ paced }: { readonly paced: boolean }): MachineHost
       assembleMachine(config, {
         interpreter: interpreterModule(),
         log,
+        compile: { compiler: threadedCompiler() },
         openFile: openDiskFile,
         saved: savedCompression,
         unpacked: unpackedOnDisk,

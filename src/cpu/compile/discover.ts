@@ -8,7 +8,6 @@ import { PAGE_SIZE } from '../types';
 /** A decoded instruction of a region. */
 export interface Instr {
   readonly d: Readonly<Decoded>;
-  readonly form: Form;
   readonly rip: bigint;
   readonly next: bigint;
 }
@@ -16,12 +15,14 @@ export interface Instr {
 /** Names a block of a region: its address, and above it a number for copies made for one way into it. */
 export type BlockKey = bigint;
 
-/** Instructions that run one after another. */
+/** Instructions that run one after another. Plain data, and little of it: another thread may compile it. */
 export interface BasicBlock {
   readonly key: BlockKey;
   readonly rip: bigint;
   readonly host: number;
-  readonly instrs: Instr[];
+  readonly bytes: Uint8Array;
+  /** Of instructions. */
+  readonly count: number;
   /** Where it may go on; some of them may be no blocks of the region. */
   readonly successors: BlockKey[];
   /** The last instruction branches. */
@@ -38,8 +39,6 @@ export interface SecondPage {
 export interface Region {
   readonly entry: BasicBlock;
   readonly blocks: ReadonlyMap<BlockKey, BasicBlock>;
-  /** Address in linear memory of each page it has code in. */
-  readonly pages: ReadonlyMap<bigint, number>;
 }
 
 /** Instructions and blocks of one region at most. */
@@ -73,7 +72,9 @@ export interface DiscoverContext {
 interface Run {
   readonly rip: bigint;
   readonly host: number;
-  readonly instrs: Instr[];
+  /** Where its instructions begin, and where the last one ends. */
+  readonly starts: readonly bigint[];
+  readonly end: bigint;
   readonly successors: BlockKey[];
   readonly branches: boolean;
   readonly second: SecondPage | undefined;
@@ -134,12 +135,13 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
   /** Decodes on from a leader to a branch, or to what cannot be compiled; queues where it goes. */
   function runFrom({ key, host: at, stack }: Item): Run {
     const rip = ripOf(key);
-    const instrs: Instr[] = [];
+    const starts: bigint[] = [];
     let second: SecondPage | undefined;
     const run = (branches: boolean, ...successors: BlockKey[]): Run => ({
       rip,
       host: at,
-      instrs,
+      starts,
+      end: here,
       successors,
       branches,
       second,
@@ -154,12 +156,12 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
       found !== undefined && mem.view.getBigUint64(found.link - RECORD_SIZE + RECORD.next, true) === next
         ? seenTargets(mem, found.link)
         : [];
-    while (total + instrs.length < MAX_INSTRUCTIONS && p < end) {
+    while (total + starts.length < MAX_INSTRUCTIONS && p < end) {
       if (code.hasBreakpoint(here)) break;
       let length = decode(bytes, p, end, decoded);
       if (length === DECODE.MORE) {
         // It goes on in the next page: a block of its own, as the interpreter has it.
-        crossed = instrs.length > 0;
+        crossed = starts.length > 0;
         if (crossed || found === undefined || found.second === 0) break;
         second = { host: found.second, rip: pageOf(here) + 0x1000n };
         if (!pages.has(second.rip) && pages.size < MAX_PAGES) pages.set(second.rip, second.host);
@@ -172,7 +174,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
       const form = formOf(decoded);
       if (!c.supports(form)) return run(false);
       const next = BigInt.asUintN(64, here + BigInt(length));
-      instrs.push({ d: { ...decoded }, form, rip: here, next });
+      starts.push(here);
       p += length;
       here = next;
       if (!form.branch) continue;
@@ -204,7 +206,7 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
       if (form.mnemonic === 'jmp' && seen.length > 1) jumps.push({ run: computed, at: here, stack });
       return computed;
     }
-    const goesOn = crossed || p >= end || total + instrs.length >= MAX_INSTRUCTIONS;
+    const goesOn = crossed || p >= end || total + starts.length >= MAX_INSTRUCTIONS;
     if (goesOn) follow(here, stack);
     return goesOn ? run(false, here) : run(false);
   }
@@ -242,29 +244,50 @@ export function discover(c: DiscoverContext, rip: bigint, host: number): Region 
     }
     if (runs.has(item.key) || runs.size >= MAX_BLOCKS || total >= MAX_INSTRUCTIONS) continue;
     const run = runFrom(item);
-    if (run.instrs.length === 0) continue;
+    if (run.starts.length === 0) continue;
     runs.set(item.key, run);
-    total += run.instrs.length;
+    total += run.starts.length;
   }
 
   // Where one run goes through the head of another, it ends there.
   const blocks = new Map<BlockKey, BasicBlock>();
   for (const [key, run] of runs) {
-    const cut = run.instrs.findIndex((i, n) => n > 0 && runs.has(i.rip));
-    const block: BasicBlock =
-      cut < 0
-        ? { key, ...run }
-        : {
-            key,
-            rip: run.rip,
-            host: run.host,
-            instrs: run.instrs.slice(0, cut),
-            successors: [run.instrs[cut]?.rip ?? 0n],
-            branches: false,
-            second: undefined,
-          };
+    const cut = run.starts.findIndex((at, n) => n > 0 && runs.has(at));
+    const { rip, host, starts, end, second } = run;
+    const stop = starts[cut];
+    const size = Number((stop ?? end) - rip);
+    const there = bytes.slice(host, host + size);
+    if (second !== undefined) {
+      const here = PAGE_SIZE - (host % PAGE_SIZE);
+      there.set(bytes.subarray(second.host, second.host + size - here), here);
+    }
+    const block: BasicBlock = {
+      key,
+      rip,
+      host,
+      bytes: there,
+      count: stop === undefined ? starts.length : cut,
+      successors: stop === undefined ? run.successors : [stop],
+      branches: stop === undefined && run.branches,
+      second,
+    };
     blocks.set(key, block);
   }
   const entry = blocks.get(rip);
-  return entry === undefined ? undefined : { entry, blocks, pages };
+  return entry === undefined ? undefined : { entry, blocks };
+}
+
+/** What a block's bytes say. */
+export function instructionsOf({ bytes, rip }: BasicBlock): Instr[] {
+  const instrs: Instr[] = [];
+  for (let at = 0, here = rip; at < bytes.length;) {
+    const d = newDecoded();
+    const length = decode(bytes, at, bytes.length, d);
+    if (length <= 0) throw new Error(`no instruction at 0x${here.toString(16)}`);
+    const next = BigInt.asUintN(64, here + BigInt(length));
+    instrs.push({ d, rip: here, next });
+    at += length;
+    here = next;
+  }
+  return instrs;
 }

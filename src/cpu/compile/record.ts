@@ -1,3 +1,4 @@
+import { formOf } from '../decode';
 import type { Block, Departure, LoopLabel, Node, Placing, Special, Statement } from '../ir/nodes';
 import { asOps, irOps, type IrOps } from '../ir/ops';
 import { asSource } from '../ir/record-source';
@@ -137,10 +138,11 @@ export class RegionRecorder {
     this.stored = false;
     this.deferred = undefined;
     // Nothing that they do comes between that question and their end but a register.
-    this.defers = i.form.mnemonic === 'jmp' || i.form.mnemonic === 'ret';
+    const form = formOf(i.d);
+    this.defers = form.mnemonic === 'jmp' || form.mnemonic === 'ret';
     const o = (this.o ??= this.ops());
     o.begin();
-    execute(i.form, asOps(o), asSource(decodedSource(o, i.form, i.d, i.next)));
+    execute(form, asOps(o), asSource(decodedSource(o, form, i.d, i.next)));
     // Registers written here are computed here: departures then find them.
     this.state.forEach((v, n) => {
       if (v === undefined || v === this.before[n] || v.op === 'const') return;

@@ -1,9 +1,10 @@
 import { Emitter } from '../ir/emitter';
 import type { LoopLabel, Node } from '../ir/nodes';
-import { RECORD_SIZE } from '../record';
+import { formOf } from '../decode';
+import { LINK_SIZE, RECORD_SIZE } from '../record';
 import { FIELD, FLAG_SLOTS, offsetOf } from '../state';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, RC, TLB_EXEC } from '../wasm/abi';
-import type { Region } from './discover';
+import { instructionsOf, type Region } from './discover';
 import { isFlag, type AtHand } from './flags';
 import { lowerRegion } from './lower';
 import { Nearness } from './near';
@@ -16,12 +17,13 @@ export interface RegionCode {
   /** Body of a function (vCPU, record) → RC, as the interpreter's handlers are. */
   readonly body: Uint8Array;
   readonly instructions: number;
-  readonly blocks: number;
+  /** Link records that its exits need, in a row. */
+  readonly links: number;
 }
 
 export interface RegionContext {
-  /** A link record for an exit; 0: none. */
-  makeLink(): number;
+  /** Index of the global that says where its link records begin. */
+  readonly links: number;
   /** Index of an imported function. */
   call(name: string): number;
   /** Instructions of the interpreter's block at the entry: it has counted all but one of them. */
@@ -30,7 +32,7 @@ export interface RegionContext {
 
 const CPU = 0;
 const RUN_LOOP = 0;
-/** In the address of a link record: the way there is a return, for which the shadow return cache is asked first. */
+/** What names a link record is its number, from 1 on, times two, and this for a return: it asks the shadow return cache first. */
 const RETURNS = 1;
 /** Instructions after which a region is left at the latest, for the run loop to see whether somebody wants it to stop. */
 const STRETCH = 2_000_000n;
@@ -42,17 +44,14 @@ type Standing = Map<Flow, AtHand>;
 export function compileRegion(region: Region, c: RegionContext): RegionCode {
   const entry = structure(region);
   const standing: Standing = new Map();
-  const links: number[] = [];
   for (;;) {
-    let used = 0;
-    const makeLink = (): number => (links[used++] ??= c.makeLink());
-    const made = attempt(region, entry, { ...c, makeLink }, standing);
+    const made = attempt(entry, c, standing);
     if (made !== undefined) return made;
   }
 }
 
 /** Undefined: flags were wanted that were not at hand, and will be the next time. */
-function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standing): RegionCode | undefined {
+function attempt(entry: Flow, c: RegionContext, standing: Standing): RegionCode | undefined {
   const locals = new RegionLocals();
   const exit: LoopLabel = { depth: undefined };
   const w = new RegionRecorder(locals, exit);
@@ -62,6 +61,8 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   const near = new Nearness();
   const lengths = new Map<Flow, number>();
   let instructions = 0;
+  let links = 0;
+  const makeLink = (): number => 2 * ++links;
 
   const atHand = (to: Flow): AtHand => {
     let there = standing.get(to);
@@ -94,11 +95,11 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   function go(from: Flow, rip: bigint): void {
     const way = from.ways.get(rip);
     if (way === undefined) {
-      leave(r.i64(rip), c.makeLink());
+      leave(r.i64(rip), makeLink());
       return;
     }
     const { to, back } = way;
-    if ((to.rip ^ from.rip) >> 12n !== 0n) checkFetch(to.block, to.rip, c.makeLink());
+    if ((to.rip ^ from.rip) >> 12n !== 0n) checkFetch(to.block, to.rip, makeLink());
     const label = labels.get(to);
     if (back || to.merge) {
       if (label === undefined) throw new Error('a jump to what is not open');
@@ -160,7 +161,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
 
   /** The instructions of a block, and where it goes. */
   function straight(x: Flow): void {
-    const { instrs } = x.block;
+    const instrs = instructionsOf(x.block);
     w.loop = x.within;
     const n = instrs.length;
     const start = r.i64(x.rip);
@@ -181,7 +182,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
     if (last === undefined) throw new Error('an empty block');
     if (!x.block.branches) {
       if (x.block.successors.length > 0) go(x, last.next);
-      else leave(r.i64(last.next), c.makeLink());
+      else leave(r.i64(last.next), makeLink());
       return;
     }
     const target = next ?? r.i64(last.next);
@@ -192,11 +193,10 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
       if (deferred !== undefined) r.push(deferred);
       r.if(condition, () => w.path(() => go(x, yes.imm as bigint)), () => w.path(() => go(x, no.imm as bigint))); // prettier-ignore
     } else {
-      const link = c.makeLink();
-      const returns = link !== RUN_LOOP && last.form.mnemonic === 'ret' ? RETURNS : 0;
+      const link = makeLink() | (formOf(last.d).mnemonic === 'ret' ? RETURNS : 0);
       const away = (): void => {
         if (deferred !== undefined) r.push(deferred);
-        leave(target, link | returns);
+        leave(target, link);
       };
       const known = [...x.ways.keys()];
       const spread = spreading(known);
@@ -235,7 +235,7 @@ function attempt(region: Region, entry: Flow, c: RegionContext, standing: Standi
   for (const type of locals.types) e.newLocal(type);
   enter(e, locals, c.entryCount);
   const code = e.function(r.body, () => finish(e, locals, c));
-  return { body: code, instructions, blocks: region.blocks.size };
+  return { body: code, instructions, links };
 }
 
 /** Reads what the region uses. `icount` has been moved on by all instructions of the interpreter's block but one. */
@@ -289,14 +289,24 @@ function finish(e: Emitter, locals: RegionLocals, c: RegionContext): void {
   e.getLocal(locals.exitLink).if();
   icount(1n);
   e.getLocal(CPU).getLocal(locals.exitRip).memory('i64.store', offsetOf('next'));
+  /** A link record is known by the record before it. */
+  const go = (chain: string): void => {
+    e.getLocal(CPU)
+      .getGlobal(c.links)
+      .getLocal(locals.exitLink)
+      .i32(1)
+      .op('i32.shr_u')
+      .i32(LINK_SIZE)
+      .op('i32.mul');
+    e.op('i32.add')
+      .i32(LINK_SIZE + RECORD_SIZE)
+      .op('i32.sub')
+      .returnCall(c.call(chain));
+  };
   e.getLocal(locals.exitLink).i32(RETURNS).op('i32.and').if();
-  e.getLocal(CPU)
-    .getLocal(locals.exitLink)
-    .i32(RECORD_SIZE + RETURNS)
-    .op('i32.sub')
-    .returnCall(c.call('chain_return'));
+  go('chain_return');
   e.end();
-  e.getLocal(CPU).getLocal(locals.exitLink).i32(RECORD_SIZE).op('i32.sub').returnCall(c.call('chain'));
+  go('chain');
   e.end();
   icount(0n);
   e.getLocal(CPU).getLocal(locals.exitRip).memory('i64.store', offsetOf('rip'));

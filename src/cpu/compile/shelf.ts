@@ -10,8 +10,8 @@ import type { Region } from './discover';
  * decoded blocks, or a kernel that patches an instruction and puts it back, costs no compiling.
  */
 export interface Shelf {
-  /** Takes over the block; `f` is the region's function. */
-  add(made: Made, f: WebAssembly.ExportedFunction, block: FoundBlock): void;
+  /** A region is there: it takes over its block, if that and all bytes are still what they were; else it is laid aside. */
+  add(made: Made, f: WebAssembly.ExportedFunction): void;
   /** A block has been decoded (anew) at this place: halves of its address. */
   decoded(host: number, ripLow: number, ripHigh: number, block: FoundBlock): void;
   /** Takes up the region that begins here, if there is one. 'changed': there was, but its bytes are others now. */
@@ -52,7 +52,9 @@ export interface Made {
   /** Bytes of WebAssembly. */
   readonly size: number;
   readonly spans: readonly Span[];
-  readonly links: readonly number[];
+  /** Where its link records begin, and how many there are. */
+  readonly links: number;
+  readonly linkCount: number;
 }
 
 interface Installed extends Made {
@@ -67,7 +69,7 @@ type Aside = Made & Pick<Installed, 'f'>;
 /** What a region was made of: its blocks' bytes, those that touch as one. */
 export function spansOf(mem: MachineMemory, region: Region): Span[] {
   const parts = [...region.blocks.values()].flatMap((b) => {
-    const size = Number((b.instrs.at(-1)?.next ?? b.rip) - b.rip);
+    const size = b.bytes.length;
     const from = b.host % PAGE_SIZE;
     const here = { page: b.host - from, from, to: Math.min(from + size, PAGE_SIZE), rip: b.rip };
     if (b.second === undefined) return [here];
@@ -134,7 +136,7 @@ export function shelf(
 
   function forget(made: Made): void {
     live -= made.size;
-    code.freeLinks(made.links);
+    code.freeLinks(made.links, made.linkCount);
   }
 
   function forgetAside(host: number): void {
@@ -178,7 +180,12 @@ export function shelf(
       return s.bytes.every((b, n) => bytes[at + n] === b);
     });
 
-  function revive(rip: bigint, host: number, block: FoundBlock): 'revived' | 'changed' | 'none' {
+  function revive(
+    rip: bigint,
+    host: number,
+    block: FoundBlock,
+    again = true,
+  ): 'revived' | 'changed' | 'none' {
     const made = aside.get(host);
     if (made?.rip !== rip) return 'none';
     if (made.spans.some((s) => code.breakpointIn(s.rip, s.to - s.from))) return 'none';
@@ -188,7 +195,7 @@ export function shelf(
       aside.set(host, made);
       return 'none';
     }
-    statistics.revived++;
+    if (again) statistics.revived++;
     return 'revived';
   }
 
@@ -197,10 +204,18 @@ export function shelf(
     get size() {
       return installed.size;
     },
-    add(made, f, block) {
-      forgetAside(made.host);
+    add(made, f) {
       live += made.size;
-      if (!install(made, f, block)) forget(made);
+      if (byHost.has(made.host)) {
+        forget(made);
+        return;
+      }
+      forgetAside(made.host);
+      aside.set(made.host, { ...made, f });
+      const block = code.find(made.rip, made.host);
+      if (block === undefined || revive(made.rip, made.host, block, false) !== 'changed') return;
+      forgetAside(made.host);
+      view.setInt32(block.link + LINK.heat, heat.first, true);
     },
     decoded(host, ripLow, ripHigh, block) {
       const there = byHost.get(host);
@@ -212,7 +227,7 @@ export function shelf(
         view.setUint16(block.first + RECORD.handler, there.index, true);
       }
     },
-    revive,
+    revive: (rip, host, block) => revive(rip, host, block),
     forget: forgetAside,
     drop,
     dropAll() {

@@ -30,7 +30,7 @@ export function longestWay(from: Flow, known = new Map<Flow, number>()): number 
   let length = known.get(from);
   if (length === undefined) {
     const ways = [...from.ways.values()].map(({ to }) => (to.loop ? 0 : longestWay(to, known)));
-    length = from.block.instrs.length + Math.max(0, ...ways);
+    length = from.block.count + Math.max(0, ...ways);
     known.set(from, length);
   }
   return length;

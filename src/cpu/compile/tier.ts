@@ -1,4 +1,4 @@
-import type { CodeCache, FoundBlock, RegionOwner } from '../code-cache';
+import type { CodeCache, RegionOwner } from '../code-cache';
 import type { Form } from '../encoding';
 import { irOps, asOps } from '../ir/ops';
 import { recordSource, asSource } from '../ir/record-source';
@@ -9,12 +9,10 @@ import { execute } from '../operands';
 import { LINK, RECORD } from '../record';
 import { offsetOf } from '../state';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES } from '../wasm/abi';
-import { ModuleBuilder } from '../wasm/encoder';
 import { REGION_CALLS } from '../wasm/region-calls';
+import { compileHere, type Batch, type BatchCompiler, type Job } from './batch';
 import { discover } from './discover';
-import { Unsupported } from './record';
 import { isFixed } from './state';
-import { compileRegion } from './region';
 import { shelf, spansOf, type Made } from './shelf';
 
 export interface TierOptions {
@@ -24,14 +22,25 @@ export interface TierOptions {
   readonly batch: number;
   /** Bytes of WebAssembly that all regions may have, of which machine code is a few times as much; the oldest go first. */
   readonly maxBytes: number;
+  /** Who compiles: this thread, unless there is another. */
+  readonly compiler: BatchCompiler | undefined;
   /** Milliseconds, for the statistics. */
   readonly clock: () => number;
+  /** Told of each time that the guest stood still, in milliseconds. */
+  readonly pause: ((milliseconds: number) => void) | undefined;
 }
 /** An instruction costs some 100 µs to compile (V8's part counted) and saves some nanoseconds each time it runs. */
-const DEFAULTS: TierOptions = { heat: 48_000, batch: 16, maxBytes: 24 << 20, clock: () => 0 };
+const DEFAULTS: TierOptions = {
+  heat: 48_000,
+  batch: 16,
+  maxBytes: 24 << 20,
+  compiler: undefined,
+  clock: () => 0,
+  pause: undefined,
+};
 /** Runs that a hot block waits for others at most. Where nothing is asked of the hypervisor a run takes milliseconds. */
 const PATIENCE = 2;
-/** Instructions compiled at a time, but for the last region's: the guest stands still meanwhile. The rest waits for the next run's end. */
+/** Instructions handed over at a time, but for the last region's. The rest waits for the next run's end. */
 const SLICE = 200;
 /** Regions at a time; the table index has 16 bits. */
 const MAX_REGIONS = 20_000;
@@ -41,8 +50,6 @@ const MAX_TIMES = 4;
 const SOON = 16;
 /** Entries of a block that lost its region before it is looked at again. */
 const AGAIN = 200;
-/** Linear memory a module may import: 4 GiB. */
-const MAXIMUM_PAGES = 65536;
 
 export interface TierStatistics {
   regions: number;
@@ -109,7 +116,8 @@ export function regionTier(
   exports: WebAssembly.Instance['exports'],
   options: Partial<TierOptions> = {},
 ): RegionTier {
-  const { heat, batch: batchSize, maxBytes, clock } = { ...DEFAULTS, ...options };
+  const { heat, batch: batchSize, maxBytes, clock, pause, ...others } = { ...DEFAULTS, ...options };
+  const compiler = others.compiler ?? compileHere();
   const table = tableOf(exports);
   const { view } = mem;
   const supports: (boolean | undefined)[] = [];
@@ -162,22 +170,20 @@ export function regionTier(
     return undefined;
   }
 
-  function compile(): void {
-    if (queue.length === 0) return;
-    const began = clock();
+  /** What is being compiled, batch by batch. */
+  const begun: Omit<Made, 'size' | 'links' | 'linkCount'>[][] = [];
+
+  /** Finds the regions of what is hot and has them compiled. */
+  function begin(): void {
     let slice = 0;
-    const builder = new ModuleBuilder();
-    builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
-    const calls = new Map<string, number>();
-    for (const [name, signature] of REGION_CALLS)
-      calls.set(name, builder.importFunction('env', name, signature).index);
-    const made: { readonly name: string; readonly made: Made; readonly block: FoundBlock }[] = [];
+    const jobs: Job[] = [];
+    const places: (typeof begun)[number] = [];
     while (slice < SLICE) {
       const next = queue.shift();
       if (next === undefined) break;
       const { vcpu, rip, host } = next;
       const block = code.find(rip, host);
-      if (block === undefined || block.second !== 0 || regions.size + made.length >= MAX_REGIONS) continue;
+      if (block === undefined || block.second !== 0 || regions.size + jobs.length >= MAX_REGIONS) continue;
       // The blocks of a loop get hot together. Once there is a region, this one is seldom entered from elsewhere.
       if (inside.has(host)) {
         view.setInt32(block.link + LINK.heat, Math.ceil(heat / SOON), true);
@@ -196,50 +202,59 @@ export function regionTier(
         statistics.refused++;
         continue;
       }
-      const links: number[] = [];
-      let body;
-      try {
-        body = compileRegion(region, {
-          makeLink: () => {
-            const link = code.makeLink();
-            if (link !== 0) links.push(link);
-            return link;
-          },
-          call: (name) => calls.get(name) ?? 0,
-          entryCount: block.count,
-        });
-      } catch (error) {
-        if (!(error instanceof Unsupported)) throw error;
-        code.freeLinks(links);
-        statistics.refused++;
-        continue;
+      for (const b of region.blocks.values()) {
+        inside.add(b.host);
+        slice += b.count;
       }
-      for (const b of region.blocks.values()) inside.add(b.host);
-      const name = `r${made.length}`;
-      const ref = builder.declare(name, { params: ['i32', 'i32'], results: ['i32'] });
-      builder.define(ref, body.body);
-      builder.export(ref);
-      statistics.regions++;
-      statistics.instructions += body.instructions;
-      slice += body.instructions;
-      const size = body.body.length;
-      statistics.bytes += size;
-      const spans = spansOf(mem, region);
-      made.push({ name, made: { rip, host, count: block.count, size, spans, links }, block });
+      jobs.push({ region, entryCount: block.count });
+      places.push({ rip, host, count: block.count, spans: spansOf(mem, region) });
     }
     waited = queue.length > 0 ? PATIENCE : 0;
-    if (queue.length === 0) inside.clear();
-    if (made.length === 0) return;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(builder.finish()), { env });
+    if (jobs.length === 0) return;
+    begun.push(places);
+    compiler.begin(jobs);
+  }
+
+  /** Puts the regions of a batch to where they begin. */
+  function finish({ module, pieces }: Batch): void {
+    const places = begun.shift() ?? [];
+    const made: Made[] = [];
+    const imports: Record<string, WebAssembly.ImportValue> = { ...env };
+    pieces.forEach((piece, n) => {
+      const place = places[n];
+      imports[`l${n}`] = 0;
+      if (piece === undefined || place === undefined) {
+        statistics.refused++;
+        return;
+      }
+      const { size, instructions, links: linkCount } = piece;
+      statistics.regions++;
+      statistics.instructions += instructions;
+      statistics.bytes += size;
+      const links = code.makeLinks(linkCount);
+      imports[`l${n}`] = links;
+      if (links !== 0) made[n] = { ...place, size, links, linkCount };
+    });
+    const instance = new WebAssembly.Instance(module, { env: imports });
     statistics.modules++;
-    for (const m of made) {
-      const f = instance.exports[m.name];
-      if (typeof f === 'function') regions.add(m.made, f, m.block);
-    }
+    made.forEach((m, n) => {
+      const f = instance.exports[`r${n}`];
+      if (typeof f === 'function') regions.add(m, f);
+    });
     regions.trim(maxBytes);
+  }
+
+  /** All that the guest has to stand still for. */
+  function work(done?: Batch): void {
+    const began = clock();
+    if (done !== undefined) finish(done);
+    else begin();
+    for (let batch = compiler.done(); batch !== undefined; batch = compiler.done()) finish(batch);
+    if (queue.length === 0 && begun.length === 0) inside.clear();
     const took = clock() - began;
     statistics.milliseconds += took;
     statistics.longest = Math.max(statistics.longest, took);
+    pause?.(took);
   }
 
   const owner: RegionOwner = {
@@ -273,11 +288,12 @@ export function regionTier(
         }
       }
       queue.push({ vcpu, rip, host });
-      if (queue.length >= batchSize) compile();
+      if (queue.length >= batchSize) work();
     },
     between() {
       // A module for few regions costs as much as one for many; those few may be all there is.
-      if (queue.length > 0 && ++waited >= PATIENCE) compile();
+      const done = begun.length > 0 ? compiler.done() : undefined;
+      if (done !== undefined || (queue.length > 0 && ++waited >= PATIENCE)) work(done);
     },
   };
 

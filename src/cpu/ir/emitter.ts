@@ -66,6 +66,10 @@ export class Emitter {
     this.code.byte(0x22).u32(index);
     return this;
   }
+  getGlobal(index: number): this {
+    this.code.byte(0x23).u32(index);
+    return this;
+  }
   call(index: number): this {
     this.code.byte(0x10).u32(index);
     return this;

@@ -106,6 +106,7 @@ export class ModuleBuilder {
   private readonly imports = new Bytes();
   private importCount = 0;
   private importedFunctions = 0;
+  private importedGlobals = 0;
   private readonly functions: { type: number; body: Uint8Array | undefined }[] = [];
   private readonly exports = new Bytes();
   private exportCount = 0;
@@ -137,6 +138,13 @@ export class ModuleBuilder {
     this.imports.name(module).name(name).byte(0x00).u32(this.type(signature));
     this.importCount++;
     return { name, signature, index: this.importedFunctions++ };
+  }
+
+  /** A number that does not change; returns its index. */
+  importGlobal(module: string, name: string, type: ValType): number {
+    this.imports.name(module).name(name).byte(0x03, VALTYPE[type], 0x00);
+    this.importCount++;
+    return this.importedGlobals++;
   }
 
   /** Declares a function so that others can call it; `define` gives its body later. */
