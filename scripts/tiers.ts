@@ -6,6 +6,7 @@
  *   --full N     looks between two at all of memory (default 250)
  *   --tier T     this tier only, for its times; repeatable
  *   --heat N     entries of a block before it is hot
+ *   --here       regions are compiled in the machine's thread, not beside it (dist/worker.js)
  *   --memory M   MiB of the guest (default 256)
  *   --vcpus N    (default 1)
  *   --cmdline T  (default console=hvc0)
@@ -13,6 +14,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { threadedCompiler } from '../src/host/compiler';
 import { assembleMachine } from '../src/machine/assemble';
 import type { Machine } from '../src/machine/machine';
 import { findGuest } from './fetch-guests';
@@ -28,6 +30,7 @@ const { values, positionals } = parseArgs({
     full: { type: 'string', default: '250' },
     tier: { type: 'string', multiple: true, default: ['interpret', 'compile'] },
     heat: { type: 'string' },
+    here: { type: 'boolean', default: false },
     memory: { type: 'string', default: '256' },
     vcpus: { type: 'string', default: '1' },
     cmdline: { type: 'string', default: 'console=hvc0' },
@@ -60,7 +63,11 @@ async function boot(tier: 'interpret' | 'compile', interpreter: WebAssembly.Modu
       log: () => undefined,
       // The interpreter's run leaves every exit to the hypervisor, too.
       fastPath: tier === 'compile',
-      compile: { clock: spent, ...(values.heat === undefined ? {} : { heat: Number(values.heat) }) },
+      compile: {
+        clock: spent,
+        ...(values.here ? {} : { compiler: threadedCompiler() }),
+        ...(values.heat === undefined ? {} : { heat: Number(values.heat) }),
+      },
     },
   );
 }

@@ -1,13 +1,11 @@
 // A thread that compiles regions for the machines of another.
 import { compileBatch } from '../cpu/compile/batch';
-import { interpreterKey } from '../cpu/interpreter-module';
 import { ENDED, WORD, type CompilingData, type Done, type Work } from './compiler';
 
 /** Milliseconds without anything to do, after which it ends: it has some 20 MB of its own. */
 const PATIENCE = 2000;
 
 export function serveCompiler({ port, words }: CompilingData['compile']): void {
-  const key = interpreterKey();
   let done = 0;
   const rest = (): NodeJS.Timeout =>
     setTimeout(() => {
@@ -17,7 +15,7 @@ export function serveCompiler({ port, words }: CompilingData['compile']): void {
   let timer = rest();
   port.on('message', ({ number, jobs }: Work) => {
     clearTimeout(timer);
-    const answer: Done = { number, batch: compileBatch(jobs), key };
+    const answer: Done = { number, batch: compileBatch(jobs) };
     port.postMessage(answer);
     Atomics.store(words, WORD.done, ++done);
     timer = rest();

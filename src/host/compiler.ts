@@ -3,7 +3,6 @@
 import { join } from 'node:path';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import { compileBatch, type Batch, type BatchCompiler, type Job } from '../cpu/compile/batch';
-import { interpreterKey } from '../cpu/interpreter-module';
 import { bundleFolder } from './node';
 
 /** Of a thread of dist/worker.js that is to compile. */
@@ -27,8 +26,6 @@ export interface Work {
 export interface Done {
   readonly number: number;
   readonly batch: Batch;
-  /** Of the declarations that it was made of. */
-  readonly key: string;
 }
 
 interface Thread {
@@ -86,8 +83,7 @@ function take(from: Thread): void {
     const got = receiveMessageOnPort(from.port) as { readonly message: Done } | undefined;
     if (got === undefined) return;
     from.received++;
-    const { number, batch, key } = got.message;
-    if (key !== interpreterKey()) throw new Error('dist/worker.js is stale: build it anew (npm run build)');
+    const { number, batch } = got.message;
     waiting.delete(number);
     done.set(number, batch);
   }

@@ -147,7 +147,7 @@ class Program {
 
 function prepare(
   seed: number,
-  tier: typeof EAGER | undefined,
+  tier: Parameters<typeof flatMachine>[2] | undefined,
   options: { vectors: boolean; selfModifying: boolean },
 ): FlatMachine {
   const r = new Random(seed);

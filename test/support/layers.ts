@@ -69,7 +69,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // What Node gives the core: files beside the bundle, turns of the event loop, worker threads.
   host: {
-    values: ['machine', 'debugger', 'dap', 'guest/arriving', 'guest/image'],
+    values: ['cpu/compile/batch', 'machine', 'debugger', 'dap', 'guest/arriving', 'guest/image'],
     types: ['base', 'guest'],
   },
   editor: {
@@ -85,6 +85,7 @@ export const entries: Readonly<Record<string, { readonly packages?: readonly str
   'adapter.ts': {},
   'worker.ts': {},
   'unpack.ts': {},
+  'compile.ts': {},
   'cli.ts': {},
 };
 

@@ -1,3 +1,4 @@
+import { interpreterKey } from '../interpreter-module';
 import { ModuleBuilder } from '../wasm/encoder';
 import { REGION_CALLS } from '../wasm/region-calls';
 import type { Region } from './discover';
@@ -22,6 +23,8 @@ export interface Piece {
 
 /** Regions are the exports `r0`, `r1` … of one module, and begin with their link records at the imported `l0`, `l1` … */
 export interface Batch {
+  /** Of the declarations that it was made of: another thread may have others. */
+  readonly key: string;
   readonly module: WebAssembly.Module;
   /** By job; undefined: it has something that regions leave to the interpreter. */
   readonly pieces: readonly (Piece | undefined)[];
@@ -36,6 +39,9 @@ export interface BatchCompiler {
   /** The next one that is done, in the order in which they were begun. Asked after each run: it has to cost next to nothing. */
   done(): Batch | undefined;
 }
+
+let key: string | undefined;
+export const batchKey = (): string => (key ??= interpreterKey());
 
 /** Linear memory a module may import: 4 GiB. */
 const MAXIMUM_PAGES = 65536;
@@ -60,7 +66,7 @@ export function compileBatch(jobs: readonly Job[]): Batch {
       throw error;
     }
   });
-  return { module: new WebAssembly.Module(builder.finish()), pieces };
+  return { key: batchKey(), module: new WebAssembly.Module(builder.finish()), pieces };
 }
 
 /** In this thread, which waits for it. */

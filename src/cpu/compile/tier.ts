@@ -10,7 +10,7 @@ import { LINK, RECORD } from '../record';
 import { offsetOf } from '../state';
 import { EXEC, EXEC_ENTRIES, EXEC_ENTRY_SHIFT, TLB_EXEC, TLB_SET_BYTES } from '../wasm/abi';
 import { REGION_CALLS } from '../wasm/region-calls';
-import { compileHere, type Batch, type BatchCompiler, type Job } from './batch';
+import { batchKey, compileHere, type Batch, type BatchCompiler, type Job } from './batch';
 import { discover } from './discover';
 import { isFixed } from './state';
 import { shelf, spansOf, type Made } from './shelf';
@@ -216,7 +216,9 @@ export function regionTier(
   }
 
   /** Puts the regions of a batch to where they begin. */
-  function finish({ module, pieces }: Batch): void {
+  function finish({ key, module, pieces }: Batch): void {
+    if (key !== batchKey())
+      throw new Error(`regions were compiled by another build (${key}); build it anew (npm run build)`);
     const places = begun.shift() ?? [];
     const made: Made[] = [];
     const imports: Record<string, WebAssembly.ImportValue> = { ...env };
