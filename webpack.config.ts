@@ -42,16 +42,19 @@ const worker = (bundles: readonly string[]): Configuration => ({
 const probed = (file: string): boolean =>
   file.startsWith(at('src/hypervisor') + path.sep) && !file.endsWith('probe.ts');
 
+/** Bundles of their own. */
+const APART: ReadonlySet<string> = new Set(['extension', 'unpack', 'compile']);
+
 /**
  * Adapter, command line and what the extension loads with its first session are mostly the same code: it is in one
  * file, dist/core.js, which they require. The extension's own bundle, which the editor waits for, has no part in it,
- * nor has the thread that unpacks kernels, which is to start at once.
+ * nor have the threads that unpack kernels and compile, which are to start at once.
  */
 const plain = (bundles: readonly string[]): Configuration => ({
   ...common('plain', bundles),
   optimization: {
     splitChunks: {
-      chunks: (chunk) => chunk.name !== 'extension' && chunk.name !== 'unpack',
+      chunks: (chunk) => !APART.has(chunk.name ?? ''),
       cacheGroups: {
         default: false,
         defaultVendors: false,

@@ -66,7 +66,7 @@ function bundle(): Promise<void> {
 const disassembler = 'node_modules/iced-x86/iced_x86_bg.wasm';
 // While the tree is growing, what is not there yet is named and left out; under CI=true nothing may be.
 const complete = process.env['CI'] === 'true';
-const bundles = ['extension', 'adapter', 'worker', 'unpack', 'cli'].filter(
+const bundles = ['extension', 'adapter', 'worker', 'unpack', 'compile', 'cli'].filter(
   (name) => complete || existsSync(at(`src/${name}.ts`)),
 );
 

@@ -6,7 +6,7 @@
  *   --full N     looks between two at all of memory (default 250)
  *   --tier T     this tier only, for its times; repeatable
  *   --heat N     entries of a block before it is hot
- *   --here       regions are compiled in the machine's thread, not beside it (dist/worker.js)
+ *   --here       regions are compiled in the machine's thread, not beside it (dist/compile.js)
  *   --memory M   MiB of the guest (default 256)
  *   --vcpus N    (default 1)
  *   --cmdline T  (default console=hvc0)

@@ -5,7 +5,7 @@ import { ENDED, WORD, type CompilingData, type Done, type Work } from './compile
 /** Milliseconds without anything to do, after which it ends: it has some 20 MB of its own. */
 const PATIENCE = 2000;
 
-export function serveCompiler({ port, words }: CompilingData['compile']): void {
+export function serveCompiler({ port, words }: CompilingData): void {
   let done = 0;
   const rest = (): NodeJS.Timeout =>
     setTimeout(() => {

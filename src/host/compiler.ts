@@ -5,13 +5,11 @@ import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from '
 import { compileBatch, type Batch, type BatchCompiler, type Job } from '../cpu/compile/batch';
 import { bundleFolder } from './node';
 
-/** Of a thread of dist/worker.js that is to compile. */
+/** Of a thread of dist/compile.js. */
 export interface CompilingData {
-  readonly compile: {
-    readonly port: MessagePort;
-    /** By WORD. */
-    readonly words: Int32Array;
-  };
+  readonly port: MessagePort;
+  /** By WORD. */
+  readonly words: Int32Array;
 }
 
 /** What both threads count: batches that were begun (or that the thread has ended: ENDED), and that are done. */
@@ -48,8 +46,8 @@ const done = new Map<number, Batch>();
 function start(): Thread {
   const { port1, port2 } = new MessageChannel();
   const words = new Int32Array(new SharedArrayBuffer(8));
-  const workerData: CompilingData = { compile: { port: port2, words } };
-  const worker = new Worker(join(bundleFolder, 'worker.js'), {
+  const workerData: CompilingData = { port: port2, words };
+  const worker = new Worker(join(bundleFolder, 'compile.js'), {
     workerData,
     transferList: [port2],
     resourceLimits: LIMITS,
