@@ -1,6 +1,6 @@
 // `hyperstep …`: the command line, wired to Node. Wiring only.
 import { main } from './cli/index';
-import { forgetUnpacked, withUnpacked } from './debugger/unpacked';
+import { forgetUnpacked, isPacked, withUnpacked } from './debugger/unpacked';
 import { adapterHost } from './host/adapter';
 import { launchFiles, version } from './host/node';
 import { inspectSavedFile } from './host/saved-file';
@@ -15,7 +15,7 @@ main(process.argv.slice(2), {
     const { inProcessTarget, letGo } = await import('./host/machine');
     const target = await inProcessTarget(await coming, paced);
     forgetUnpacked(config);
-    letGo();
+    if (config.domains.some(({ kernel }) => isPacked(kernel))) letGo();
     return target;
   },
   ...launchFiles,

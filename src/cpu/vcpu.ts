@@ -165,7 +165,8 @@ export function makeVcpu(mem: MachineMemory, index: number, engine: Engine): Sta
       return halves[RFLAGS_HIGH] === 0 ? BigInt(composeFlags(halves)) : composeRflags(slots);
     },
     set rflags(v) {
-      splitRflags(slots, v);
+      if (v >> 32n === 0n) splitFlags(halves, Number(v));
+      else splitRflags(slots, v);
     },
     bytes(field) {
       const f = FIELD[field];

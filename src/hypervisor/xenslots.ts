@@ -38,6 +38,8 @@ export interface XenSlots {
   readonly zeroPage: number;
   m2p(mfn: number): bigint;
   setM2p(mfn: number, pfn: bigint): void;
+  /** The same, of a number below 2^32. */
+  setM2pNumber(mfn: number, pfn: number): void;
   /** Makes the tables of a domain's own area. */
   addDomain(domain: DomainId, vcpus: number): void;
   fill(l4: number, domain: DomainId): void;
@@ -111,6 +113,9 @@ export function createXenSlots(memory: MachineMemory, frames: FrameTable): XenSl
     zeroPage,
     m2p: (mfn) => memory.read64(m2pFrame + Math.floor(mfn / 512), mfn % 512),
     setM2p: (mfn, pfn) => memory.write64(m2pFrame + Math.floor(mfn / 512), mfn % 512, pfn),
+    setM2pNumber: (mfn, pfn) => {
+      memory.writeHalves(m2pFrame + Math.floor(mfn / 512), mfn % 512, pfn, 0);
+    },
     addDomain: (domain, vcpus) => {
       const l1count = Math.ceil((vcpus * PAGES_PER_VCPU) / 512);
       const made: Area = { l3: own(), l1s: Array.from({ length: l1count }, own) };

@@ -1,3 +1,5 @@
+const NONE = new Uint32Array(0);
+
 /**
  * Undoes xz's x86 branch filter ("BCJ x86", .xz format 1.2.1 §5.3.2) in place, as the bytes come.
  *
@@ -12,12 +14,21 @@
  */
 export function x86FilterUndo(data: Uint8Array, startOffset = 0): (there: number) => number {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const words =
+    data.byteOffset % 4 === 0 ? new Uint32Array(data.buffer, data.byteOffset, data.length >>> 2) : NONE;
   let recent = 0;
   let previous = -5;
   let at = 0;
   return (there) => {
     const last = there - 5;
     for (; at <= last; at++) {
+      if ((at & 3) === 0) {
+        // Most of four bytes at once have no opcode among them: a byte of `other` is zero for an opcode alone.
+        for (; at < last - 3; at += 4) {
+          const other = ((words[at >> 2] ?? 0xe8) ^ 0xe8e8_e8e8) & 0xfefe_fefe;
+          if (((other - 0x0101_0101) & ~other & 0x8080_8080) !== 0) break;
+        }
+      }
       if (((data[at] ?? 0) & 0xfe) !== 0xe8) continue;
       const distance = at - previous;
       previous = at;

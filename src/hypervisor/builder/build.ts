@@ -15,7 +15,6 @@ import { FRAME_FLAG, FRAME_TYPE } from '../frames';
 import { createGuestMemory } from '../guest-memory';
 import { loadGdt } from '../ldt';
 import { lendFrame } from '../lent';
-import { setMachineToPhysical } from '../physmap';
 import type { DomainState } from '../state';
 import type { Domain, GuestVcpu } from '../types';
 import { FLAT_KERNEL_CS, FLAT_KERNEL_SS, loadBase, newVcpuState, setRunState, writeTimeInfo } from '../vcpu';
@@ -61,8 +60,9 @@ export function buildDomain(core: Core, build: DomainBuild, kernel: KernelInput)
   if (build.ramdisk !== undefined && layout.ramdisk !== undefined) {
     copyPages(core, build.ramdisk, layout.ramdisk.pfn, frame);
   }
-  const p2m = new BigUint64Array(layout.pages);
-  for (let pfn = 0; pfn < layout.pages; pfn++) p2m[pfn] = BigInt(frame(pfn));
+  // Entries of 64 bits, as their halves.
+  const p2m = new Uint32Array(2 * layout.pages);
+  for (let pfn = 0; pfn < layout.pages; pfn++) p2m[2 * pfn] = frame(pfn);
   copyPages(core, new Uint8Array(p2m.buffer), layout.p2m.pfn, frame);
 
   connectRings(core, domain, frame(layout.console) as Mfn, frame(layout.store) as Mfn);
@@ -132,7 +132,9 @@ function createDomain(core: Core, build: DomainBuild, layout: Layout): Domain {
   for (let pfn = 0; pfn < layout.pages; pfn++) {
     const mfn = core.frames.allocate(id);
     if (mfn === undefined) throw new BuildError(`the machine ran out of frames at ${pfn} of ${layout.pages}`);
-    setMachineToPhysical(core, domain, mfn, BigInt(pfn));
+    // As setMachineToPhysical, of frames that nobody had as anything yet.
+    core.slots.setM2pNumber(mfn, pfn);
+    state.p2m[pfn] = mfn;
   }
   writeSharedInfo(core, domain);
   return domain;
