@@ -1,6 +1,6 @@
 import type { Context } from './context';
 import { event } from './context';
-import { progressIdOf, type ProgressKind } from './progress-id';
+import { progressIdOf, type ProgressKind } from '../base/progress-id';
 
 /** Says how far something is, to clients that can show it. */
 export interface Progress {

@@ -5,7 +5,7 @@ import type { Context } from './context';
 import { RequestError, messageOf } from './errors';
 import type { Handler, Reply } from './handler';
 import type { Host } from './host';
-import { PROGRESS_ID } from './progress-id';
+import { PROGRESS_ID } from '../base/progress-id';
 import { handlers } from './requests';
 import { cancelShape } from './requests/lifecycle';
 

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { isLaunch } from '../dap/progress-id';
+import { isLaunch } from '../base/progress-id';
 import { DEBUG_TYPE } from './sessions';
 
 /** What is quicker needs no notice. */
