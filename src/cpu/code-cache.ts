@@ -10,6 +10,7 @@ import {
 } from './decode';
 import type { Form, OperandSpec } from './encoding';
 import { GuestFault } from './fault';
+import type { Handlers } from './interpreter-module';
 import type { MachineMemory } from './memory';
 import { VECTOR } from './ops';
 import { LINK, LINK_SIZE, RECORD, RECORD_FLAG, RECORD_SIZE, REST_SHIFT } from './record';
@@ -131,12 +132,12 @@ function placesOf(form: Form, files: RegisterPlaces): FormPlaces {
 
 /**
  * Blocks of decoded records: made on demand, found by the run loop through the slot table, dropped when
- * their bytes change. `endOfBlock` is the handler that closes a block which no branch ends.
+ * their bytes change. `endOfBlock` closes a block which no branch ends.
  */
 export function codeCache(
   mem: MachineMemory,
   forms: readonly Form[],
-  endOfBlock: number,
+  { of: handlers, endOfBlock }: Handlers,
   /** Blocks were killed: no link made so far holds. */
   onChange: () => void,
 ): CodeCache {
@@ -287,7 +288,7 @@ export function codeCache(
   function writeRecord(at: number, d: Decoded, place: FormPlaces, lo: number, hi: number): void {
     const h = at >> 1;
     const w = at >> 2;
-    u16[h] = d.form;
+    u16[h] = handlers[d.form] ?? 0;
     bytes[at + RECORD.length] = d.length;
     bytes[at + RECORD.flags] = d.stack ? RECORD_FLAG.STACK : 0;
     u16[h + (RECORD.r1 >> 1)] = place.r1[d.r1] ?? 0;

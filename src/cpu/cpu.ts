@@ -5,7 +5,7 @@ import { GuestFault } from './fault';
 import { HELPERS } from './helpers/index';
 import type { HelperContext } from './helpers/context';
 import { FORMS } from './instructions/index';
-import { crossingIndex, interpreterKey } from './interpreter-module';
+import { handlersOf, interpreterKey } from './interpreter-module';
 import type { MachineMemory } from './memory';
 import { VECTOR, type Seg } from './ops';
 import { PTE, WALK } from './paging';
@@ -68,9 +68,10 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
   if (!WebAssembly.Module.exports(module).some((e) => e.name === key)) {
     throw new Error(`the interpreter's module is stale: it lacks ${key}; build it anew (npm run build)`);
   }
+  const handlers = handlersOf(FORMS);
   /** As vCPUs have at reset. */
   let generation = 1;
-  const code = codeCache(mem, FORMS, FORMS.length, () => {
+  const code = codeCache(mem, FORMS, handlers, () => {
     generation++;
     for (const v of vcpus) v.unlink(generation);
   });
@@ -331,7 +332,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     setCrossing: (f) => {
       const { table } = instance.exports;
       if (!(table instanceof WebAssembly.Table)) throw new Error("the interpreter's module exports no table");
-      table.set(crossingIndex(FORMS.length), f);
+      table.set(handlers.crossing, f);
     },
     kickWord: (index) => (layout.vcpus[index] ?? 0) + offsetOf('kick'),
   };

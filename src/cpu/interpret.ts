@@ -1,5 +1,5 @@
 import type { Form } from './encoding';
-import { crossingIndex } from './interpreter-module';
+import { handlersOf } from './interpreter-module';
 import { Emitter } from './ir/emitter';
 import { asOps, irOps } from './ir/ops';
 import { asSource, recordSource } from './ir/record-source';
@@ -7,13 +7,15 @@ import { Recorder } from './ir/recorder';
 import { execute } from './operands';
 import { RECORD, RECORD_SIZE } from './record';
 import { offsetOf } from './state';
-import { ModuleBuilder } from './wasm/encoder';
+import type { Block } from './ir/nodes';
+import { ModuleBuilder, type FunctionRef } from './wasm/encoder';
 import { defineBulk } from './wasm/bulk';
 import { defineFloatingPoint } from './wasm/floating-point';
 import { lowerHandler, prologue } from './wasm/lower';
 import { REGION_CALLS } from './wasm/region-calls';
 import { defineRoutines, type Routines } from './wasm/routines';
 import { defineChain, defineRun } from './wasm/run';
+import { declareSteps, defineSteps } from './wasm/steps';
 
 /** Pages of 64 KiB that the module's memory import allows at most: 4 GiB. */
 export const MAXIMUM_PAGES = 65536;
@@ -28,18 +30,25 @@ export interface Interpreter {
   readonly sizes: readonly number[];
 }
 
-/** One handler: the form's semantics, recorded and emitted. */
-function defineHandler(t: Routines, form: Form, helperNumber: (name: string) => number): number {
-  const ref = t.builder.declare(`form${form.number}`, { params: ['i32', 'i32'], results: ['i32'] });
+function semanticsOf(form: Form): Block {
   const r = new Recorder();
   execute(form, asOps(irOps(r)), asSource(recordSource(r)));
+  return r.body;
+}
+
+/** One handler: the form's semantics, recorded and emitted. */
+function defineHandler(
+  t: Routines,
+  form: Form,
+  helperNumber: (name: string) => number,
+): { readonly ref: FunctionRef; readonly size: number } {
+  const ref = t.builder.declare(`form${form.number}`, { params: ['i32', 'i32'], results: ['i32'] });
   const lowering = lowerHandler(t, helperNumber, form);
   const e = new Emitter(2, lowering);
   prologue(e, form.ends);
-  const body = e.function(r.body, (end) => lowering.finish(end));
+  const body = e.function(semanticsOf(form), (end) => lowering.finish(end));
   t.builder.define(ref, body);
-  t.builder.element(ref);
-  return body.length;
+  return { ref, size: body.length };
 }
 
 /** The record after a block's last instruction, when that is no branch: `next` of the record before. */
@@ -74,6 +83,7 @@ export function generateInterpreter(
   const t = defineRoutines(builder);
   defineFloatingPoint(t);
   defineBulk(t);
+  declareSteps(t);
   defineChain(t);
   const missing = new Set<string>();
   const helperNumber = (name: string): number => {
@@ -81,7 +91,7 @@ export function generateInterpreter(
     if (n < 0) missing.add(name);
     return n;
   };
-  const sizes = forms.map((form, i) => {
+  const handlers = forms.map((form, i) => {
     if (form.number !== i) throw new Error(`form ${form.number} (${form.encoding.text}) stands at ${i}`);
     try {
       return defineHandler(t, form, helperNumber);
@@ -89,9 +99,19 @@ export function generateInterpreter(
       throw new Error(`${form.mnemonic} '${form.encoding.text}': ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }
   }); // prettier-ignore
+  const { hot, endOfBlock, crossing } = handlersOf(forms);
+  defineSteps(
+    t,
+    helperNumber,
+    hot.map((form) => ({ form, record: () => semanticsOf(form) })),
+  );
+  for (const form of [...hot, ...forms]) {
+    const handler = handlers[form.number];
+    if (handler !== undefined) t.builder.element(handler.ref);
+  }
   defineEndOfBlock(t);
   defineCrossing(t);
-  defineRun(t, forms.length, crossingIndex(forms.length));
+  defineRun(t, endOfBlock, crossing);
   for (const name of [
     'run',
     'walk',
@@ -108,5 +128,10 @@ export function generateInterpreter(
   builder.exportTable('table');
   const run = t.functions.get('run');
   if (run !== undefined && key !== undefined) builder.export(run, key);
-  return { bytes: builder.finish(), endOfBlock: forms.length, missingHelpers: [...missing].sort(), sizes };
+  return {
+    bytes: builder.finish(),
+    endOfBlock,
+    missingHelpers: [...missing].sort(),
+    sizes: handlers.map((h) => h.size),
+  };
 }

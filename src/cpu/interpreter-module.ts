@@ -1,8 +1,10 @@
 import { HELPER_NAMES } from './helpers/index';
+import type { Form } from './encoding';
 import { FORMS } from './instructions/index';
 import { LINK, LINK_SIZE, RECORD, RECORD_SIZE, REST_SHIFT } from './record';
 import { STATE_FIELDS } from './state';
 import { ABI } from './wasm/abi';
+import { hotForms } from './wasm/hot-forms';
 
 /**
  * Names the interpreter that these declarations make: the module exports `run` under this name too, so that a
@@ -15,6 +17,7 @@ export function interpreterKey(): string {
       (f) => `${f.number} ${f.mnemonic} ${f.encoding.text} ${f.w} ${f.mem} ${f.aw ?? ''} ${f.rep ?? ''}`,
     ),
     ...HELPER_NAMES,
+    ...hotForms(FORMS).map((f) => f.number),
     ...STATE_FIELDS.map((f) => `${f.name} ${f.offset}`),
     JSON.stringify([ABI, RECORD, LINK, LINK_SIZE, RECORD_SIZE, REST_SHIFT]),
   ].join('\n');
@@ -24,5 +27,22 @@ export function interpreterKey(): string {
   return `run_${(hash >>> 0).toString(16).padStart(8, '0')}`;
 }
 
-/** Where in the table the function stands that sees to exits: behind the handlers and the end of a block. */
-export const crossingIndex = (forms: number): number => forms + 1;
+/**
+ * Numbers in the table and in records: the frequent forms have the lowest (wasm/steps.ts), all forms follow, then the
+ * end of a block, then the function that sees to exits.
+ */
+export interface Handlers {
+  readonly hot: readonly Form[];
+  /** By form number. */
+  readonly of: Uint16Array;
+  readonly endOfBlock: number;
+  readonly crossing: number;
+}
+
+export function handlersOf(forms: readonly Form[]): Handlers {
+  const hot = hotForms(forms);
+  const of = Uint16Array.from(forms, (f) => hot.length + f.number);
+  hot.forEach((f, i) => (of[f.number] = i));
+  const all = hot.length + forms.length;
+  return { hot, of, endOfBlock: all, crossing: all + 1 };
+}

@@ -48,6 +48,13 @@ const MAX_REGIONS = 20_000;
 const MAX_TIMES = 4;
 /** A block that is part of another's new region is hot again after this part of the entries. */
 const SOON = 16;
+/**
+ * A hot block is compiled once it has been entered so often as to run once in so many instructions at least, over the
+ * last part of its heat. What is broad rather than hot does not fit the processor's caches as regions, and the
+ * interpreter is quicker at it.
+ */
+const PERIOD = 500;
+const LOOK = 4;
 /** Entries of a block that lost its region before it is looked at again. */
 const AGAIN = 200;
 
@@ -155,6 +162,8 @@ export function regionTier(
   let waited = 0;
   /** Where blocks begin that are part of a region made since there was last nothing to do. */
   const inside = new Set<number>();
+  /** When hot blocks were looked at last, by link record. */
+  const looked = new Map<number, { readonly vcpu: number; readonly count: bigint }>();
   /** How often the code of the region at a place has changed. */
   const cooled = new Map<number, number>();
 
@@ -266,10 +275,24 @@ export function regionTier(
       queue = [];
       inside.clear();
       cooled.clear();
+      looked.clear();
     },
     decoded: (host, low, high, block) => regions.decoded(host, low, high, block),
   };
   code.setHeat(heat, owner);
+
+  /** Whether the block has lately been entered as often as is worth it; if not, it is looked at again later. */
+  function often(vcpu: number, link: number): boolean {
+    const now = view.getBigUint64(vcpu + offsetOf('icount'), true);
+    const last = looked.get(link);
+    if (last?.vcpu === vcpu && now - last.count <= BigInt(Math.ceil(heat / LOOK) * PERIOD)) {
+      looked.delete(link);
+      return true;
+    }
+    looked.set(link, { vcpu, count: now });
+    view.setInt32(link + LINK.heat, Math.ceil(heat / LOOK), true);
+    return false;
+  }
 
   return {
     statistics,
@@ -280,6 +303,7 @@ export function regionTier(
       if (rip === undefined || block === undefined || block.second !== 0) return;
       const found = regions.revive(rip, host, block);
       if (found === 'revived') return;
+      if (found === 'none' && !often(vcpu, link)) return;
       if (found === 'changed') {
         const times = (cooled.get(host) ?? 0) + 1;
         cooled.set(host, times);

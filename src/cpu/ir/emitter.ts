@@ -21,11 +21,47 @@ export interface Lowering {
 
 type Pending = Extract<Statement, { kind: 'let' | 'read' }>;
 
+/** Locals that bodies share which stand in one function, each of them as if it had them alone. */
+export class LocalPool {
+  private readonly types: ValType[] = [];
+  private readonly byType: Partial<Record<ValType, number[]>> = {};
+
+  /** The `n`th of a type. */
+  take(type: ValType, n: number): number {
+    const known = (this.byType[type] ??= []);
+    return (known[n] ??= this.reserve(type));
+  }
+
+  /** One that is no body's own. */
+  reserve(type: ValType): number {
+    return this.types.push(type) - 1;
+  }
+
+  declare(): Uint8Array {
+    return declareLocals(this.types);
+  }
+}
+
+/** Before the code of a function. */
+function declareLocals(types: readonly ValType[]): Uint8Array {
+  const groups: { type: ValType; count: number }[] = [];
+  for (const type of types) {
+    const last = groups.at(-1);
+    if (last?.type === type) last.count++;
+    else groups.push({ type, count: 1 });
+  }
+  const out = new Bytes().u32(groups.length);
+  for (const g of groups) out.u32(g.count).byte(VALTYPE[g.type]);
+  return out.take();
+}
+
 /** Turns a recorded block into the body of one WebAssembly function. */
 export class Emitter {
   readonly code = new Bytes();
   private readonly locals: ValType[] = [];
   private depth = 0;
+  /** How many locals of the pool, of each type. */
+  private readonly taken: Partial<Record<ValType, number>> = {};
   private readonly pending = new Map<Node, Pending>();
   /** Locals that departures compute with. */
   private readonly spare: Partial<Record<ValType, number[]>> = {};
@@ -33,6 +69,7 @@ export class Emitter {
   constructor(
     private readonly paramCount: number,
     private readonly lowering: Lowering,
+    private readonly pool?: LocalPool,
   ) {}
 
   // --- raw code -------------------------------------------------------------------------------------------
@@ -109,8 +146,18 @@ export class Emitter {
     return this;
   }
   newLocal(type: ValType): number {
+    if (this.pool !== undefined) {
+      const n = this.taken[type] ?? 0;
+      this.taken[type] = n + 1;
+      return this.paramCount + this.pool.take(type, n);
+    }
     this.locals.push(type);
     return this.paramCount + this.locals.length - 1;
+  }
+  /** To the `n`th label around the body. */
+  outward(n: number): this {
+    this.code.byte(0x0c).u32(this.depth + n);
+    return this;
   }
   slotOf(local: Local): number {
     if (local.slot < 0) local.slot = this.newLocal(local.type);
@@ -383,15 +430,13 @@ export class Emitter {
     this.list(prune(block));
     finish(this);
     this.code.byte(0x0b);
-    const body = new Bytes();
-    const groups: { type: ValType; count: number }[] = [];
-    for (const type of this.locals) {
-      const last = groups.at(-1);
-      if (last?.type === type) last.count++;
-      else groups.push({ type, count: 1 });
-    }
-    body.u32(groups.length);
-    for (const g of groups) body.u32(g.count).byte(VALTYPE[g.type]);
-    return body.append(this.code.take()).take();
+    return new Bytes().append(declareLocals(this.locals)).append(this.code.take()).take();
+  }
+
+  /** Emits a body that stands among others; `finish` leaves it. */
+  part(block: Block, finish: (e: Emitter) => void): Uint8Array {
+    this.list(prune(block));
+    finish(this);
+    return this.code.take();
   }
 }

@@ -45,13 +45,13 @@ export function lowerRoutine(functions: Functions, handlerType: number): Lowerin
         e.code.byte(0xfc, 0x0a, 0, 0);
         return;
       }
-      // dispatch(vcpu, record, handler); goto: the same as a tail call
+      // dispatch(vcpu, record, handler); goto(vcpu, record): on with a record, by a tail call
       if (act.name === 'chain_tail') {
         e.returnCall(functionIndex(functions, 'chain'));
         return;
       }
       if (act.name === 'goto') {
-        e.returnCallIndirect(handlerType);
+        e.returnCall(functionIndex(functions, 'steps'));
         return;
       }
       if (act.name === 'dispatch') e.callIndirect(handlerType);
@@ -66,14 +66,26 @@ export interface HandlerLowering extends Lowering {
   finish(e: Emitter): void;
 }
 
+/** Where handlers stand together in a function (steps.ts). */
+export interface Together {
+  /** Local that has the address to go on from, in place of state.next. */
+  readonly next: number;
+  /** Local that tells LEAVE and EXIT, zero where a handler begins. */
+  readonly leave: number;
+  /** On with the next record; to the block at `next`. */
+  again(e: Emitter): void;
+  chain(e: Emitter, returns: boolean): void;
+}
+
 /**
  * Lowering for interpreter handlers `(vcpu, record) → RC bits`. `ends`: the form ends its block, so
  * state.next is kept (set from the record first) and the handler returns END.
  */
 export function lowerHandler(
-  { functions, handlerType }: { readonly functions: Functions; readonly handlerType: number },
+  { functions }: { readonly functions: Functions },
   helperNumber: (name: string) => number,
   { ends, branch, mnemonic }: { readonly ends: boolean; readonly branch: boolean; readonly mnemonic: string },
+  together?: Together,
 ): HandlerLowering {
   const f = (name: string): number => functionIndex(functions, name);
   /** Local that gathers LEAVE and EXIT. */
@@ -82,7 +94,8 @@ export function lowerHandler(
   /** The run loop has to look at the state before it goes on (TF, time, …). */
   let stops = !branch;
 
-  const leaveLocal = (e: Emitter): number => (leave < 0 ? (leave = e.newLocal('i32')) : leave);
+  const leaveLocal = (e: Emitter): number =>
+    leave < 0 ? (leave = together?.leave ?? e.newLocal('i32')) : leave;
   /** Tells the run loop where it left. */
   const here = (e: Emitter): Emitter => e.getLocal(CPU).getLocal(REC).memory('i32.store', offsetOf('record'));
   const fault = (e: Emitter): void => void here(e).i32(RC.FAULT).return();
@@ -269,6 +282,7 @@ export function lowerHandler(
     get(e, name) {
       if (name === 'rip') rip(e);
       else if (name === 'next' && !nextWritten) recordNext(e);
+      else if (name === 'next' && together !== undefined) e.getLocal(together.next);
       else stateInMemory.get(e, name);
     },
     put(e, name, value) {
@@ -276,6 +290,10 @@ export function lowerHandler(
       if (name === 'next') {
         if (!ends) throw new Error('an instruction sets next but does not end its block');
         nextWritten = true;
+        if (together !== undefined) {
+          e.value(value).setLocal(together.next);
+          return;
+        }
       }
       if (name === 'rflags') stops = true;
       stateInMemory.put(e, name, value);
@@ -292,29 +310,35 @@ export function lowerHandler(
     finish(e) {
       if (leave >= 0) {
         e.getLocal(leave).if();
+        if (ends && together !== undefined)
+          e.getLocal(CPU).getLocal(together.next).memory('i64.store', offsetOf('next'));
         here(e).getLocal(leave);
         if (ends) e.i32(RC.END).op('i32.or');
         e.return().end();
       }
       if (ends) {
-        if (stops) e.i32(RC.END);
+        const returns = mnemonic === 'ret';
+        if (together !== undefined && stops)
+          throw new Error('a handler that goes to the run loop among the frequent ones');
+        if (together !== undefined) together.chain(e, returns);
+        else if (stops) e.i32(RC.END);
         else
           e.getLocal(CPU)
             .getLocal(REC)
-            .returnCall(f(mnemonic === 'ret' ? 'chain_return' : 'chain'));
+            .returnCall(f(returns ? 'chain_return' : 'chain'));
         return;
       }
-      // On to the next record's handler, by a tail call: the processor predicts each handler's jump by itself.
-      e.getLocal(CPU).getLocal(REC).i32(RECORD_SIZE).op('i32.add');
-      e.getLocal(REC)
-        .memory('i32.load16_u', RECORD_SIZE + RECORD.handler)
-        .returnCallIndirect(handlerType);
+      if (together !== undefined)
+        together.again(e.getLocal(REC).i32(RECORD_SIZE).op('i32.add').setLocal(REC));
+      else e.getLocal(CPU).getLocal(REC).i32(RECORD_SIZE).op('i32.add').returnCall(f('steps'));
     },
   };
 }
 
 /** Handlers that end a block first take `next` from the record. */
-export function prologue(e: Emitter, ends: boolean): void {
+export function prologue(e: Emitter, ends: boolean, together?: Together): void {
+  if (together !== undefined) e.i32(0).setLocal(together.leave);
   if (!ends) return;
-  e.getLocal(CPU).getLocal(REC).memory('i64.load', RECORD.next).memory('i64.store', offsetOf('next'));
+  if (together !== undefined) e.getLocal(REC).memory('i64.load', RECORD.next).setLocal(together.next);
+  else e.getLocal(CPU).getLocal(REC).memory('i64.load', RECORD.next).memory('i64.store', offsetOf('next'));
 }

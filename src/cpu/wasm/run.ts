@@ -30,90 +30,127 @@ function returnOf(r: Recorder, to: Node): Node {
  * asks the shadow return cache first: a function has many callers, a link record two ways.
  */
 export function defineChain(t: Routines): void {
-  defineEnd(t, 'chain', false);
-  defineEnd(t, 'chain_return', true);
+  for (const returns of [false, true]) {
+    t.define(returns ? 'chain_return' : 'chain', ['i32', 'i32'], ['i32'], (r, cpu, rec) => {
+      const end = (): void => r.return(r.i32(RC.END));
+      recordChain(r, { cpu, rec, next: i64(r, 'next'), returns, end });
+      return undefined;
+    });
+  }
 }
 
-function defineEnd(t: Routines, name: string, returns: boolean): void {
-  t.define(name, ['i32', 'i32'], ['i32'], (r, cpu, rec) => {
-    const link = r.n('i32.add', rec, r.i32(RECORD_SIZE));
-    const next = i64(r, 'next');
-    const generation = field(r, 'generation');
-    // Every block begins with this look (see EXEC): a miss is the run loop's.
-    const entry = execEntry(r, next);
-    r.if(r.n('i64.ne', r.load('i64.load', entry, EXEC.tag), pageOf(r, next)), () => r.return(r.i32(RC.END)));
-    const host = r.n('i32.add', r.wrap(next), r.load('i32.load', entry, EXEC.addend));
-    /** On to a block, if there is room for all of it and nothing asks to stop. */
-    const enter = (first: Node, count: Node): void => {
-      // What is counted so far lacks the instruction just done; what will be lacks the last one, too.
-      const after = r.n('i64.add', i64(r, 'icount'), count);
-      const tf = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
-      const stop = r.n('i32.or', r.load('i32.atomic.load', cpu, offsetOf('kick')), tf);
-      const room = r.n('i64.lt_s', after, i64(r, 'ilimit'));
-      r.if(r.n('i32.and', room, r.n('i32.eqz', stop)), () => {
-        setField(r, 'icount', after);
-        warm(r, cpu, first, r.wrap(count), host);
-        r.callVoid('goto', [cpu, first, r.load('i32.load16_u', first, RECORD.handler)]);
-      });
-      r.return(r.i32(RC.END));
-    };
-    /** A way of a link record, or an entry of the shadow return cache, at `at`. */
-    const known = (at: Node, way: Record<'rip' | 'host' | 'generation', number>): Node =>
+export interface BlockEnd {
+  readonly cpu: Node;
+  readonly rec: Node;
+  /** The address to go on from. */
+  readonly next: Node;
+  readonly returns: boolean;
+  /** To the run loop. */
+  readonly end: () => void;
+}
+
+/** The same wherever it stands; an act `goto` goes to the next block's first record. */
+export function recordChain(r: Recorder, { cpu, rec, next, returns, end }: BlockEnd): void {
+  const link = r.n('i32.add', rec, r.i32(RECORD_SIZE));
+  const generation = field(r, 'generation');
+  // Every block begins with this look (see EXEC): a miss is the run loop's.
+  const entry = execEntry(r, next);
+  r.if(r.n('i64.ne', r.load('i64.load', entry, EXEC.tag), pageOf(r, next)), end);
+  const host = r.n('i32.add', r.wrap(next), r.load('i32.load', entry, EXEC.addend));
+
+  /** The next block's records and their number; none when it is not known. */
+  const first = r.local('i32', r.i32(0));
+  const count = r.local('i64', r.i64(0));
+  const take = (at: Node, way: Record<'first' | 'count', number>): void => {
+    r.assign(first, r.load('i32.load', at, way.first));
+    r.assign(count, r.load('i64.load16_u', at, way.count));
+  };
+  /** A way of a link record, or an entry of the shadow return cache, at `at`. */
+  const known = (at: Node, way: Record<'rip' | 'host' | 'generation', number>): Node =>
+    r.n(
+      'i32.and',
+      r.n('i64.eq', r.load('i64.load', at, way.rip), next),
       r.n(
         'i32.and',
-        r.n('i64.eq', r.load('i64.load', at, way.rip), next),
-        r.n(
-          'i32.and',
-          r.n('i32.eq', r.load('i32.load', at, way.host), host),
-          r.n('i32.eq', r.load('i32.load', at, way.generation), generation),
+        r.n('i32.eq', r.load('i32.load', at, way.host), host),
+        r.n('i32.eq', r.load('i32.load', at, way.generation), generation),
+      ),
+    );
+  /** A branch with many targets: the table of blocks itself. */
+  const fromTable = (): void => {
+    const slot = slotOf(r, host);
+    const plain = r.n(
+      'i32.or',
+      r.load('i32.load', slot, SLOT.host2),
+      r.load('i32.load16_u', slot, SLOT.breakpoint),
+    );
+    const same = r.n(
+      'i32.and',
+      r.n('i64.eq', r.load('i64.load', slot, SLOT.rip), next),
+      r.n('i32.eq', r.load('i32.load', slot, SLOT.host), host),
+    );
+    r.if(r.n('i32.and', same, r.n('i32.eqz', plain)), () => take(slot, SLOT));
+  };
+  const fromLink = (): void => {
+    const [one, other] = LINK.ways;
+    const full = (): Node => r.n('i32.eq', r.load('i32.load', link, other.generation), generation);
+    r.if(
+      known(link, one),
+      () => take(link, one),
+      () =>
+        r.if(
+          known(link, other),
+          () => take(link, other),
+          () => r.if(full(), fromTable),
         ),
-      );
-    const shadow = returns ? returnOf(r, next) : undefined;
-    /** The next return to here goes on at once. */
-    const remember = (first: Node, count: Node): void => {
-      if (shadow === undefined) return;
-      r.store('i64.store', shadow, next, RETURN.rip);
-      r.store('i32.store', shadow, first, RETURN.first);
-      r.store('i32.store', shadow, host, RETURN.host);
-      r.store('i32.store', shadow, generation, RETURN.generation);
-      r.store('i32.store', shadow, r.wrap(count), RETURN.count);
-    };
-    const found = (at: Node, way: Record<'first' | 'count', number>): void => {
-      const [first, count] = [r.load('i32.load', at, way.first), r.load('i64.load16_u', at, way.count)];
-      remember(first, count);
-      enter(first, count);
-    };
-    if (shadow !== undefined)
-      r.if(known(shadow, RETURN), () =>
-        enter(r.load('i32.load', shadow, RETURN.first), r.load('i64.load16_u', shadow, RETURN.count)),
-      );
-    for (const way of LINK.ways) r.if(known(link, way), () => found(link, way));
-    // A branch with many targets: the table of blocks itself.
-    r.if(r.n('i32.eq', r.load('i32.load', link, LINK.ways[1].generation), generation), () => {
-      const slot = slotOf(r, host);
-      const plain = r.n(
-        'i32.or',
-        r.load('i32.load', slot, SLOT.host2),
-        r.load('i32.load16_u', slot, SLOT.breakpoint),
-      );
-      const same = r.n(
-        'i32.and',
-        r.n('i64.eq', r.load('i64.load', slot, SLOT.rip), next),
-        r.n('i32.eq', r.load('i32.load', slot, SLOT.host), host),
-      );
-      r.if(r.n('i32.and', same, r.n('i32.eqz', plain)), () => found(slot, SLOT));
+    );
+    r.if(r.n('i32.eqz', r.read(first)), () => {
+      setField(r, 'link_from', link);
+      end();
     });
-    setField(r, 'link_from', link);
-    return r.i32(RC.END);
+  };
+  if (returns) {
+    const shadow = returnOf(r, next);
+    r.if(
+      known(shadow, RETURN),
+      () => take(shadow, RETURN),
+      () => {
+        fromLink();
+        // The next return to here goes on at once.
+        r.store('i64.store', shadow, next, RETURN.rip);
+        r.store('i32.store', shadow, r.read(first), RETURN.first);
+        r.store('i32.store', shadow, host, RETURN.host);
+        r.store('i32.store', shadow, generation, RETURN.generation);
+        r.store('i32.store', shadow, r.wrap(r.read(count)), RETURN.count);
+      },
+    );
+  } else fromLink();
+
+  // On to it, if there is room for all of it and nothing asks to stop. What is counted so far lacks the instruction
+  // just done; what will be lacks the last one, too.
+  const [to, instructions] = [r.read(first), r.read(count)];
+  const after = r.n('i64.add', i64(r, 'icount'), instructions);
+  const tf = r.n('i32.and', r.wrap(i64(r, 'rflags')), r.i32(TF));
+  const stop = r.n('i32.or', r.load('i32.atomic.load', cpu, offsetOf('kick')), tf);
+  const room = r.n('i64.lt_s', after, i64(r, 'ilimit'));
+  r.if(r.n('i32.and', room, r.n('i32.eqz', stop)), () => {
+    setField(r, 'icount', after);
+    warm(r, cpu, to, r.wrap(instructions), host, next);
+    r.callVoid('goto', [cpu, to]);
   });
+  end();
 }
 
 /** A block is entered: at its last spark of heat the region compiler hears of it. */
-function warm(r: Recorder, cpu: Node, first: Node, count: Node, host: Node): void {
+function warm(r: Recorder, cpu: Node, first: Node, count: Node, host: Node, rip?: Node): void {
   const link = r.n('i32.add', first, r.n('i32.mul', count, r.i32(RECORD_SIZE)));
   const heat = r.n('i32.sub', r.load('i32.load', link, LINK.heat), r.i32(1));
   r.store('i32.store', link, heat, LINK.heat);
-  r.if(r.n('i32.eqz', heat), () => r.callVoid('hot', [cpu, first, link, host]));
+  r.if(r.n('i32.eqz', heat), () => {
+    // The compiler looks there for the block's address.
+    if (rip !== undefined) setField(r, 'next', rip);
+    r.callVoid('hot', [cpu, first, link, host]);
+  });
 }
 
 /** truncate(first, count, of): copies the first `count` records of a block, closed with a link record that knows nothing. */
