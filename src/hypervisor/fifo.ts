@@ -33,10 +33,9 @@ function wordOf(domain: Domain, number: number): Word | undefined {
   const frame = domain.state.fifoArray?.[Math.floor(number / WORDS_PER_PAGE)];
   return frame === undefined ? undefined : { frame, offset: (number % WORDS_PER_PAGE) * 4 };
 }
-const load = (core: Core, { frame, offset }: Word): number => core.memory.view(frame).getUint32(offset, true);
+const load = (core: Core, { frame, offset }: Word): number => core.memory.half(frame, offset >> 2);
 function store(core: Core, { frame, offset }: Word, value: number): void {
-  core.cpu.beforeStore(frame, offset, 4);
-  core.memory.view(frame).setUint32(offset, value >>> 0, true);
+  core.memory.setHalf(frame, offset >> 2, value);
 }
 
 const has = (core: Core, domain: Domain, number: number, bits: number): boolean => {
@@ -70,15 +69,14 @@ function link(core: Core, domain: Domain, number: number, port: Port): void {
   else storeControl(core, queues, evtchn_fifo_control_block.offset.head + port.priority * 4, number);
   queues.tails[port.priority] = number;
   if (linked) return;
-  const ready = core.memory.view(queues.frame).getUint32(queues.offset, true);
+  const ready = core.memory.half(queues.frame, queues.offset >> 2);
   if ((ready & (1 << port.priority)) !== 0) return;
   storeControl(core, queues, 0, ready | (1 << port.priority));
   raiseUpcall(core, v);
 }
 
 function storeControl(core: Core, queues: FifoQueues, at: number, value: number): void {
-  core.cpu.beforeStore(queues.frame, queues.offset + at, 4);
-  core.memory.view(queues.frame).setUint32(queues.offset + at, value >>> 0, true);
+  core.memory.setHalf(queues.frame, (queues.offset + at) >> 2, value);
 }
 
 export const FIFO: PortAbi = {

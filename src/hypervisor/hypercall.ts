@@ -17,13 +17,21 @@ export const ARGUMENT_REGISTERS = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as co
 /** implemented; refused as Xen refuses it to an unprivileged PV domain; declared but not implemented (ENOSYS). */
 export type Status = 'implemented' | 'refused' | 'unimplemented';
 
+/** Whoever wants to know from where in the source refusals come: to find that out takes longer than all else of a call. */
+export const wantPlaces = new Set<object>();
+/** The engine's (V8's stack trace API): how many frames an error keeps in mind. */
+const engine = Error as { stackTraceLimit?: number };
+
 /** A refusal: the error number goes to the guest, the reason to the trace and to whoever looks. */
 export class Refusal extends Error {
   constructor(
     readonly errno: Errno,
     readonly reason: string,
   ) {
+    const { stackTraceLimit = 0 } = engine;
+    if (wantPlaces.size === 0) engine.stackTraceLimit = 0;
     super(`${errno}: ${reason}`);
+    engine.stackTraceLimit = stackTraceLimit;
     this.name = 'Refusal';
   }
 }

@@ -20,6 +20,7 @@ export interface MachineMemory {
   write64(mfn: number, index: number, value: bigint): void;
   /** Word `index` (0–1023) of a frame taken as 32-bit words, unsigned; and entry `index` written by its halves. */
   half(mfn: number, index: number): number;
+  setHalf(mfn: number, index: number, value: number): void;
   writeHalves(mfn: number, index: number, low: number, high: number): void;
   /** The first entry from `index` on in which two frames differ; 512: none. */
   difference(a: number, b: number, index: number): number;
@@ -62,6 +63,12 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
       mem.view.setBigUint64(at, value, true);
     },
     half: (mfn, index) => mem.u32[(base(mfn) >>> 2) + (index & 1023)] ?? 0,
+    setHalf: (mfn, index, value) => {
+      const at = (base(mfn) >>> 2) + (index & 1023);
+      cpu.beforeStore(mfn, (index & 1023) * 4, 4);
+      // The array keeps the low 32 bits.
+      mem.u32[at] = value;
+    },
     writeHalves: (mfn, index, low, high) => {
       const at = (base(mfn) >>> 2) + 2 * (index & 511);
       cpu.beforeStore(mfn, (index & 511) * 8, 8);

@@ -11,17 +11,16 @@ import { raiseUpcall, setPendingSelector } from './vcpu';
 type Bits = 'evtchn_pending' | 'evtchn_mask';
 
 function bit(core: Core, domain: Domain, field: Bits, port: number): boolean {
-  const view = core.memory.view(domain.state.sharedInfo);
-  return (view.getUint8(shared_info.offset[field] + (port >> 3)) & (1 << (port & 7))) !== 0;
+  const at = shared_info.offset[field] + (port >> 3);
+  return (core.memory.byteAt(domain.state.sharedInfo, at) & (1 << (port & 7))) !== 0;
 }
 
 function setBit(core: Core, domain: Domain, field: Bits, port: number, on: boolean): void {
-  const view = core.memory.view(domain.state.sharedInfo);
+  const { sharedInfo } = domain.state;
   const at = shared_info.offset[field] + (port >> 3);
-  core.cpu.beforeStore(domain.state.sharedInfo, at, 1);
   const mask = 1 << (port & 7);
-  const old = view.getUint8(at);
-  view.setUint8(at, on ? old | mask : old & ~mask);
+  const old = core.memory.byteAt(sharedInfo, at);
+  core.memory.setByteAt(sharedInfo, at, on ? old | mask : old & ~mask);
 }
 
 /** Selects the port's word on its vCPU and, if it was not selected, raises the upcall. */

@@ -19,6 +19,7 @@ import type { SavedDomain } from './saved/contents';
 import { openSaved } from './saved/load';
 import { configsOf, originOf, withFiles } from './saved/origin';
 import { createFastPath } from './fastpath/index';
+import { JOURNAL_SIZE } from './fastpath/tables';
 import { createGates } from './gates';
 import { callName } from './format';
 import { createStops, stateAt } from './stops';
@@ -205,7 +206,7 @@ function emptyMachine(
   const memory = createMemory({
     frames: size.frames,
     vcpus: size.processors,
-    reserve: ringSize + frameTableSize(size.frames),
+    reserve: ringSize + frameTableSize(size.frames) + JOURNAL_SIZE,
   });
 
   const log = createLog((level, source, message) => {
@@ -341,7 +342,10 @@ function emptyMachine(
     fastPath:
       options.fastPath === false
         ? undefined
-        : createFastPath({ cpu, hypervisor, clock, trace, stops, watches }),
+        : createFastPath({
+            ...{ cpu, hypervisor, clock, trace, stops, watches },
+            journal: reserve + ringSize + frameTableSize(size.frames),
+          }),
     setStops: (points) => {
       gates.set(points);
       stops.set(points);

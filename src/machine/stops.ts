@@ -2,6 +2,7 @@ import { bytesToNumber } from '../base/bytes';
 import type { Domain, GuestVcpu, Hypervisor } from '../hypervisor/types';
 import type { Call, Fault, ShutdownReason } from '../hypervisor/state';
 import type { BackendObserver } from '../hypervisor/backend';
+import { wantPlaces } from '../hypervisor/hypercall';
 import type { Observer } from '../hypervisor/observer';
 import { ExpressionError, type StopState } from './conditions';
 import type { Gates } from './gates';
@@ -24,10 +25,11 @@ export interface Stops {
   at(vcpu: GuestVcpu): readonly number[];
   /** An entry of a multicall that the run is to end before (RunUntil). */
   before(entry: RunUntil['entry']): void;
-  /** Whether faults, privileged instructions, and hypercalls of these names, may have to be looked at before they go on. */
+  /** Whether faults, privileged instructions, event upcalls, and hypercalls of these names, may have to be looked at before they go on. */
   observed(names: readonly string[]): {
     readonly faults: boolean;
     readonly privileged: boolean;
+    readonly upcalls: boolean;
     readonly calls: boolean;
   };
   /** Observes the back ends. */
@@ -162,6 +164,11 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
 
   let asked = 0;
   let heldAt: number | undefined;
+  /** A stop at a refusal shows where it was made; also one that is come back to while nobody is to be stopped otherwise. */
+  const showPlaces = (): void => {
+    if (events.has('hypercall-failed') || heldAt !== undefined) wantPlaces.add(gates);
+    else wantPlaces.delete(gates);
+  };
   /** Whether this is the time to hold. */
   const counted = (): boolean => ++asked === heldAt;
 
@@ -262,6 +269,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
           names,
           faults: events.has('guest-fault'),
           privileged: events.has('privileged-op'),
+          upcalls: events.has('event-upcall'),
           calls,
         };
       }
@@ -280,6 +288,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
         points.filter((p) => p.kind === 'event'),
         (p) => p.filter,
       );
+      showPlaces();
     },
     before(entry) {
       wanted = entry;
@@ -322,6 +331,7 @@ export function createStops(hypervisor: () => Hypervisor, gates: Gates): Stops {
     },
     holdAt(count) {
       heldAt = count;
+      showPlaces();
     },
   };
 }

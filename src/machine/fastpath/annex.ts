@@ -12,7 +12,7 @@ const WIDE = [
   /** CR3 of guest kernel and guest user; the latter 0 when there is none. */
   'kernelBase', 'userBase',
   /** Handlers; 0: none, or none to be called from here. */
-  'syscallHandler', 'faultHandler',
+  'syscallHandler', 'faultHandler', 'eventHandler',
   /** What makes retired instructions of this vCPU those of the machine, and these virtual time. */
   'othersRetired', 'skipped',
 ] as const; // prettier-ignore
@@ -20,11 +20,11 @@ const NARROW = [
   /** Bits of ALLOWED; 0: every exit leaves. */
   'allowed',
   /** Since index.ts looked last: exits seen to, and of which kinds. */
-  'crossings', 'syscalls', 'faults', 'writes', 'ins', 'outs', 'clis', 'stis',
+  'crossings', 'syscalls', 'faults', 'writes', 'ins', 'outs', 'clis', 'stis', 'upcalls',
   /** VcpuState.kernelMode, nmiMasked: 0 or 1. */
   'kernelMode', 'nmiMasked',
   /** The handlers' Callback.maskEvents. */
-  'syscallMasks', 'faultMasks',
+  'syscallMasks', 'faultMasks', 'eventMasks',
   /** Addresses: the two sets of the soft TLB, vcpu_info and its frame's attention byte, the first page of the GDT. */
   'kernelTlb', 'userTlb', 'info', 'attention', 'gdt',
   /** The trace: address of the ring's heads, how many there are, the next one's number, how many may be written. */
@@ -33,6 +33,8 @@ const NARROW = [
   'who',
   /** DomainState.pciAddress. */
   'pciAddress',
+  /** Where it is written next what a call has changed (tables.ts). */
+  'journal',
 ] as const; // prettier-ignore
 
 export type WideName = (typeof WIDE)[number];
@@ -64,21 +66,28 @@ export const ALLOWED = {
   out: 64,
   cli: 128,
   sti: 256,
+  /** Event upcalls behind what is seen to. */
+  upcall: 512,
 } as const;
 
-/** What is no hypercall: the word that counts it, the name that the trace counts it by, how often an observer is asked. */
+/**
+ * What is no hypercall: the word that counts it, the name that the trace counts it by, how often an observer is asked, and
+ * whether it is an exit.
+ */
 export const COUNTED = [
-  { word: 'syscalls', trap: 'syscall', allowed: ALLOWED.syscall, asks: 0 },
-  { word: 'faults', trap: 'page-fault', allowed: ALLOWED.fault, asks: 1 },
-  { word: 'writes', trap: 'page-table-write', allowed: ALLOWED.write, asks: 0 },
-  { word: 'ins', trap: 'in', allowed: ALLOWED.in, asks: 1 },
-  { word: 'outs', trap: 'out', allowed: ALLOWED.out, asks: 1 },
-  { word: 'clis', trap: 'cli', allowed: ALLOWED.cli, asks: 1 },
-  { word: 'stis', trap: 'sti', allowed: ALLOWED.sti, asks: 1 },
+  { word: 'syscalls', trap: 'syscall', allowed: ALLOWED.syscall, asks: 0, exits: 1 },
+  { word: 'faults', trap: 'page-fault', allowed: ALLOWED.fault, asks: 1, exits: 1 },
+  { word: 'writes', trap: 'page-table-write', allowed: ALLOWED.write, asks: 0, exits: 1 },
+  { word: 'ins', trap: 'in', allowed: ALLOWED.in, asks: 1, exits: 1 },
+  { word: 'outs', trap: 'out', allowed: ALLOWED.out, asks: 1, exits: 1 },
+  { word: 'clis', trap: 'cli', allowed: ALLOWED.cli, asks: 1, exits: 1 },
+  { word: 'stis', trap: 'sti', allowed: ALLOWED.sti, asks: 1, exits: 1 },
+  { word: 'upcalls', trap: 'event-upcall', allowed: ALLOWED.upcall, asks: 1, exits: 0 },
 ] as const satisfies readonly {
   readonly word: NarrowName;
   readonly trap: string;
   readonly allowed: number;
   readonly asks: number;
+  readonly exits: number;
 }[];
 export type CountName = (typeof COUNTED)[number]['word'];

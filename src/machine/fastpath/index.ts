@@ -35,6 +35,8 @@ interface Parts {
   readonly trace: Trace;
   readonly stops: Stops;
   readonly watches: DataWatches;
+  /** Address of JOURNAL_SIZE bytes in the memory. */
+  readonly journal: number;
 }
 
 /** Bigints that were written, which need not be written again while they are no others. */
@@ -45,6 +47,7 @@ interface Written {
   cr2: bigint;
   syscallHandler: bigint;
   faultHandler: bigint;
+  eventHandler: bigint;
 }
 
 interface Annex {
@@ -63,14 +66,14 @@ const at = (name: WideName): number => (ANNEX[name] - STATE_SIZE) >> 3;
 const as = (name: NarrowName): number => (ANNEX[name] - STATE_SIZE) >> 2;
 const W = {
   kernelSp: at('kernelSp'), kernelSs: at('kernelSs'), shadowGs: at('shadowGs'), cr2: at('cr2'),
-  syscallHandler: at('syscallHandler'), faultHandler: at('faultHandler'),
+  syscallHandler: at('syscallHandler'), faultHandler: at('faultHandler'), eventHandler: at('eventHandler'),
 } as const; // prettier-ignore
 /** Halves of the wide ones that are written as numbers. */
 const [KERNEL_BASE, USER_BASE, OTHERS, SKIPPED] = [
   2 * at('kernelBase'), 2 * at('userBase'), 2 * at('othersRetired'), 2 * at('skipped'),
 ] as const; // prettier-ignore
 const H = {
-  allowed: as('allowed'), crossings: as('crossings'), pciAddress: as('pciAddress'),
+  allowed: as('allowed'), crossings: as('crossings'), pciAddress: as('pciAddress'), eventMasks: as('eventMasks'),
   kernelMode: as('kernelMode'), nmiMasked: as('nmiMasked'), syscallMasks: as('syscallMasks'), faultMasks: as('faultMasks'),
   kernelTlb: as('kernelTlb'), userTlb: as('userTlb'), info: as('info'), attention: as('attention'), gdt: as('gdt'),
   heads: as('heads'), capacity: as('capacity'), slot: as('slot'), room: as('room'), who: as('who'),
@@ -97,11 +100,11 @@ function putBase(halves: Uint32Array, index: number, mfn: number): void {
 const baseOf = (halves: Uint32Array, index: number): Mfn =>
   ((halves[index + 1] ?? 0) * 2 ** 20 + ((halves[index] ?? 0) >>> 12)) as Mfn;
 
-export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }: Parts): FastPath {
+export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches, journal }: Parts): FastPath {
   const { mem } = cpu;
   const { frames } = hypervisor;
   if (frames.refs.buffer !== mem.memory.buffer) throw new Error('the frame table is not in the memory');
-  const places = { frames, framesBase: mem.framesBase, attention: mem.layout.attention };
+  const places = { frames, framesBase: mem.framesBase, attention: mem.layout.attention, journal };
   const instance = new WebAssembly.Instance(new WebAssembly.Module(fastPathModule(places)), {
     env: { memory: mem.memory },
   });
@@ -112,7 +115,15 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
   const annexes = cpu.vcpus.map(({ address }): Annex => ({
     words: new BigUint64Array(mem.memory.buffer, address + STATE_SIZE, ANNEX_SIZE >> 3),
     halves: new Uint32Array(mem.memory.buffer, address + STATE_SIZE, ANNEX_SIZE >> 2),
-    written: { kernelSp: 0n, kernelSs: 0n, shadowGs: 0n, cr2: 0n, syscallHandler: 0n, faultHandler: 0n },
+    written: {
+      kernelSp: 0n,
+      kernelSs: 0n,
+      shadowGs: 0n,
+      cr2: 0n,
+      syscallHandler: 0n,
+      faultHandler: 0n,
+      eventHandler: 0n,
+    },
     vmAssist: 0n,
     architecturalIopl: false,
     strictM2p: false,
@@ -146,12 +157,14 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       annex.strictM2p = assists(domain, VMASST_TYPE.VMASST_TYPE_m2p_strict);
     }
     if (annex.architecturalIopl) return 0;
-    const { faults, calls, privileged } = stops.observed(FAST_CALLS);
+    const { faults, calls, privileged, upcalls } = stops.observed(FAST_CALLS);
     const bases = annex.strictM2p || state.ldtPages.length > 0 ? 0 : ALLOWED.bases;
     const hypercalls = ALLOWED.hypercall | bases;
     // ioplAllows
     const barred =
-      (annex.writableTables ? 0 : ALLOWED.write) | (privileged || state.iopl < 1 ? PRIVILEGED : 0);
+      (annex.writableTables ? 0 : ALLOWED.write) |
+      (privileged || state.iopl < 1 ? PRIVILEGED : 0) |
+      (upcalls ? ALLOWED.upcall : 0);
     const traps = countedTraps() & ~barred;
     return (
       (faults ? traps & ~(ALLOWED.fault | ALLOWED.write) : traps) |
@@ -182,6 +195,10 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       const fault = state.traps[VECTOR.PF];
       if (fault !== undefined && written.faultHandler !== fault.address)
         w[W.faultHandler] = handler((written.faultHandler = fault.address));
+      const { event } = state;
+      if (written.eventHandler !== event.address)
+        w[W.eventHandler] = handler((written.eventHandler = event.address));
+      h[H.eventMasks] = event.maskEvents ? 1 : 0;
       h[H.syscallMasks] = syscall.maskEvents ? 1 : 0;
       h[H.faultMasks] = ((fault?.flags ?? 0) & TI_MASK_EVENTS) === 0 ? 0 : 1;
       putBase(h, KERNEL_BASE, state.kernelTable);
@@ -222,12 +239,12 @@ export function createFastPath({ cpu, hypervisor, clock, trace, stops, watches }
       state.nmiMasked = h[H.nmiMasked] !== 0;
       state.shadowGs = written.shadowGs = w[W.shadowGs] ?? 0n;
       state.cr2 = written.cr2 = w[W.cr2] ?? 0n;
-      for (const { at, trap, asks: each } of COUNTS) {
+      for (const { at, trap, asks: each, exits } of COUNTS) {
         const n = h[at] ?? 0;
         if (n === 0) continue;
         h[at] = 0;
         trace.traps(trap, n);
-        calls -= n;
+        calls -= n * exits;
         asks += n * each;
       }
       v.domain.state.pciAddress = h[H.pciAddress] ?? 0;

@@ -26,20 +26,19 @@ import {
   stack_switch,
 } from '../../hypervisor/hypercalls/traps';
 import { FLAT_KERNEL_CS, FLAT_KERNEL_SS } from '../../hypervisor/vcpu';
-import { mmu_update, mmuext_op } from '../../hypervisor/hypercalls/mmu';
+import { mmu_update, mmuext_op, update_va_mapping } from '../../hypervisor/hypercalls/mmu';
 import { ALLOWED } from './annex';
+import { bounce, defineUpcall, toggle } from './bounce';
 import { privileged } from './ports';
 import { tableCalls, type Places } from './tables';
-import { INFO, done, flagsOf, increment, infoByte, low, mayStoreInfo, no, noUpcall, plainCall, reach, reg, setAnnex, setFlags,
-  setReg, traceCall, wide, word,
+import { INFO, done, flagsOf, increment, low, mayStoreInfo, mayUpcall, no, plainCall, reach, reg, setAnnex, setFlags,
+  setReg, traceCall, upcall, upcallDue, wide, word,
 } from './words'; // prettier-ignore
 
 /** Pages of 64 KiB that the memory import allows at most: 4 GiB. */
 const MAXIMUM_PAGES = 65536;
 
-const [IF, DF, IOPL, TF, NT, RF, VM] = [
-  EFLAGS.IF, EFLAGS.DF, EFLAGS.IOPL, EFLAGS.TF, EFLAGS.NT, EFLAGS.RF, EFLAGS.VM,
-].map(Number) as [number, number, number, number, number, number, number]; // prettier-ignore
+const IF = Number(EFLAGS.IF);
 const FRAME = iret_context.offset;
 /** In vcpu_info.arch. */
 const INFO_CR2 = INFO.arch;
@@ -54,84 +53,6 @@ const SEGMENT = {
   code: PRESENT | CODE_OR_DATA | EXECUTABLE | DPL3 | LONG,
   stack: PRESENT | CODE_OR_DATA | WRITABLE | DPL3,
 };
-
-/** vcpu.ts toggleMode. */
-function toggle(r: Recorder, toKernel: boolean): void {
-  const gs = reg(r, 'gs_base');
-  setReg(r, 'gs_base', wide(r, 'shadowGs'));
-  setAnnex(r, 'shadowGs', gs);
-  setReg(r, 'cr3', wide(r, toKernel ? 'kernelBase' : 'userBase'));
-  setReg(r, 'tlb', word(r, toKernel ? 'kernelTlb' : 'userTlb'));
-  setAnnex(r, 'kernelMode', r.i32(toKernel ? 1 : 0));
-}
-
-/**
- * bounce.ts. @param before further things to be sure of, when the frame has its place; @param after what the handler
- * finds beside the frame
- */
-function bounce(
-  r: Recorder,
-  kind: 'syscall' | 'fault',
-  kernel: Node,
-  frame: { readonly rcx: Node; readonly r11: Node; readonly error?: Node },
-  after: () => void,
-): void {
-  const handler = wide(r, `${kind}Handler`);
-  const masks = word(r, `${kind}Masks`);
-  r.if(r.n('i64.eqz', handler), () => {
-    no(r);
-  });
-  const rsp = reg(r, 'rsp');
-  const bytes = frame.error === undefined ? 56 : 64;
-  const from = r.n('select', rsp, wide(r, 'kernelSp'), kernel);
-  const sp = r.n('i64.sub', r.n('i64.and', from, r.i64(BigInt.asUintN(64, ~15n))), r.i64(bytes));
-  // Stacks above Xen's part, which is where kernels have theirs.
-  r.if(r.n('i64.lt_u', sp, r.i64(HYPERVISOR_VIRT_END)), () => {
-    no(r);
-  });
-  const stack = reach(r, word(r, 'kernelTlb'), sp, bytes, true);
-  mayStoreInfo(r);
-  const masked = r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_mask), r.i32(0));
-  noUpcall(r, r.n('i32.or', masked, masks));
-
-  const flags = flagsOf(r);
-  const rip = reg(r, 'rip');
-  const level = r.n('select', r.i32(~3), r.i32(-1), kernel);
-  const cs = r.bool(r.n('i32.and', low(r, 'cs'), level));
-  const ss = r.bool(r.n('i32.and', low(r, 'ss'), level));
-  const shown = r.n(
-    'i32.or',
-    r.n('i32.and', flags, r.i32(~(IF | IOPL))),
-    r.n('select', r.i32(0), r.i32(IF), masked),
-  );
-  [
-    frame.rcx,
-    frame.r11,
-    ...(frame.error === undefined ? [] : [r.bool(frame.error)]),
-    rip,
-    // The guest's kernel sees itself at privilege level 0.
-    r.n('i64.or', cs, r.n('i64.shl', r.bool(masked), r.i64(32))),
-    r.bool(shown),
-    rsp,
-    ss,
-  ].forEach((value, i) => {
-    r.store('i64.store', stack, value, 8 * i);
-  });
-  after();
-  r.if(r.n('i32.eqz', kernel), () => {
-    toggle(r, true);
-  });
-  r.if(masks, () => {
-    r.store('i32.store8', word(r, 'info'), r.i32(1), INFO.evtchn_upcall_mask);
-  });
-  setReg(r, 'rsp', sp);
-  setReg(r, 'rip', handler);
-  setReg(r, 'cs', r.i32(Number(FLAT_KERNEL_CS)));
-  setReg(r, 'ss', r.i32(Number(FLAT_KERNEL_SS)));
-  // The status flags stay as they are.
-  const cleared = VM | RF | NT | TF | (kind === 'syscall' ? DF : 0);
-  setReg(r, 'rflags', r.bool(r.n('i32.and', low(r, 'rflags'), r.i32(~cleared))));
-}
 
 /** hypervisor.ts systemCall. */
 function systemCall(r: Recorder): void {
@@ -229,7 +150,8 @@ function returnFromTrap(r: Recorder): void {
   mayStoreInfo(r);
   const rflags = half('rflags');
   const masked = r.n('i32.eqz', r.n('i32.and', rflags, r.i32(IF)));
-  noUpcall(r, masked);
+  const due = upcallDue(r, masked);
+  mayUpcall(r, due, r.n('i32.eqz', toUser), at('rsp'));
 
   const rax = at('rax');
   traceCall(r, iret.nr, rax);
@@ -248,6 +170,7 @@ function returnFromTrap(r: Recorder): void {
   });
   r.store('i32.store8', word(r, 'info'), masked, INFO.evtchn_upcall_mask);
   setAnnex(r, 'nmiMasked', r.i32(0));
+  upcall(r, due);
   done(r);
 }
 
@@ -321,7 +244,7 @@ const CALLS: Calls = [
 ];
 /** Names of the declarations above, for those who arm. */
 export const FAST_CALLS: readonly string[] = [
-  iret, set_segment_base, stack_switch, xen_version, mmu_update, mmuext_op,
+  iret, set_segment_base, stack_switch, xen_version, mmu_update, mmuext_op, update_va_mapping,
 ].map(({ name }) => name); // prettier-ignore
 
 /** dispatch.ts enterHypercall; the number is the low half of rax. */
@@ -340,11 +263,18 @@ function hypercall(r: Recorder, calls: Calls): void {
 /** The module: exports `crossing(vcpu, reason)`, see InterpretingCpu.setCrossing. */
 export function fastPathModule(places: Places): Uint8Array {
   const tables = tableCalls(places);
-  const calls: Calls = [...CALLS, [mmu_update.nr, tables.update], [mmuext_op.nr, tables.bases]];
+  const calls: Calls = [
+    ...CALLS,
+    [mmu_update.nr, tables.update],
+    [mmuext_op.nr, tables.extended],
+    [update_va_mapping.nr, tables.updateVa],
+  ];
   const builder = new ModuleBuilder();
   builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
   const t = new Routines(builder);
   defineFlush(t);
+  defineUpcall(t);
+  tables.define(t);
   t.define('crossing', ['i32', 'i32'], ['i32'], (r, _cpu, reason) => {
     const allowed = word(r, 'allowed');
     r.if(r.n('i32.eqz', allowed), () => {

@@ -22,7 +22,7 @@ export const INFO = vcpu_info.offset;
 export const no = (r: Recorder): void => {
   r.return(r.i32(0));
 };
-const CPU = (r: Recorder): Node => r.param('i32', 0);
+export const CPU = (r: Recorder): Node => r.param('i32', 0);
 export const reg = (r: Recorder, name: FieldName): Node => r.load('i64.load', CPU(r), offsetOf(name));
 export const low = (r: Recorder, name: FieldName): Node => r.load('i32.load', CPU(r), offsetOf(name));
 export const setReg = (r: Recorder, name: FieldName, v: Node): void => {
@@ -47,11 +47,13 @@ export function execEntryOf(r: Recorder, set: Node, linear: Node): Node {
   return r.n('i32.add', set, r.n('i32.add', r.n('i32.shl', index, r.i32(EXEC_ENTRY_SHIFT)), r.i32(TLB_EXEC)));
 }
 
+const asNode = (r: Recorder, v: number | Node): Node => (typeof v === 'number' ? r.i32(v) : v);
+
 /** Address of `bytes` at a linear address, by an entry of the TLB set: Vcpu.reach. Without one it leaves. */
-export function reach(r: Recorder, set: Node, linear: Node, bytes: number, write: boolean): Node {
+export function reach(r: Recorder, set: Node, linear: Node, bytes: number | Node, write: boolean): Node {
   const at = r.wrap(linear);
   const offset = r.n('i32.and', at, r.i32(4095));
-  r.if(r.n('i32.gt_u', offset, r.i32(4096 - bytes)), () => {
+  r.if(r.n('i32.gt_u', offset, r.n('i32.sub', r.i32(4096), asNode(r, bytes))), () => {
     no(r);
   });
   const entry = tlbEntryOf(r, set, linear);
@@ -124,13 +126,25 @@ export function retires(r: Recorder): void {
 
 /** An upcall that would be made before the guest goes on, when events are masked or not then. */
 export function noUpcall(r: Recorder, masked: Node): void {
-  const due = r.n(
-    'i32.and',
-    r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_pending), r.i32(0)),
-    r.n('i32.eqz', masked),
-  );
-  r.if(due, () => {
+  r.if(upcallDue(r, masked), () => {
     no(r);
+  });
+}
+
+/** Whether an upcall is to be made before the guest goes on, when events are masked or not then. */
+export const upcallDue = (r: Recorder, masked: Node): Node =>
+  r.n('i32.and', r.n('i32.ne', infoByte(r, INFO.evtchn_upcall_pending), r.i32(0)), r.n('i32.eqz', masked));
+/** One that is due must be possible (bounce.ts). */
+export function mayUpcall(r: Recorder, due: Node, kernel: Node, rsp: Node): void {
+  r.if(due, () => {
+    r.if(r.n('i32.eqz', r.call('may_upcall', [CPU(r), kernel, rsp], 'i32')), () => {
+      no(r);
+    });
+  });
+}
+export function upcall(r: Recorder, due: Node): void {
+  r.if(due, () => {
+    r.call('upcall', [CPU(r)], 'i32');
   });
 }
 
@@ -146,14 +160,20 @@ export function done(r: Recorder): void {
 export interface Captured {
   readonly linear: Node;
   readonly host: Node;
-  /** A multiple of 8. */
-  readonly bytes: number;
+  /** A multiple of 8, CAPTURE_LIMIT at most. */
+  readonly bytes: number | Node;
   /** Says by what names the call is counted (HEAD.names). */
-  readonly names: number;
+  readonly names: number | Node;
 }
 
 /** A record as trace.ts makes it, of a call that was not refused; the arguments stand in the registers. */
-export function traceCall(r: Recorder, nr: number, result: Node, captured?: Captured): void {
+export function traceCall(r: Recorder, nr: number, result: Node): void {
+  writeRecord(r, nr, result);
+  nextRecord(r);
+}
+
+/** It counts when the next is turned to; until then, whatever comes of the call is written in its place. */
+function writeRecord(r: Recorder, nr: number, result: Node, captured?: Captured): void {
   const slot = word(r, 'slot');
   r.if(word(r, 'heads'), () => {
     const head = r.n('i32.add', word(r, 'heads'), r.n('i32.mul', slot, r.i32(HEAD_SIZE)));
@@ -169,35 +189,54 @@ export function traceCall(r: Recorder, nr: number, result: Node, captured?: Capt
     const who = r.n('i64.shl', r.bool(word(r, 'who')), r.i64(32));
     r.store('i64.store', head, r.n('i64.or', who, r.i64(nr)), HEAD.nr);
     // Depth, ranges, refused; names.
-    const rest = captured === undefined ? 0n : (BigInt(captured.names) << 32n) | (1n << 8n);
-    r.store('i64.store', head, r.i64(rest), HEAD.depth);
+    r.store('i32.store', head, r.i32(captured === undefined ? 0 : 1 << 8), HEAD.depth);
+    r.store('i32.store', head, captured === undefined ? r.i32(0) : asNode(r, captured.names), HEAD.names);
     if (captured !== undefined) {
       const tails = r.n('i32.add', word(r, 'heads'), r.n('i32.mul', word(r, 'capacity'), r.i32(HEAD_SIZE)));
       const tail = r.n('i32.add', tails, r.n('i32.mul', slot, r.i32(TAIL_SIZE)));
       r.store('i64.store', tail, captured.linear);
-      r.store('i32.store16', tail, r.i32(captured.bytes), 8);
-      for (let i = 0; i < captured.bytes; i += 8)
-        r.store('i64.store', tail, r.load('i64.load', captured.host, i), RANGE_HEADER + i);
+      const { host, bytes } = captured;
+      r.store('i32.store16', tail, asNode(r, bytes), 8);
+      if (typeof bytes === 'number')
+        for (let i = 0; i < bytes; i += 8)
+          r.store('i64.store', tail, r.load('i64.load', host, i), RANGE_HEADER + i);
+      else r.callVoid('memory.copy', [r.n('i32.add', tail, r.i32(RANGE_HEADER)), host, bytes]);
     }
-    const following = r.n('i32.add', slot, r.i32(1));
+  });
+}
+
+function nextRecord(r: Recorder): void {
+  r.if(word(r, 'heads'), () => {
+    const following = r.n('i32.add', word(r, 'slot'), r.i32(1));
     setAnnex(r, 'slot', r.n('select', r.i32(0), following, r.n('i32.eq', following, word(r, 'capacity'))));
     setAnnex(r, 'room', r.n('i32.sub', word(r, 'room'), r.i32(1)));
   });
 }
 
 /** A call that returns `result` to behind the SYSCALL; `act`: what it does. dispatch.ts enterHypercall. */
-export function plainCall(
-  r: Recorder,
-  nr: number,
-  result: number,
-  act: () => void,
-  captured?: Captured,
-): void {
-  noUpcall(r, infoByte(r, INFO.evtchn_upcall_mask));
-  traceCall(r, nr, r.i64(result), captured);
+export function plainCall(r: Recorder, nr: number, result: number, act: () => void): void {
+  const due = upcallDue(r, infoByte(r, INFO.evtchn_upcall_mask));
+  mayUpcall(r, due, r.i32(1), reg(r, 'rsp'));
+  traceCall(r, nr, r.i64(result));
   act();
+  returned(r, result);
+  upcall(r, due);
+  done(r);
+}
+
+/** A call that changes tables and translations, so that no upcall follows it; `act` may leave. */
+export function tableCall(r: Recorder, nr: number, act: () => void, captured?: Captured): void {
+  noUpcall(r, infoByte(r, INFO.evtchn_upcall_mask));
+  writeRecord(r, nr, r.i64(0), captured);
+  act();
+  nextRecord(r);
+  returned(r, 0);
+  done(r);
+}
+
+/** dispatch.ts returnByRegisters, and the result. */
+function returned(r: Recorder, result: number): void {
   setReg(r, 'rcx', reg(r, 'rip'));
   setReg(r, 'r11', r.bool(flagsOf(r)));
   setReg(r, 'rax', r.i64(result));
-  done(r);
 }

@@ -17,6 +17,7 @@
 #define NR_set_gdt          2
 #define NR_set_segment_base 25
 #define NR_vm_assist        21
+#define NR_update_va_mapping 14
 #define NR_physdev_op       33
 #define PHYSDEVOP_set_iopl   6
 #define VMASST_writable_pagetables 2
@@ -24,6 +25,10 @@
 #define MASK_EVENTS          1
 #define MMUEXT_PIN_L4_TABLE      3
 #define MMUEXT_NEW_BASEPTR       5
+#define MMUEXT_TLB_FLUSH_LOCAL   6
+#define MMUEXT_INVLPG_LOCAL      7
+#define MMUEXT_TLB_FLUSH_ALL    10
+#define MMUEXT_INVLPG_ALL       11
 #define MMUEXT_NEW_USER_BASEPTR 15
 #define PTE_FRAME 0x000ffffffffff000ul
 #define EVTCHNOP_bind_ipi 7
@@ -254,16 +259,38 @@ static void update_entry(void)
     volatile u64 *entry = entry_of(window);
     struct mmu_update *request = (void *)(below(8) ? requests : requests + (below(2 * PAGE_SIZE - 64) & ~(below(2) ? 7 : 3)));
     static u32 done;
-    u32 count = below(8) ? 1 : below(4);
+    u32 count = below(2) ? 1 : below(16) ? below(5) : below(170);
+    u32 command = below(4) ? 0 : 2;
+    if (count > 4)
+        request = (void *)(requests + below(PAGE_SIZE));
     for (u32 i = 0; i < count; i++) {
-        request[i].ptr = (mfn_of((void *)((u64)entry & -PAGE_SIZE)) << 12 | ((u64)entry & 0xff8)) + "\0\2\3\5"[below(8) ? 0 : below(4)];
+        volatile u64 *at = entry + (count > 1 ? below(2) : 0);
+        request[i].ptr = (mfn_of((void *)((u64)at & -PAGE_SIZE)) << 12 | ((u64)at & 0xff8)) +
+                         (below(24) ? command : (u32)"\0\2\3\5"[below(4)]);
         request[i].val = any_entry();
-        if (!below(20))
+        if (!below(count > 4 ? 400 : 20))
             request[i].ptr = below(2) ? mfn_of(spare[3]) << 12 | 8 : 1ul << (34 + below(12));
     }
     note(HYPERVISOR_mmu_update(request, count, below(8) ? 0 : &done, below(16) ? DOMID_SELF : below(4)));
     note(done);
     look_at(entry);
+}
+/* The same by its address, and a flush. */
+static void update_va(void)
+{
+    u64 *entry = entry_of(window);
+    static const u64 elsewhere[] = { 0x1000, 0xffff800000000000, 0xffff880000000000, 0x800000000000, VIRT_BASE + 1234 };
+    u64 va = below(16) ? (u64)window + below(PAGE_SIZE) : elsewhere[below(5)];
+    note(hypercall(NR_update_va_mapping, va, any_entry(), below(8) ? below(4) : below(8)));
+    look_at(entry);
+}
+static void flush(void)
+{
+    static const u32 commands[] = { MMUEXT_TLB_FLUSH_LOCAL, MMUEXT_INVLPG_LOCAL, MMUEXT_TLB_FLUSH_ALL, MMUEXT_INVLPG_ALL };
+    struct mmuext_op *op = (void *)(requests + (below(2 * PAGE_SIZE - 64) & ~7));
+    *op = (struct mmuext_op){ commands[below(4)], below(4) ? (u64)window : rnd() << 31, 0 };
+    note(HYPERVISOR_mmuext_op(op, 1, 0, below(16) ? DOMID_SELF : below(4)));
+    look_at(entry_of(window));
 }
 /* The same by stores, which the hypervisor makes for those that may not. */
 static void store_entry(void)
@@ -349,7 +376,7 @@ void syscall_handler(struct trap_frame *frame)
     static void (*const acts[])(void) = { version, version, new_stack, new_stack, segment_base, segment_base, send,
                                           set_masked, own_fault, other_handlers, timer_soon, update_entry, update_entry,
                                           update_entry, update_entry, store_entry, store_entry, store_entry, switch_bases,
-                                          switch_bases, privileged, privileged };
+                                          switch_bases, privileged, privileged, update_va, update_va, flush };
     note(frame->rcx);
     note(frame->r11);
     note(frame->rflags);
