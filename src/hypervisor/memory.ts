@@ -24,6 +24,8 @@ export interface MachineMemory {
   writeHalves(mfn: number, index: number, low: number, high: number): void;
   /** The first entry from `index` on in which two frames differ; 512: none. */
   difference(a: number, b: number, index: number): number;
+  /** The first entry from `index` on that is present; 512: none. */
+  present(mfn: number, index: number): number;
   /** One byte, and one 64-bit word, at an offset in bytes within the frame. */
   byteAt(mfn: number, offset: number): number;
   setByteAt(mfn: number, offset: number, value: number): void;
@@ -79,6 +81,13 @@ export function createMachineMemory(cpu: Cpu): MachineMemory {
       const { u32 } = mem;
       const [one, other] = [base(a) >>> 2, base(b) >>> 2];
       for (let i = 2 * index; i < PAGE_SIZE / 4; i++) if (u32[one + i] !== u32[other + i]) return i >> 1;
+      return PAGE_SIZE / 8;
+    },
+    present: (mfn, index) => {
+      const { u32 } = mem;
+      const table = base(mfn) >>> 2;
+      // PTE.PRESENT; most tables are nearly empty.
+      for (let i = index; i < PAGE_SIZE / 8; i++) if (((u32[table + 2 * i] ?? 0) & 1) !== 0) return i;
       return PAGE_SIZE / 8;
     },
     byteAt: (mfn, offset) => mem.bytes[base(mfn) + offset] ?? 0,

@@ -321,10 +321,9 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
       return new Refusal('EINVAL', `${frames.describe(mfn)} cannot become a page table`);
     }
     hooks.spend(COST.table);
-    for (let i = 0; i < 512; i++) {
+    for (let i = memory.present(mfn, 0); i < 512; i = memory.present(mfn, i + 1)) {
       if (!guestSlot(level, i)) continue;
       const low = memory.half(mfn, 2 * i);
-      if ((low & PRESENT) === 0) continue;
       const high = memory.half(mfn, 2 * i + 1);
       const problem = getEntry(level, mfn, low, high, domain);
       if (problem !== undefined) {
@@ -348,7 +347,7 @@ export function createPageTypes(memory: MachineMemory, frames: FrameTable, hooks
     // Its translations may be cached as long as it was reachable through a base table.
     hooks.flush();
     hooks.spend(COST.table);
-    for (let i = 0; i < 512; i++) {
+    for (let i = memory.present(mfn, 0); i < 512; i = memory.present(mfn, i + 1)) {
       if (guestSlot(level, i)) putEntryAt(level, mfn, i, domain);
     }
   }
