@@ -89,7 +89,7 @@ async function roundTrips(report: Report, runs: number, loop: Loop): Promise<voi
   report.figure(loop.name, 'ns', traced, 'nullHypercall');
   // What one disturbance adds is more than what the trace costs: the least of each is what they have in common.
   const added = (Math.min(...traced) / Math.min(...untraced) - 1) * 100;
-  report.derived('what the trace adds to it', '%', added, traced.length, 'trace');
+  report.derived('what the trace adds to it', '%', added, traced.length, 'traceNull');
 }
 
 export async function boundary(report: Report, runs: number): Promise<void> {

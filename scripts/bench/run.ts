@@ -3,7 +3,7 @@
  * of several runs in turn, processor time where it can be had, and ratios taken within one run. Never fails on time;
  * a group that cannot be measured is said, and the others go on.
  *
- *   GROUP…        some groups only: start, cold, speed, boundary, probes, steps, symbols, saved, disk, boot, kernels
+ *   GROUP…        some groups only: start, cold, speed, boundary, trace, probes, steps, symbols, saved, disk, boot, kernels
  *   --quick       one run of each
  *   --runs N      so many (5)
  *   --without A   without some peers: xen, v86, bochs
@@ -23,6 +23,7 @@ import { kernelTimes } from './kernels';
 import { optionsOf, type GroupName } from './options';
 import { findPeers, type Peers } from './peers';
 import { saved } from './saved';
+import { tracing } from './tracing';
 import { createReport, describeMachine, goalTable, lineOf, type Figure, type Report } from './report';
 
 interface Bench {
@@ -44,6 +45,12 @@ const MEASURES: Readonly<Record<GroupName, Group>> = {
   cold: { measure: ({ report, runs }) => cold(report, runs), takes: [2, 1] },
   speed: { measure: ({ report, runs }) => interpreterSpeed(report, runs), takes: [1, 1] },
   boundary: { measure: ({ report, runs }) => boundary(report, runs), takes: [3, 2] },
+  trace: {
+    measure: ({ report, runs, folder }) => {
+      tracing(report, runs, folder);
+    },
+    takes: [1, 55],
+  },
   probes: {
     measure: ({ report, runs }) => {
       probes(report, runs);

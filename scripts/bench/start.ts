@@ -2,7 +2,7 @@
  * `npm run bench`: bundles run.ts as the shipped code is bundled, and runs it. From sources, through a loader, the
  * same code is up to half as fast again. BENCH_PROFILE=FOLDER keeps names and writes a processor profile there.
  *
- * For the group `probes`, crossing.ts is bundled twice: as everything else, and as the adapter's worker is, with a
+ * For the group `trace`, traced.ts is bundled, too. For the group `probes`, crossing.ts is bundled twice: as everything else, and as the adapter's worker is, with a
  * probe before every statement of the hypervisor.
  */
 import { spawnSync } from 'node:child_process';
@@ -52,6 +52,7 @@ void (async () => {
   const { groups } = optionsOf(options);
   try {
     const file = await bundle('bench', 'run.ts', plain, profile === undefined);
+    if (groups.includes('trace')) await bundle('bench-traced', 'traced.ts', plain, profile === undefined);
     if (groups.includes('probes')) {
       // The worker's bundle is not minimised, so its peer is not either.
       await bundle('bench-crossing', 'crossing.ts', plain, false);

@@ -1,0 +1,81 @@
+/** What the trace, which is always on, costs where a person waits: Debian's boot, the kernels that need a system. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findGuest, guestCache } from '../fetch-guests';
+import { initramfs } from './boot';
+import type { Report } from './report';
+
+const SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'kernels.c');
+const KERNELS = ['syscalls', 'faults', 'forkexec', 'switches'] as const;
+/** Of each kernel; the first is not counted, since it pays for what is cold. */
+const ROUNDS = 3;
+const INIT = 'BENCH-INIT';
+const script = `#!/bin/busybox sh
+/bin/busybox mount -t proc none /proc
+echo ${INIT}
+i=0
+while [ $i -lt ${ROUNDS.toString()} ]; do
+  for k in ${KERNELS.join(' ')}; do /bin/kernels $k; done
+  i=$((i + 1))
+done
+/bin/busybox sleep 1000
+`;
+const each = KERNELS.flatMap((name) => [`BENCH-BEGIN ${name}`, `BENCH-END ${name}`]);
+const MARKS = [INIT, ...Array.from({ length: ROUNDS }, () => each).flat()];
+
+interface Spent {
+  readonly spent: readonly number[];
+  readonly records: number;
+}
+
+/** Milliseconds to /init, and of the least of each kernel's runs that count. */
+const partsOf = ({ spent }: Spent): readonly number[] => [
+  spent[0] ?? NaN,
+  ...KERNELS.map((_, k) =>
+    Math.min(
+      ...Array.from(
+        { length: ROUNDS - 1 },
+        (__, round) => spent[1 + (round + 1) * each.length + 2 * k + 1] ?? NaN,
+      ),
+    ),
+  ),
+];
+
+export function tracing(report: Report, runs: number, folder: string): void {
+  report.section('The trace, always on: processor time with it, and what it adds to that without');
+  const binary = join(folder, 'traced-kernels');
+  const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
+  const made = status === 0 ? initramfs(script, { 'bin/kernels': readFileSync(binary) }) : undefined;
+  if (made === undefined || findGuest('linux') === undefined) {
+    report.missing('the trace: gcc, a static libc, and the guests linux and busybox are needed');
+    return;
+  }
+  const ramdisk = join(folder, 'traced.cpio.gz');
+  writeFileSync(ramdisk, made);
+  const taken: Record<'on' | 'off', Spent[]> = { on: [], off: [] };
+  for (let run = 0; run < runs; run++)
+    // In turn, and each as often first.
+    for (const trace of run % 2 === 0 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
+      report.progress(`trace ${trace}, ${(run + 1).toString()} of ${runs.toString()}`);
+      const args = [join(__dirname, 'bench-traced.js'), ramdisk, trace, ...MARKS];
+      const said = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }); // prettier-ignore
+      taken[trace].push(JSON.parse(said) as Spent);
+    }
+  const [on, off] = [taken.on.map(partsOf), taken.off.map(partsOf)];
+  const least = (of: readonly (readonly number[])[], part: number): number =>
+    Math.min(...of.map((parts) => parts[part] ?? NaN));
+  const names = ['boot to /init', ...KERNELS];
+  for (const [part, name] of names.entries()) {
+    report.figure(
+      name,
+      'ms',
+      on.map((parts) => parts[part] ?? NaN),
+    );
+    report.derived('… what the trace adds', '%', (least(on, part) / least(off, part) - 1) * 100, runs);
+  }
+  report.derived('records of the trace', '', taken.on[0]?.records ?? NaN, 1);
+  const all = (of: readonly (readonly number[])[]): number =>
+    names.reduce((sum, _, part) => sum + least(of, part), 0);
+  report.derived('boot and kernels together', '%', (all(on) / all(off) - 1) * 100, runs, 'trace');
+}
