@@ -118,6 +118,11 @@ export interface OpsOf<V, X> {
    */
   bulkMove(w: Width, to: V, from: V, n: V): V;
   bulkFill(w: Width, to: V, value: V, n: V): V;
+  /**
+   * There in back ends that leave to another whatever is not plain, before the instruction: here, unless `holds`. Their
+   * bulkMove and bulkFill store all `n` elements, or leave.
+   */
+  readonly only?: ((holds: V) => void) | undefined;
 
   vec(op: VecBinary, a: X, b: X): X;
   /** `bitmask` results come as V. */

@@ -124,6 +124,12 @@ export function lowerRegion(locals: RegionLocals, near: Nearness, call: (name: s
           e.call(call(`fp_${act.name}`));
           e.bind(result);
           return;
+        case 'bulk':
+          e.getLocal(CPU);
+          for (const a of args) e.value(a);
+          e.i32(act.shift).call(call(act.name));
+          e.bind(result);
+          return;
         case 'fpCheck':
           e.getLocal(CPU).memory('i32.load', offsetOf('fp_flags')).if();
           e.leave(must(placing).bail);

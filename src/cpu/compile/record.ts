@@ -3,6 +3,7 @@ import type { Block, Departure, LoopLabel, Node, Placing, Special, Statement } f
 import { asOps, irOps, type IrOps } from '../ir/ops';
 import { asSource } from '../ir/record-source';
 import { Recorder } from '../ir/recorder';
+import type { Width } from '../ops';
 import { execute } from '../operands';
 import { decodedSource } from '../evaluate/source';
 import { FIELD, type FieldName } from '../state';
@@ -121,6 +122,7 @@ export class RegionRecorder {
       case 'fpCheck':
         return { bail: this.bail(), loop: this.loop };
       case 'fp':
+      case 'bulk':
         return undefined;
       default:
         throw new Unsupported(act.op);
@@ -185,11 +187,22 @@ export class RegionRecorder {
       r.push({ kind: 'leave', condition: undefined, to: this.bail() });
       this.gone = true;
     };
+    /** All elements, or the interpreter. */
+    const whole = (name: 'move_all' | 'fill_all', w: Width, to: Node, of: Node, n: Node): Node => {
+      const act = { op: 'bulk', name, shift: Math.log2(w / 8) } as const;
+      const done = r.special(act, [to, of, n], 'i64', 1);
+      if (done !== undefined) this.demand(r.condition(done));
+      this.stored = true;
+      return n;
+    };
     const overrides: Partial<IrOps> = {
       get,
       set,
       getx: get,
       setx: set,
+      only: (holds) => this.demand(r.condition(holds)),
+      bulkMove: (w, to, from, n) => whole('move_all', w, to, from, n),
+      bulkFill: (w, to, value, n) => whole('fill_all', w, to, value, n),
       raise: depart,
       probeWrite: depart,
       exit: () => {

@@ -85,19 +85,21 @@ export interface RegionTier {
   readonly statistics: TierStatistics;
 }
 
-/** Forms that regions contain: those whose semantics neither call helpers nor leave, and that end no block but by branching. */
+/**
+ * Forms that regions contain: those whose semantics neither call helpers nor leave, and that end no block but by
+ * branching, or because they repeat what can be done at once.
+ */
 function supported(form: Form): boolean {
-  if (form.ends && !form.branch) return false;
   const r = new Recorder();
   try {
-    execute(form, asOps(irOps(r)), asSource(recordSource(r)));
+    execute(form, asOps({ ...irOps(r), only: () => undefined }), asSource(recordSource(r)));
   } catch {
     return false;
   }
   const plain = (s: Statement): boolean => {
     switch (s.kind) {
       case 'special':
-        return s.act.op !== 'helper' && s.act.op !== 'exit' && s.act.op !== 'call' && s.act.op !== 'bulk';
+        return s.act.op !== 'helper' && s.act.op !== 'exit' && s.act.op !== 'call';
       case 'if':
         return s.then.every(plain) && s.otherwise.every(plain);
       case 'put':
@@ -108,7 +110,8 @@ function supported(form: Form): boolean {
         return true;
     }
   };
-  return r.body.every(plain);
+  const atOnce = r.body.some((s) => s.kind === 'special' && s.act.op === 'bulk');
+  return (!form.ends || form.branch || atOnce) && r.body.every(plain);
 }
 
 function tableOf(exports: WebAssembly.Instance['exports']): WebAssembly.Table {

@@ -30,6 +30,8 @@ function advance(o: Ops, c: Context, by: Value, ...registers: readonly Index[]):
  * counts as a retired instruction: no guest can keep the processor inside one instruction for ever.
  */
 const INTERRUPT_AFTER = 1 << 20;
+/** Bytes of a repetition that is one act: a page's worth, as Linux clears and copies them. */
+const AT_ONCE = 4096;
 /** A condition as a mask. */
 const all = (o: Ops, bit: Value): Value => o.neg(bit);
 
@@ -43,6 +45,15 @@ function repeat(o: Ops, c: Context, element: () => Value | undefined, many?: (n:
     return;
   }
   const left = (): Value => cut(o, c, o.get('rcx'));
+  const up = (): Value => o.eqz(o.and(o.get('rflags'), o.k(0x400)));
+  if (many !== undefined && o.only !== undefined) {
+    // All at once, or none: nothing can come between.
+    const all = left();
+    o.only(up());
+    o.only(o.cmp('leu', all, o.k(AT_ONCE / (c.w / 8))));
+    o.set('rcx', o.sub(o.get('rcx'), many(all)));
+    return;
+  }
   const more = o.var(all(o, o.cmp('ne', left(), o.k(0))));
   const budget = o.var(o.k(INTERRUPT_AFTER));
   o.while(
@@ -50,9 +61,8 @@ function repeat(o: Ops, c: Context, element: () => Value | undefined, many?: (n:
     () => {
       if (many !== undefined) {
         // Several at once, where nothing can come between: all that is left, or one by one from there.
-        const up = o.eqz(o.and(o.get('rflags'), o.k(0x400)));
         const most = o.select(o.cmp('ltu', left(), budget.get()), left(), budget.get());
-        const done = o.choose(up, () => many(most), () => o.k(0)); // prettier-ignore
+        const done = o.choose(up(), () => many(most), () => o.k(0)); // prettier-ignore
         o.set('rcx', o.sub(o.get('rcx'), done));
         budget.set(o.sub(budget.get(), done));
         const rest = o.and(o.cmp('ne', left(), o.k(0)), o.cmp('ne', budget.get(), o.k(0)));

@@ -42,7 +42,7 @@ export type Special =
   | { readonly op: 'guestProbe'; readonly width: number; readonly seg: Seg | undefined }
   | { readonly op: 'raise'; readonly vector: number }
   | { readonly op: 'exit'; readonly reason: number }
-  | { readonly op: 'bulk'; readonly name: 'bulk_move' | 'bulk_fill'; readonly shift: number }
+  | { readonly op: 'bulk'; readonly name: 'bulk_move' | 'bulk_fill' | 'move_all' | 'fill_all'; readonly shift: number }
   | { readonly op: 'helper'; readonly name: string }
   | { readonly op: 'fp'; readonly name: FpOp; readonly sticky: boolean }
   | { readonly op: 'fpCheck' }
