@@ -247,4 +247,42 @@ describe('region compiler: makes way', () => {
     };
     assert.deepEqual(run('compile'), run('interpret'));
   });
+
+  it('two vCPUs in turn run the same region, each with its own state, and one changes the code of both', () => {
+    // 0: lock add [rbx],rax; inc rax; dec rcx; jnz 0
+    const code = [0xf0, 0x48, 0x01, 0x03, 0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0xf4];
+    const run = (tier: 'interpret' | 'compile'): string[] => {
+      const m = flatMachine({}, 512, { tier, vcpus: 2, compile: { heat: 5, batch: 1 } });
+      m.put(Number(CODE), code);
+      const { v: a } = m;
+      const b = m.cpu.vcpus[1] ?? assert.fail('there is one vCPU');
+      for (const f of ['cr0', 'cr3', 'cr4', 'efer', 'rsp'] as const) b.set(f, a.get(f));
+      b.setInt('cpl', 3);
+      const seen: string[] = [];
+      for (const [n, v] of [a, b].entries()) {
+        v.set('rbx', DATA + BigInt(64 * n));
+        v.set('rax', BigInt(1000 * n));
+        v.set('rcx', 1n << 40n);
+        v.set('rip', CODE);
+      }
+      for (let turn = 0; turn < 60; turn++) {
+        for (const v of [a, b]) {
+          assert.equal(v.run(v.get('icount') + 37n + BigInt(turn)), EXIT.LIMIT);
+          seen.push(Buffer.from(v.saveState()).toString('hex'));
+        }
+        // Between two of their turns, as another vCPU's store would: inc rax becomes dec rax, and back.
+        if (turn % 10 === 9) {
+          m.cpu.beforeStore(Number(CODE) >> 12);
+          m.put(Number(CODE) + 6, [turn % 20 === 9 ? 0xc8 : 0xc0]);
+        }
+        seen.push(m.get(Number(DATA), 128).join());
+      }
+      if (tier === 'compile') {
+        const { regions = 0, dropped = 0 } = m.cpu.regions?.statistics ?? {};
+        assert.ok(regions > 0 && dropped >= 5, `${regions} regions, ${dropped} dropped`);
+      }
+      return seen;
+    };
+    assert.deepEqual(run('compile'), run('interpret'));
+  });
 });

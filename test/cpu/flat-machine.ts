@@ -47,9 +47,9 @@ const ROOT = 0x60000;
 export function flatMachine(
   hooks: Partial<Hooks> = {},
   frames = 512,
-  tier: Pick<CpuOptions, 'tier' | 'compile'> = {},
+  { vcpus = 1, ...tier }: Pick<CpuOptions, 'tier' | 'compile'> & { readonly vcpus?: number } = {},
 ): FlatMachine {
-  const mem = createMemory({ frames, vcpus: 1, records: 65536 * 4 });
+  const mem = createMemory({ frames, vcpus, records: 65536 * 4 });
   const cpu = createCpu({
     memory: mem,
     interpreter: interpreterModule(),

@@ -3,7 +3,7 @@
  * `scripts/tiers.ts` does the same with Linux, on one vCPU or several.
  */
 import assert from 'node:assert/strict';
-import { look } from '../../scripts/lockstep';
+import { look, stateOf } from '../../scripts/lockstep';
 import { interpreterModule } from '../../src/host/machine';
 import { assembleMachine } from '../../src/machine/assemble';
 import type { Machine } from '../../src/machine/machine';
@@ -61,5 +61,36 @@ describe('both tiers of the CPU do the same', function () {
   it('with GRUB as it starts', async function () {
     const image = guestPath('grub', this);
     await inLockstep(99_991n, 15_000_000n, domain(image, { name: 'grub', memory: 64 << 20 }));
+  });
+
+  it('set back to snapshots again and again, compiled code included', async () => {
+    const EVERY = 40_000n;
+    const LOOKS = 24;
+    const run = (m: Machine, to: bigint): string => {
+      for (const session = m.run({}); m.clock.retired() < to;) {
+        const { kind } = session.slice(to - m.clock.retired(), true);
+        if (kind !== 'slice') assert.fail(`the guest ended: ${kind}`);
+      }
+      return stateOf(m, true);
+    };
+    const one = await machine('interpret', domain(HOSTILE, { name: 'hostile' }));
+    const reference = Array.from({ length: LOOKS }, (_, n) => run(one, EVERY * BigInt(n + 1)));
+    one.disks.dispose();
+    const other = await machine('compile', domain(HOSTILE, { name: 'hostile' }));
+    const to = (n: number): void => {
+      assert.equal(run(other, EVERY * BigInt(n + 1)), reference[n], `at look ${n}`);
+    };
+    for (let from = 0; from + 6 < LOOKS; from += 6) {
+      to(from);
+      const snapshot = other.save();
+      for (let again = 0; again < 3; again++) {
+        for (let n = 1; n < 6; n++) to(from + n);
+        other.restore(snapshot);
+        assert.equal(stateOf(other, true), reference[from]);
+      }
+    }
+    const { live = 0 } = (other.cpu.regions?.statistics ?? {}) as { live?: number };
+    assert.ok(live > 0, 'nothing was compiled');
+    other.disks.dispose();
   });
 });
