@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 
 /** In the order in which they are run. */
 export const GROUPS = [
-  'start', 'cold', 'speed', 'boundary', 'trace', 'probes', 'steps', 'symbols', 'saved', 'disk', 'boot', 'kernels',
+  'start', 'cold', 'speed', 'boundary', 'trace', 'probes', 'steps', 'symbols', 'saved', 'disk', 'compile', 'boot', 'kernels',
 ] as const; // prettier-ignore
 export type GroupName = (typeof GROUPS)[number];
 

@@ -3,7 +3,7 @@
  * of several runs in turn, processor time where it can be had, and ratios taken within one run. Never fails on time;
  * a group that cannot be measured is said, and the others go on.
  *
- *   GROUP…        some groups only: start, cold, speed, boundary, trace, probes, steps, symbols, saved, disk, boot, kernels
+ *   GROUP…        some groups only: start, cold, speed, boundary, trace, probes, steps, symbols, saved, disk, compile, boot, kernels
  *   --quick       one run of each
  *   --runs N      so many (5)
  *   --without A   without some peers: xen, v86, bochs
@@ -22,6 +22,7 @@ import { boundary, interpreterSpeed, probes, start } from './inside';
 import { kernelTimes } from './kernels';
 import { optionsOf, type GroupName } from './options';
 import { findPeers, type Peers } from './peers';
+import { compiling } from './compile';
 import { saved } from './saved';
 import { tracing } from './tracing';
 import { createReport, describeMachine, goalTable, lineOf, type Figure, type Report } from './report';
@@ -61,6 +62,7 @@ const MEASURES: Readonly<Record<GroupName, Group>> = {
   symbols: { measure: ({ report, runs }) => debugFile(report, runs), takes: [0, 8] },
   saved: { measure: ({ report, runs, folder }) => saved(report, runs, folder), takes: [10, 4] },
   disk: { measure: ({ report, runs, folder }) => disk(report, runs, folder), takes: [8, 8] },
+  compile: { measure: ({ report, runs }) => compiling(report, runs), takes: [2, 18] },
   boot: {
     measure: ({ report, runs, peers, folder }) => bootToShell(report, peers, runs, folder),
     takes: [0, 26],
