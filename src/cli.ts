@@ -6,16 +6,23 @@ import { launchFiles, version } from './host/node';
 import { inspectSavedFile } from './host/saved-file';
 import { openTraceFile } from './host/trace-file';
 import { unpackBeside } from './host/unpacking';
+import type { MachineConfig, Target } from './machine/target';
+
+/** The kernel comes while the processor is set up. */
+async function made(config: MachineConfig, paced: boolean): Promise<Target> {
+  const coming = withUnpacked(config, unpackBeside);
+  const { inProcessTarget } = await import('./host/machine');
+  return inProcessTarget(await coming, paced);
+}
 
 main(process.argv.slice(2), {
   version: version(),
   createTarget: async (config, paced) => {
-    // The kernel comes while the processor is set up.
-    const coming = withUnpacked(config, unpackBeside);
-    const { inProcessTarget, letGo } = await import('./host/machine');
-    const target = await inProcessTarget(await coming, paced);
+    const target = await made(config, paced);
     forgetUnpacked(config);
-    if (config.domains.some(({ kernel }) => isPacked(kernel))) letGo();
+    const { letGo } = await import('./host/machine');
+    // Once nothing of what made it is on the stack.
+    if (config.domains.some(({ kernel }) => isPacked(kernel))) setImmediate(letGo);
     return target;
   },
   ...launchFiles,

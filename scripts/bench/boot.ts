@@ -129,8 +129,10 @@ export async function bootToShell(report: Report, peers: Peers, runs: number, fo
   if (resident.length === 0) report.missing('memory: /proc does not tell');
   else {
     const MiB = 2 ** 20;
-    const each = (what: 'others' | 'largest' | 'peak'): number[] => resident.map((r) => r[what] / MiB);
+    const each = (what: 'others' | 'files' | 'largest' | 'peak'): number[] =>
+      resident.map((r) => r[what] / MiB);
     report.figure("memory at the shell, beside the machine's own", 'MiB', each('others'), 'memory');
+    report.figure("… of which pages of files, Node's program above all, which its processes share", 'MiB', each('files')); // prettier-ignore
     report.figure("the machine's memory, resident", 'MiB', each('largest'));
     report.figure('peak of all, the guest included', 'MiB', each('peak'));
   }

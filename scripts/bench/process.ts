@@ -53,17 +53,30 @@ export function endedProcessesSeconds(): number {
   }
 }
 
-/** Resident bytes beside the largest mapping, that mapping's resident bytes, and the peak of all (proc(5) smaps). */
+/**
+ * Resident bytes beside the largest mapping, those of them that are pages of files as they are on disk, which all
+ * processes share; the largest mapping's resident bytes, and the peak of all (proc(5) smaps).
+ */
 export function residentBytes(
   pid: number,
-): { readonly others: number; readonly largest: number; readonly peak: number } | undefined {
+):
+  | { readonly others: number; readonly files: number; readonly largest: number; readonly peak: number }
+  | undefined {
   try {
-    const sizes = [
-      ...readFileSync(`/proc/${pid.toString()}/smaps`, 'latin1').matchAll(/^Rss: +(\d+) kB/gm),
-    ].map((m) => Number(m[1]) * 1024);
+    const smaps = readFileSync(`/proc/${pid.toString()}/smaps`, 'latin1');
+    // A mapping's first line ends with the file that it is of; a page of it that was written is the process's own.
+    const mappings = smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const kilobytes = (mapping: string, what: string): number =>
+      Number(new RegExp(`^${what}: +(\\d+) kB`, 'm').exec(mapping)?.[1] ?? 0) * 1024;
+    const sizes = mappings.map((mapping) => kilobytes(mapping, 'Rss'));
+    const files = mappings
+      .filter((mapping) => / \/\S.*$/.test(mapping.slice(0, mapping.indexOf('\n'))))
+      .map((mapping) => kilobytes(mapping, 'Shared_Clean') + kilobytes(mapping, 'Private_Clean'))
+      .reduce((a, b) => a + b, 0);
     const largest = Math.max(...sizes);
     const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid.toString()}/status`, 'latin1'));
-    return { others: sizes.reduce((a, b) => a + b, 0) - largest, largest, peak: Number(peak?.[1]) * 1024 };
+    const others = sizes.reduce((a, b) => a + b, 0) - largest;
+    return { others, files, largest, peak: Number(peak?.[1]) * 1024 };
   } catch {
     return undefined;
   }

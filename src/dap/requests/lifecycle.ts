@@ -65,7 +65,8 @@ const domainFields = {
   vifs: optional(listOf(text)),
 };
 
-const launchShape = maybe({
+/** All launch arguments: one that is missing here would be passed over in silence. */
+const launchFields = {
   ...domainFields,
   config: optional(textOrTexts),
   domains: optional(listOf(object({ ...domainFields, name: optional(text), config: optional(text) }))),
@@ -75,11 +76,13 @@ const launchShape = maybe({
   tier: optional(text),
   traceRecords: optional(integer),
   history: optional(integer),
+  keepUnpacked: optional(boolean),
   stopOnEntry: optional(boolean),
   stepIntoHypervisor: optional(boolean),
   stepIntoDeliveries: optional(boolean),
   noDebug: optional(boolean),
-});
+} satisfies Readonly<Record<keyof LaunchArguments, unknown>>;
+const launchShape = maybe(launchFields);
 
 /** Lets the machine go, once it is there and the client has said all it wanted to say beforehand. */
 function begin(context: Context, machine: Machine): void {
