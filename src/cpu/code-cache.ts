@@ -1,20 +1,12 @@
-import {
-  DECODE,
-  decode,
-  HIGH_BYTE,
-  MAX_LENGTH,
-  newDecoded,
-  NO_REGISTER,
-  RIP_BASE,
-  type Decoded,
-} from './decode';
-import type { Form, OperandSpec } from './encoding';
+import { breakpointSet, linearAt, touches } from './breakpoints';
+import { DECODE, decode, MAX_LENGTH, newDecoded, type Decoded } from './decode';
+import type { Form } from './encoding';
 import { GuestFault } from './fault';
 import type { Handlers } from './interpreter-module';
 import type { MachineMemory } from './memory';
 import { VECTOR } from './ops';
-import { LINK, LINK_SIZE, RECORD, RECORD_FLAG, RECORD_SIZE, REST_SHIFT } from './record';
-import { GPR, offsetOf, type FieldName } from './state';
+import { LINK, LINK_SIZE, RECORD, RECORD_SIZE, REST_SHIFT } from './record';
+import { recordWriter } from './record-writer';
 import { ATTENTION, PAGE_SIZE } from './types';
 import {
   SLOT,
@@ -96,40 +88,6 @@ export interface CodeCache {
   breakpointIn(rip: bigint, size: number): boolean;
 }
 
-interface RegisterPlaces {
-  readonly gpr: Uint16Array;
-  readonly xmm: Uint16Array;
-  readonly mm: Uint16Array;
-}
-
-/** State offsets by decoded register number; 16 | n are AH CH DH BH (n = 4…7). */
-function registerPlaces(): RegisterPlaces {
-  const gpr = new Uint16Array(32);
-  GPR.forEach((name, i) => (gpr[i] = offsetOf(name)));
-  for (let i = 4; i < 8; i++) gpr[HIGH_BYTE | i] = (gpr[i - 4] ?? 0) + 1;
-  const vector = (prefix: 'xmm' | 'fpr', n: number): Uint16Array =>
-    Uint16Array.from({ length: 32 }, (_, i) => offsetOf(`${prefix}${i % n}` as FieldName));
-  return { gpr, xmm: vector('xmm', 16), mm: vector('fpr', 8) };
-}
-
-/** For each form, which register file r1 and r2 name; and what becomes of the immediate. */
-interface FormPlaces {
-  readonly r1: Uint16Array;
-  readonly r2: Uint16Array;
-  readonly relative: boolean;
-  readonly moffs: boolean;
-  readonly ends: boolean;
-}
-
-function placesOf(form: Form, files: RegisterPlaces): FormPlaces {
-  const file = (from: OperandSpec['from']): Uint16Array => {
-    const kind = form.operands.find((o) => o.from === from)?.kind;
-    return kind === 'xmm' ? files.xmm : kind === 'mm' ? files.mm : files.gpr;
-  };
-  const { relative, moffs } = form.immediate;
-  return { r1: file('r1'), r2: file('r2'), relative, moffs, ends: form.ends };
-}
-
 /**
  * Blocks of decoded records: made on demand, found by the run loop through the slot table, dropped when
  * their bytes change. `endOfBlock` closes a block which no branch ends.
@@ -146,19 +104,11 @@ export function codeCache(
   const u16 = new Uint16Array(buffer);
   const i32 = new Int32Array(buffer);
   const u32 = new Uint32Array(buffer);
-  const files = registerPlaces();
-  const places = forms.map((f) => placesOf(f, files));
-  const ZERO = offsetOf('zero');
-  const SEGMENT = [ZERO, offsetOf('fs_base'), offsetOf('gs_base')];
-  const base = Uint16Array.from({ length: 18 }, (_, i) => (i < 16 ? (files.gpr[i] ?? 0) : ZERO));
+  const writeRecord = recordWriter(mem, forms, handlers);
 
   const decoded: Decoded = newDecoded();
   const crossing = new Uint8Array(32);
-  const breakpoints = new Set<bigint>();
-  /** The list they were given by. */
-  let given: readonly bigint[] | undefined;
-  /** Their low words: decides nearly always. */
-  const breakLow = new Set<number>();
+  const breakpoints = breakpointSet();
   const statistics = { decoded: 0, flushes: 0 };
   /** Link records of regions lie from here on. */
   let recordsEnd = layout.records + layout.recordsSize;
@@ -284,50 +234,6 @@ export function codeCache(
     onChange();
   }
 
-  /** Writes one record; `lo`, `hi` are the halves of the following instruction's address. */
-  function writeRecord(at: number, d: Decoded, place: FormPlaces, lo: number, hi: number): void {
-    const h = at >> 1;
-    const w = at >> 2;
-    u16[h] = handlers[d.form] ?? 0;
-    bytes[at + RECORD.length] = d.length;
-    bytes[at + RECORD.flags] = d.stack ? RECORD_FLAG.STACK : 0;
-    u16[h + (RECORD.r1 >> 1)] = place.r1[d.r1] ?? 0;
-    u16[h + (RECORD.r2 >> 1)] = place.r2[d.r2] ?? 0;
-    u16[h + (RECORD.base >> 1)] = base[d.base] ?? ZERO;
-    u16[h + (RECORD.index >> 1)] = d.index === NO_REGISTER ? ZERO : (files.gpr[d.index] ?? ZERO);
-    u16[h + (RECORD.segment >> 1)] = SEGMENT[d.segment] ?? ZERO;
-    bytes[at + RECORD.shift] = d.shift;
-    bytes[at + RECORD.number] = d.number;
-    const dispHigh = d.disp >> 31;
-    if (place.moffs) {
-      i32[w + (RECORD.disp >> 2)] = d.immLo;
-      i32[w + (RECORD.disp >> 2) + 1] = d.immHi;
-    } else if (d.base === RIP_BASE) {
-      const sum = (lo >>> 0) + (d.disp >>> 0);
-      i32[w + (RECORD.disp >> 2)] = sum | 0;
-      i32[w + (RECORD.disp >> 2) + 1] = hi + dispHigh + (sum > 0xffffffff ? 1 : 0);
-    } else {
-      i32[w + (RECORD.disp >> 2)] = d.disp;
-      i32[w + (RECORD.disp >> 2) + 1] = dispHigh;
-    }
-    if (place.relative) {
-      const sum = (lo >>> 0) + (d.immLo >>> 0);
-      i32[w + (RECORD.imm >> 2)] = sum | 0;
-      i32[w + (RECORD.imm >> 2) + 1] = hi + d.immHi + (sum > 0xffffffff ? 1 : 0);
-    } else {
-      i32[w + (RECORD.imm >> 2)] = d.immLo;
-      i32[w + (RECORD.imm >> 2) + 1] = d.immHi;
-    }
-    i32[w + (RECORD.next >> 2)] = lo;
-    i32[w + (RECORD.next >> 2) + 1] = hi;
-    i32[w + (RECORD.mask >> 2)] = -1;
-    i32[w + (RECORD.mask >> 2) + 1] = d.address32 ? 0 : -1;
-  }
-
-  const linearAt = (low: number, high: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-  const isBreakpoint = (low: number, high: number): boolean =>
-    breakLow.has(low >>> 0) && breakpoints.has(linearAt(low, high));
-
   return {
     statistics,
     flush,
@@ -387,22 +293,21 @@ export function codeCache(
       remember(0, region, page, from, to, Number(BigInt.asUintN(32, rip)), to - from);
       return true;
     },
-    hasBreakpoint: (rip) => breakLow.size > 0 && breakpoints.has(rip),
-    breakpointIn: (rip, size) =>
-      breakLow.size > 0 && [...breakpoints].some((at) => at >= rip && at < rip + BigInt(size)),
+    hasBreakpoint: breakpoints.has,
+    breakpointIn: breakpoints.within,
     decodeBlock(slot, host, ripLow, ripHigh, secondPage) {
       const full = arena + MAX_BLOCK * RECORD_SIZE + LINK_SIZE > recordsEnd;
       if (full || entries + ENTRIES_LEFT > capacity) flush();
       const first = arena;
       const page = host - (host % PAGE_SIZE);
       const end = page + PAGE_SIZE;
-      const marked = breakLow.size > 0;
+      const marked = breakpoints.any();
       let at = first;
       let p = host;
       let count = 0;
       let second = 0;
       while (count < MAX_BLOCK && p < end) {
-        if (count > 0 && marked && isBreakpoint(ripLow + (p - host), ripHigh)) break;
+        if (count > 0 && marked && breakpoints.at(ripLow + (p - host), ripHigh)) break;
         let length = decode(bytes, p, end, decoded);
         if (length <= 0) {
           if (count > 0) break;
@@ -418,13 +323,11 @@ export function codeCache(
           if (length <= 0) throw new GuestFault(VECTOR.UD, undefined);
         }
         p += length;
-        const place = places[decoded.form];
-        if (place === undefined) throw new RangeError(`no form ${decoded.form}`);
         const sum = ripLow + (p - host);
-        writeRecord(at, decoded, place, sum | 0, ripHigh + (sum > 0xffffffff ? 1 : 0));
+        const ends = writeRecord(at, decoded, sum | 0, ripHigh + (sum > 0xffffffff ? 1 : 0));
         at += RECORD_SIZE;
         count++;
-        if (place.ends || second !== 0) break;
+        if (ends || second !== 0) break;
       }
       for (let i = 0; i < count; i++) {
         const flags = first + i * RECORD_SIZE + RECORD.flags;
@@ -442,7 +345,7 @@ export function codeCache(
       u32[(slot + SLOT.host2) >> 2] = second;
       u32[(slot + SLOT.first) >> 2] = first;
       u16[(slot + SLOT.count) >> 1] = count;
-      u16[(slot + SLOT.breakpoint) >> 1] = marked && isBreakpoint(ripLow, ripHigh) ? 1 : 0;
+      u16[(slot + SLOT.breakpoint) >> 1] = marked && breakpoints.at(ripLow, ripHigh) ? 1 : 0;
       const size = p - host;
       remember(slot, first, page, host - page, Math.min(p, end) - page, ripLow, size);
       if (second !== 0) remember(slot, first, second, 0, p - end, ripLow, size);
@@ -458,39 +361,11 @@ export function codeCache(
       onChange();
     },
     setBreakpoints(addresses) {
-      if (addresses === given) return;
-      given = addresses;
-      const wanted = new Set(addresses);
-      const changed = [...new Set([...breakpoints, ...wanted])].filter(
-        (a) => breakpoints.has(a) !== wanted.has(a),
-      );
-      if (changed.length === 0) return;
-      breakpoints.clear();
-      breakLow.clear();
-      for (const a of wanted) {
-        breakpoints.add(a);
-        breakLow.add(Number(a & 0xffff_ffffn));
-      }
+      const changed = breakpoints.change(addresses);
+      if (changed === undefined) return;
       // Their bytes are as they were: killed, but not forgotten.
-      const low = Uint32Array.from(changed, (a) => Number(a & 0xffff_ffffn)).sort();
-      for (let e = 0; e < entries; e++) {
-        const rip = entryRip[e] ?? 0;
-        // The next one from there on, around the end.
-        const at = low[lowerBound(low, rip) % low.length] ?? 0;
-        if ((at - rip) >>> 0 < (entryBytes[e] ?? 0)) kill(e);
-      }
+      for (let e = 0; e < entries; e++) if (touches(changed, entryRip[e] ?? 0, entryBytes[e] ?? 0)) kill(e);
       onChange();
     },
   };
-}
-
-/** Index of the first of ascending numbers that is no less than `n`; their length when there is none. */
-function lowerBound(of: Uint32Array, n: number): number {
-  let [low, high] = [0, of.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((of[middle] ?? 0) < n) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
