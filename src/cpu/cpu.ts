@@ -11,7 +11,7 @@ import { VECTOR, type Seg } from './ops';
 import { PTE, WALK } from './paging';
 import { RECORD_FLAG } from './record';
 import { fpExact, settle } from './sse-exact';
-import { offsetOf } from './state';
+import { halfOf, offsetOf } from './state';
 import { ATTENTION, PAGE_SIZE, type Cpu, type Hooks } from './types';
 import { isCanonical, makeVcpu, type StatefulVcpu } from './vcpu';
 import { ACCESS, RC } from './wasm/abi';
@@ -44,6 +44,8 @@ function exportsOf(instance: WebAssembly.Instance): Wasm {
   });
   return Object.fromEntries(found) as Wasm;
 }
+
+const TSC_BASE = halfOf('tsc_base');
 
 const toU64 = (v: unknown): bigint => BigInt.asUintN(64, typeof v === 'bigint' ? v : 0n);
 
@@ -297,6 +299,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
     const address = layout.vcpus[i] ?? 0;
     const v = makeVcpu(mem, i, {
       run: () => {
+        hooks.tscBase?.(v, v.halves, TSC_BASE);
         const exit = Number(wasm.run(address)) as Exit;
         regions?.between();
         return exit;
@@ -309,6 +312,7 @@ export function createCpu({ memory: mem, interpreter, hooks, tier, compile }: Cp
         wasm.attend(address, mem.framesBase + machine, bytes);
       },
     });
+    v.setInt('tsc_known', hooks.tscBase === undefined ? 0 : 1);
     vcpus.push(v);
     contexts.push(makeContext(v));
   }

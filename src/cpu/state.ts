@@ -61,6 +61,8 @@ const FIELDS: readonly FieldSpec[] = [
   ...plumbing('i64', 'ilimit'),
   /** Pending exception or exit (see exits.ts), valid when a handler or run() returned non-zero. */
   ...plumbing('i64', 'exit_info', 'exit_address'),
+  /** RDTSC is icount plus this, while tsc_known is not 0; else it is asked for (Hooks.tsc). */
+  ...plumbing('i64', 'tsc_base'),
   ...arch('i32', ...SREG, 'ldt', 'gdt_limit', 'ldt_limit', 'cpl'),
   /** ftw is the abridged tag word of FXSAVE: bit n is set when physical register Rn is not empty. */
   ...arch('i32', 'mxcsr', 'fcw', 'fsw', 'ftw', 'fop'),
@@ -85,6 +87,7 @@ const FIELDS: readonly FieldSpec[] = [
   ...plumbing('i32', 'record_flags'),
   /** Written by other threads: leave with EXIT.KICK at the next block boundary. */
   ...plumbing('i32', 'kick'),
+  ...plumbing('i32', 'tsc_known'),
 ];
 
 export interface Field {
@@ -105,7 +108,7 @@ export type FieldName =
   | 'cr0' | 'cr2' | 'cr3' | 'cr4' | 'cr8' | 'efer' | 'xcr0'
   | 'dr0' | 'dr1' | 'dr2' | 'dr3' | 'dr6' | 'dr7'
   | 'gdt_base' | 'ldt_base' | 'fip' | 'fdp' | 'tsc_aux'
-  | 'icount' | 'ilimit' | 'exit_info' | 'exit_address'
+  | 'icount' | 'ilimit' | 'exit_info' | 'exit_address' | 'tsc_base' | 'tsc_known'
   | 'ldt' | 'gdt_limit' | 'ldt_limit' | 'cpl'
   | 'mxcsr' | 'fcw' | 'fsw' | 'ftw' | 'fop'
   | 'exit_reason' | 'exit_vector' | 'exit_error' | 'tlb' | 'skip_break' | 'index'

@@ -36,6 +36,11 @@ export interface Hooks {
   cpuid(vcpu: Vcpu, leaf: number, subleaf: number): { eax: number; ebx: number; ecx: number; edx: number };
   /** RDTSC value at the current instruction. */
   tsc(vcpu: Vcpu): bigint;
+  /**
+   * Before a run: writes, as a 64-bit word into the 32-bit words from `at` on, what RDTSC is more than the vCPU's icount
+   * during it. Then `tsc` is not asked.
+   */
+  tscBase?(vcpu: Vcpu, into: Uint32Array, at: number): void;
   /** Frame is about to be stored to for the first time since its COW bit was set. */
   cow(mfn: number): void;
   /**

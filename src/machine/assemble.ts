@@ -244,6 +244,9 @@ function emptyMachine(
     hooks: {
       cpuid: (vcpu, leaf, subleaf) => hv.get().cpuid(vcpu, leaf, subleaf),
       tsc: (vcpu) => hv.get().tsc(vcpu),
+      tscBase: (vcpu, into, at) => {
+        clock.base(vcpu.icount(), into, at);
+      },
       cow: (mfn) => {
         marks.beforeStore(mfn);
       },

@@ -20,6 +20,8 @@ export interface MachineClock {
    * from `others` and from `skipped` on.
    */
   bases(own: number, into: Uint32Array, others: number, skipped: number): void;
+  /** The same two as one: what is added to the count of one vCPU's instructions is the time. */
+  base(own: number, into: Uint32Array, at: number): void;
   /** Jump forward to an absolute time; earlier times are ignored. */
   skipTo(time: bigint): void;
   save(): ClockState;
@@ -80,6 +82,12 @@ export function createClock(
       into[others + 1] = rest / 2 ** 32;
       into[skipped] = skippedLow;
       into[skipped + 1] = skippedHigh;
+    },
+    base(own, into, at) {
+      const rest = count() - own;
+      const low = (rest >>> 0) + skippedLow;
+      into[at] = low;
+      into[at + 1] = Math.floor(rest / 2 ** 32) + skippedHigh + (low > 0xffff_ffff ? 1 : 0);
     },
     skipTo(time) {
       const ahead = time - now();

@@ -228,6 +228,14 @@ export function lowerHandler(
     },
     helper(e, { name }, args, result) {
       const values = args.map((a) => e.toLocal(a));
+      const time = name === 'rdtsc';
+      if (time) {
+        field(e, 'tsc_known');
+        e.if('i64');
+        for (const part of ['icount', 'tsc_base'] as const)
+          e.getLocal(CPU).memory('i64.load', offsetOf(part));
+        e.op('i64.add').else();
+      }
       e.getLocal(CPU);
       rip(e);
       e.memory('i64.store', offsetOf('rip'));
@@ -243,9 +251,11 @@ export function lowerHandler(
       e.getLocal(CPU).i32(helperNumber(name));
       for (const v of values) e.getLocal(v);
       e.call(f(`helper${args.length}`));
+      if (time) e.end();
       e.bind(result);
       nextWritten = true;
-      stops = true;
+      // What is asked for the time changes nothing that the run loop has to look at.
+      stops = !time;
       field(e, 'pending');
       e.if();
       field(e, 'pending');
