@@ -17,7 +17,7 @@ import { median, type Report } from './report';
 const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-const machineFor = (kernel: Uint8Array, tier?: MachineConfig['tier']): Promise<Machine> =>
+export const machineFor = (kernel: Uint8Array, tier?: MachineConfig['tier']): Promise<Machine> =>
   assembleMachine(
     {
       ...(tier === undefined ? {} : { tier }),
@@ -41,7 +41,7 @@ const why = (end: SliceEnd): string =>
  * Milliseconds of processor time that `instructions` take: the machine runs in this thread and waits for nothing,
  * and what else the computer does meanwhile is not its business.
  */
-function timed(machine: Machine, instructions: bigint): number {
+export function timed(machine: Machine, instructions: bigint): number {
   const session = machine.run({});
   const started = process.cpuUsage();
   const end = session.slice(instructions, true);

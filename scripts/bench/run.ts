@@ -46,12 +46,7 @@ const MEASURES: Readonly<Record<GroupName, Group>> = {
   cold: { measure: ({ report, runs }) => cold(report, runs), takes: [2, 1] },
   speed: { measure: ({ report, runs }) => interpreterSpeed(report, runs), takes: [1, 1] },
   boundary: { measure: ({ report, runs }) => boundary(report, runs), takes: [3, 2] },
-  trace: {
-    measure: ({ report, runs, folder }) => {
-      tracing(report, runs, folder);
-    },
-    takes: [1, 55],
-  },
+  trace: { measure: ({ report, runs, folder }) => tracing(report, runs, folder), takes: [3, 30] },
   probes: {
     measure: ({ report, runs }) => {
       probes(report, runs);

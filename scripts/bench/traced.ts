@@ -1,6 +1,6 @@
 /**
  * A process of its own: Debian's kernel with a ramdisk to its /init and through kernels.c, the trace on or off. Milliseconds
- * of processor time of each part, as JSON: `bench-traced.js RAMDISK on|off MARK…`.
+ * of processor time of each part, and records in the trace, as JSON: `bench-traced.js RAMDISK on|off MARK…`.
  */
 import { readFileSync } from 'node:fs';
 import { interpreterModule } from '../../src/host/machine';
@@ -39,8 +39,10 @@ void (async () => {
   machine.devices.console.onOutput((_domain, data) => (shown += Buffer.from(data).toString('latin1')));
   const session = machine.run({});
   const spent: number[] = [];
+  const records: number[] = [];
   for (const mark of marks) {
     const from = process.cpuUsage();
+    const before = machine.trace.next();
     for (let at = -1; at < 0; at = shown.indexOf(mark)) {
       const end = session.slice(LOOK, true);
       if (end.kind === 'stop') throw new Error(`the guest ended before ${mark}: ${end.stop.reason.kind}`);
@@ -48,8 +50,9 @@ void (async () => {
     shown = shown.slice(shown.indexOf(mark) + mark.length);
     const { user, system } = process.cpuUsage(from);
     spent.push((user + system) / 1000);
+    records.push(machine.trace.next() - before);
   }
-  process.stdout.write(JSON.stringify({ spent, records: machine.trace.next() }));
+  process.stdout.write(JSON.stringify({ spent, records }));
 })().catch((error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

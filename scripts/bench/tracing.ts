@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findGuest, guestCache } from '../fetch-guests';
 import { initramfs } from './boot';
+import { LOOPS, canAssemble, loopGuest } from './guests';
+import { machineFor, timed } from './inside';
 import type { Report } from './report';
 
 const SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'kernels.c');
@@ -26,11 +28,11 @@ const MARKS = [INIT, ...Array.from({ length: ROUNDS }, () => each).flat()];
 
 interface Spent {
   readonly spent: readonly number[];
-  readonly records: number;
+  readonly records: readonly number[];
 }
 
-/** Milliseconds to /init, and of the least of each kernel's runs that count. */
-const partsOf = ({ spent }: Spent): readonly number[] => [
+/** Those to /init, and of the least of each kernel's runs that count. */
+const partsOf = (spent: readonly number[]): readonly number[] => [
   spent[0] ?? NaN,
   ...KERNELS.map((_, k) =>
     Math.min(
@@ -42,7 +44,27 @@ const partsOf = ({ spent }: Spent): readonly number[] => [
   ),
 ];
 
-export function tracing(report: Report, runs: number, folder: string): void {
+const SAMPLES = 30;
+/** Nanoseconds that a record adds where it is written in place: the least with the trace less the least without. */
+async function recordTime(report: Report): Promise<number> {
+  const loop = LOOPS.find(({ traceToo }) => traceToo === true);
+  if (loop === undefined || !canAssemble(report, "a record's time")) return NaN;
+  const machine = await machineFor(loopGuest(loop));
+  const rounds = 40_000n;
+  const round = (): number => (timed(machine, rounds * loop.instructions) * 1e6) / Number(rounds);
+  const [having, without]: [number[], number[]] = [[], []];
+  for (let i = 0; i < SAMPLES; i++)
+    for (const [enabled, into] of [
+      [true, having],
+      [false, without],
+    ] as const) {
+      machine.trace.enabled = enabled;
+      into.push(round());
+    }
+  return Math.min(...having) - Math.min(...without);
+}
+
+export async function tracing(report: Report, runs: number, folder: string): Promise<void> {
   report.section('The trace, always on: processor time with it, and what it adds to that without');
   const binary = join(folder, 'traced-kernels');
   const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
@@ -62,7 +84,11 @@ export function tracing(report: Report, runs: number, folder: string): void {
       const said = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }); // prettier-ignore
       taken[trace].push(JSON.parse(said) as Spent);
     }
-  const [on, off] = [taken.on.map(partsOf), taken.off.map(partsOf)];
+  const on = taken.on.map(({ spent }) => partsOf(spent));
+  const off = taken.off.map(({ spent }) => partsOf(spent));
+  const records = partsOf(taken.on[0]?.records ?? []);
+  const one = await recordTime(report);
+  report.derived('a record, in a null hypercall', 'ns', one, SAMPLES);
   const least = (of: readonly (readonly number[])[], part: number): number =>
     Math.min(...of.map((parts) => parts[part] ?? NaN));
   const names = ['boot to /init', ...KERNELS];
@@ -73,8 +99,9 @@ export function tracing(report: Report, runs: number, folder: string): void {
       on.map((parts) => parts[part] ?? NaN),
     );
     report.derived('… what the trace adds', '%', (least(on, part) / least(off, part) - 1) * 100, runs);
+    const counted = ((records[part] ?? NaN) * one) / 1e4 / least(off, part);
+    report.derived('… as many records as it makes, by the time of one', '%', counted, 1);
   }
-  report.derived('records of the trace', '', taken.on[0]?.records ?? NaN, 1);
   const all = (of: readonly (readonly number[])[]): number =>
     names.reduce((sum, _, part) => sum + least(of, part), 0);
   report.derived('boot and kernels together', '%', (all(on) / all(off) - 1) * 100, runs, 'trace');
