@@ -22,6 +22,7 @@ const required = [
   'dist/extension.js',
   'dist/adapter.js',
   'dist/worker.js',
+  'dist/unpack.js',
   'dist/cli.js',
   'dist/core.js',
   'dist/trace-page.js',
