@@ -19,7 +19,7 @@ import type { SavedDomain } from './saved/contents';
 import { openSaved } from './saved/load';
 import { configsOf, originOf, withFiles } from './saved/origin';
 import { createFastPath } from './fastpath/index';
-import { JOURNAL_SIZE } from './fastpath/tables';
+import { JOURNAL_SIZE } from './fastpath/entries';
 import { createGates } from './gates';
 import { callName } from './format';
 import { createStops, stateAt } from './stops';

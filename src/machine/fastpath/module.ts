@@ -30,7 +30,8 @@ import { mmu_update, mmuext_op, update_va_mapping } from '../../hypervisor/hyper
 import { ALLOWED } from './annex';
 import { bounce, defineUpcall, toggle } from './bounce';
 import { privileged } from './ports';
-import { tableCalls, type Places } from './tables';
+import type { Places } from './frames';
+import { tableCalls } from './tables';
 import { INFO, done, flagsOf, increment, low, mayStoreInfo, mayUpcall, no, plainCall, reach, reg, setAnnex, setFlags,
   setReg, traceCall, upcall, upcallDue, wide, word,
 } from './words'; // prettier-ignore

@@ -1,5 +1,7 @@
 /** What the parts of the generated function have in common: words of the vCPU and its annex, the soft TLB, flags, the trace. */
+import { DOMID } from '../../abi/domains';
 import { vcpu_info } from '../../abi/info';
+import { HYPERVISOR_VIRT_END } from '../../abi/mmu';
 import type { Node } from '../../cpu/ir/nodes';
 import type { Recorder } from '../../cpu/ir/recorder';
 import { STATUS_FLAGS, offsetOf, type FieldName } from '../../cpu/state';
@@ -22,6 +24,15 @@ export const INFO = vcpu_info.offset;
 export const no = (r: Recorder): void => {
   r.return(r.i32(0));
 };
+/** Leaves unless it holds (an i32). */
+export function unless(r: Recorder, good: Node): void {
+  r.if(r.n('i32.eqz', good), () => {
+    no(r);
+  });
+}
+export const both = (r: Recorder, a: Node, b: Node): Node => r.n('i32.and', a, b);
+export const has = (r: Recorder, v: Node, bits: bigint): Node =>
+  r.n('i64.ne', r.n('i64.and', v, r.i64(bits)), r.i64(0));
 export const CPU = (r: Recorder): Node => r.param('i32', 0);
 export const reg = (r: Recorder, name: FieldName): Node => r.load('i64.load', CPU(r), offsetOf(name));
 export const low = (r: Recorder, name: FieldName): Node => r.load('i32.load', CPU(r), offsetOf(name));
@@ -45,6 +56,20 @@ export function tlbEntryOf(r: Recorder, set: Node, linear: Node): Node {
 export function execEntryOf(r: Recorder, set: Node, linear: Node): Node {
   const index = r.n('i32.and', r.n('i32.shr_u', r.wrap(linear), r.i32(12)), r.i32(EXEC_ENTRIES - 1));
   return r.n('i32.add', set, r.n('i32.add', r.n('i32.shl', index, r.i32(EXEC_ENTRY_SHIFT)), r.i32(TLB_EXEC)));
+}
+
+/** Vcpu.flushPage */
+export function flushPage(r: Recorder, address: Node): void {
+  for (const name of ['kernelTlb', 'userTlb'] as const) {
+    const set = word(r, name);
+    r.callVoid('memory.fill', [tlbEntryOf(r, set, address), r.i32(0xff), r.i32(1 << TLB_ENTRY_SHIFT)]);
+    r.callVoid('memory.fill', [execEntryOf(r, set, address), r.i32(0xff), r.i32(1 << EXEC_ENTRY_SHIFT)]);
+  }
+}
+/** Vcpu.flushTlb */
+export function flushAll(r: Recorder): void {
+  r.callVoid('flush_set', [word(r, 'kernelTlb')]);
+  r.callVoid('flush_set', [word(r, 'userTlb')]);
 }
 
 const asNode = (r: Recorder, v: number | Node): Node => (typeof v === 'number' ? r.i32(v) : v);
@@ -240,3 +265,19 @@ function returned(r: Recorder, result: number): void {
   setReg(r, 'r11', r.bool(flagsOf(r)));
   setReg(r, 'rax', r.i64(result));
 }
+
+/** What mmu_update and mmuext_op have in common: an array in the kernel's memory, no count wanted, one's own frames. */
+export function elements(r: Recorder, bytes: number | Node): Node {
+  const at = reg(r, 'rdi');
+  const plain = both(
+    r,
+    both(r, r.n('i64.ge_u', at, r.i64(HYPERVISOR_VIRT_END)), r.n('i64.eqz', reg(r, 'rdx'))),
+    r.n('i32.eq', low(r, 'r10'), r.i32(DOMID.SELF)),
+  );
+  unless(r, plain);
+  return reach(r, word(r, 'kernelTlb'), at, bytes, false);
+}
+
+/** guest-memory.ts addressOk. */
+export const inGuestsPart = (r: Recorder, va: Node): Node =>
+  r.n('i32.or', r.n('i64.ge_u', va, r.i64(HYPERVISOR_VIRT_END)), r.n('i64.lt_u', va, r.i64(1n << 47n)));
