@@ -28,7 +28,12 @@ function runMocha(own, totalsFile, shown) {
   const child = spawn(process.execPath, [...mocha, ...own], {
     cwd: root,
     stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, HYPERSTEP_TEST_TOTALS: totalsFile },
+    // Kernels that tests have unpacked are not kept in somebody's home.
+    env: {
+      ...process.env,
+      HYPERSTEP_TEST_TOTALS: totalsFile,
+      XDG_CACHE_HOME: path.join(scratch, 'cache'),
+    },
   });
   const output = [];
   for (const stream of shown ? [] : [child.stdout, child.stderr]) {
@@ -93,7 +98,7 @@ for (const group of chosen.length > 0 ? chosen : groups) {
     for (const kind of Object.keys(sum)) sum[kind] += totals[kind];
   }
 }
-rmSync(scratch, { recursive: true });
+rmSync(scratch, { recursive: true, force: true });
 
 console.log(
   `\n${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ''}`,
