@@ -86,6 +86,8 @@ const SAYERS: ReadonlySet<string> = new Set([
   'hypervisor/hypercall.ts fail',
   'hypervisor/domain.ts crash',
 ]);
+/** How everything is stored in frames: who stores is the one that calls it. */
+const STORES = 'hypervisor/memory.ts';
 
 interface Shown {
   readonly shown: HypervisorFrame;
@@ -237,15 +239,14 @@ export function createStatements(host: StatementsHost, watched: StateWatches): S
     const change = watched.changed();
     if (change === undefined || before === undefined) return change;
     const own = records.lastBefore((one) => nameOf(one) === nameOf(here));
+    const by = before.file === STORES ? (records.lastBefore((one) => one.file !== STORES) ?? before) : before;
     const said = (place: Place): string => {
       const at = frameOf(place);
       return `${place.file.slice(place.file.lastIndexOf('/') + 1)}:${(at?.line ?? 0).toString()} (${at?.function ?? ''})`;
     };
-    const by =
-      own === undefined || own === before
-        ? `by ${said(before)}`
-        : `by ${said(own)}, which called ${said(before)}`;
-    return { ids: change.ids, text: `${change.text}, ${by}` };
+    const who =
+      own === undefined || own === by ? `by ${said(by)}` : `by ${said(own)}, which called ${said(by)}`;
+    return { ids: change.ids, text: `${change.text}, ${who}` };
   }
 
   /** Does something that may run probed code itself. */
