@@ -17,9 +17,6 @@ import { defineRoutines, type Routines } from './wasm/routines';
 import { defineChain, defineRun } from './wasm/run';
 import { declareSteps, defineSteps } from './wasm/steps';
 
-/** Pages of 64 KiB that the module's memory import allows at most: 4 GiB. */
-export const MAXIMUM_PAGES = 65536;
-
 export interface Interpreter {
   readonly bytes: Uint8Array;
   /** Table index of the record that closes a block which no branch ends. */
@@ -79,7 +76,7 @@ export function generateInterpreter(
   key?: string,
 ): Interpreter {
   const builder = new ModuleBuilder();
-  builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
+  builder.importMachineMemory();
   const t = defineRoutines(builder);
   defineFloatingPoint(t);
   defineBulk(t);

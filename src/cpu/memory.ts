@@ -1,12 +1,11 @@
 import { STATE_SIZE } from './state';
 import { PAGE_SIZE, type PhysicalMemory } from './types';
 import {
-  ANNEX_SIZE, GLOBALS, RETURN_COUNT, RETURN_SHIFT, SLOT_COUNT, SLOT_SHIFT, TLB_SET_BYTES,
+  ANNEX_SIZE, GLOBALS, RETURN_COUNT, RETURN_SHIFT, SLOT_COUNT, SLOT_SHIFT, TLB_SET_BYTES, WASM_PAGES,
 } from './wasm/abi'; // prettier-ignore
 
-/** Size of a WebAssembly page, and how many a 32-bit memory has at most (WebAssembly Core 2.0 §4.2.8). */
+/** Size of a WebAssembly page. */
 const WASM_PAGE = 65536;
-const WASM_PAGES = 65536;
 
 export interface MemoryRequest {
   /** 4 KiB machine frames. */

@@ -43,12 +43,9 @@ export interface BatchCompiler {
 let key: string | undefined;
 export const batchKey = (): string => (key ??= interpreterKey());
 
-/** Linear memory a module may import: 4 GiB. */
-const MAXIMUM_PAGES = 65536;
-
 export function compileBatch(jobs: readonly Job[]): Batch {
   const builder = new ModuleBuilder();
-  builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
+  builder.importMachineMemory();
   const calls = new Map<string, number>();
   for (const [name, signature] of REGION_CALLS)
     calls.set(name, builder.importFunction('env', name, signature).index);

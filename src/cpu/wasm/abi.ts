@@ -113,3 +113,6 @@ export const ABI = [
   RC, TLB, TLB_ENTRY_SHIFT, TLB_ENTRIES, EXEC, EXEC_ENTRY_SHIFT, EXEC_ENTRIES, TLB_USED_MAX, TLB_SET_BYTES,
   SLOT, SLOT_SHIFT, SLOT_COUNT, RETURN, RETURN_SHIFT, RETURN_COUNT, GLOBALS, ANNEX_SIZE,
 ]; // prettier-ignore
+
+/** Pages of 64 KiB that a 32-bit memory has at most (WebAssembly Core 2.0 §4.2.8): 4 GiB. */
+export const WASM_PAGES = 65536;

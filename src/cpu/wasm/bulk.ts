@@ -3,6 +3,17 @@ import type { Recorder } from '../ir/recorder';
 import { TLB } from './abi';
 import { pageOf, tlbEntry, type Routines } from './routines';
 
+const least = (r: Recorder, a: Node, b: Node): Node => r.n('select', a, b, r.n('i64.lt_u', a, b));
+/** Whole elements, 1 << shift bytes each, up to the end of the page. */
+const room = (r: Recorder, va: Node, shift: Node): Node =>
+  r.n('i64.shr_u', r.n('i64.sub', r.i64(4096), r.n('i64.and', va, r.i64(4095))), r.bool(shift));
+/** An element's lowest byte, and the element that has it in all of its bytes. */
+function repeated(r: Recorder, value: Node, shift: Node): readonly [byte: Node, same: Node] {
+  const byte = r.n('i64.and', value, r.i64(255));
+  const unused = r.n('i64.sub', r.i64(64), r.n('i64.shl', r.i64(8), r.bool(shift)));
+  return [byte, r.n('i64.shr_u', r.n('i64.mul', byte, r.i64(0x0101_0101_0101_0101n)), unused)];
+}
+
 /**
  * Elements of a repeated MOVS or STOS at once: as many as lie in one page that the soft TLB serves, on each side. What
  * it serves without a slow path has no side effects, so elements one by one would do the same.
@@ -14,10 +25,6 @@ export function defineBulk(t: Routines): void {
     r.if(r.n('i64.ne', r.load('i64.load', entry, tag), pageOf(r, va)), () => r.return(r.i64(0)));
     return r.n('i32.add', r.wrap(va), r.load('i32.load', entry, TLB.addend));
   };
-  const least = (r: Recorder, a: Node, b: Node): Node => r.n('select', a, b, r.n('i64.lt_u', a, b));
-  /** Whole elements, 1 << shift bytes each, up to the end of the page. */
-  const room = (r: Recorder, va: Node, shift: Node): Node =>
-    r.n('i64.shr_u', r.n('i64.sub', r.i64(4096), r.n('i64.and', va, r.i64(4095))), r.bool(shift));
   const stopAtNone = (r: Recorder, n: Node): void => r.if(r.n('i64.eqz', n), () => r.return(r.i64(0)));
 
   /** bulk_move(cpu, to, from, elements, shift): elements moved, going up. */
@@ -47,10 +54,8 @@ export function defineBulk(t: Routines): void {
       const target = serve(r, to, TLB.tagWrite);
       const n = least(r, room(r, to, shift), elements);
       stopAtNone(r, n);
-      const byte = r.n('i64.and', value, r.i64(255));
-      const unused = r.n('i64.sub', r.i64(64), r.n('i64.shl', r.i64(8), r.bool(shift)));
-      const repeated = r.n('i64.mul', byte, r.i64(0x0101_0101_0101_0101n));
-      r.if(r.n('i64.ne', r.n('i64.shr_u', repeated, unused), value), () => r.return(r.i64(0)));
+      const [byte, same] = repeated(r, value, shift);
+      r.if(r.n('i64.ne', same, value), () => r.return(r.i64(0)));
       r.callVoid('memory.fill', [target, r.wrap(byte), r.n('i32.shl', r.wrap(n), shift)]);
       return n;
     },
@@ -96,9 +101,6 @@ function defineWhole(t: Routines): void {
   };
   const hostOf = (r: Recorder, va: Node): Node =>
     r.n('i32.add', r.wrap(va), r.load('i32.load', tlbEntry(r, va), TLB.addend));
-  const least = (r: Recorder, a: Node, b: Node): Node => r.n('select', a, b, r.n('i64.lt_u', a, b));
-  const room = (r: Recorder, va: Node, shift: Node): Node =>
-    r.n('i64.shr_u', r.n('i64.sub', r.i64(4096), r.n('i64.and', va, r.i64(4095))), r.bool(shift));
 
   t.define('move_all', ['i32', 'i64', 'i64', 'i64', 'i32'], ['i64'], (r, _cpu, to, from, elements, shift) => {
     r.if(r.n('i64.eqz', elements), () => r.return(r.i64(1)));
@@ -138,9 +140,7 @@ function defineWhole(t: Routines): void {
     (r, _cpu, to, value, elements, shift) => {
       r.if(r.n('i64.eqz', elements), () => r.return(r.i64(1)));
       demand(r, to, elements, shift, TLB.tagWrite);
-      const byte = r.n('i64.and', value, r.i64(255));
-      const unused = r.n('i64.sub', r.i64(64), r.n('i64.shl', r.i64(8), r.bool(shift)));
-      const same = r.n('i64.shr_u', r.n('i64.mul', byte, r.i64(0x0101_0101_0101_0101n)), unused);
+      const [byte, same] = repeated(r, value, shift);
       const plain = r.n('i64.eq', same, value);
       const done = r.local('i64', r.i64(0));
       r.loop(

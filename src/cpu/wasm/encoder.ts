@@ -1,3 +1,4 @@
+import { WASM_PAGES } from './abi';
 import type { ValType } from './opcodes';
 
 /** A growing run of bytes with the encodings that the binary format uses (WebAssembly Core 2.0 §5.2). */
@@ -131,6 +132,10 @@ export class ModuleBuilder {
   importMemory(module: string, name: string, minimum: number, maximum: number): void {
     this.imports.name(module).name(name).byte(0x02, 0x03).u32(minimum).u32(maximum);
     this.importCount++;
+  }
+  /** The machine's (memory.ts), whatever its size. */
+  importMachineMemory(): void {
+    this.importMemory('env', 'memory', 1, WASM_PAGES);
   }
 
   importFunction(module: string, name: string, signature: Signature): FunctionRef {

@@ -112,14 +112,14 @@ export interface Plain {
 }
 type Fast = (r: Recorder, s: Shape, operands: readonly Node[], known: ReadonlySet<Node>) => Plain | undefined;
 
-/**
- * Of exponents only, for operands that are no denormals or zeros, and a result that is far from them and finite: most
- * are. Negative where one of them is not; an operand of which it is known is not looked at.
- */
 const EXPONENT = {
   32: { mask: 0xffn << 23n, step: 1n << 23n },
   64: { mask: 0x7ffn << 52n, step: 1n << 52n },
 } as const;
+/**
+ * An exponent that far from zero's and the denormals', of operands and result, and a finite result: looked at first, since
+ * most are so. An operand that is known to be no denormal is not looked at.
+ */
 const SAFE = 3n;
 
 const arithmetic =
@@ -134,6 +134,7 @@ const arithmetic =
     const small = (n: Node): Node => r.n(`${s.int}.sub`, exponent(n), l.c(SAFE * step));
     const unknown = [x, y].filter((n) => !known.has(n)).map((n) => (s.int === 'i32' ? r.wrap(n) : n));
     const infinite = r.n(`${s.int}.add`, exponent(v), l.c(step));
+    // Negative where one of them is not so.
     const signs = [...unknown, v].map(small).reduce((p, q) => r.n(`${s.int}.or`, p, q), infinite);
     return {
       value: l.result(v),

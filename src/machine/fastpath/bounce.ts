@@ -6,7 +6,7 @@ import type { Routines } from '../../cpu/wasm/routines';
 import { EFLAGS } from '../../hypervisor/bounce';
 import { FLAT_KERNEL_CS, FLAT_KERNEL_SS } from '../../hypervisor/vcpu';
 import { ALLOWED } from './annex';
-import { INFO, flagsOf, increment, infoByte, low, mayStoreInfo, no, noUpcall, reach, reg, setAnnex, setReg, wide, word } from './words'; // prettier-ignore
+import { INFO, flagsOf, increment, infoByte, low, mayStoreInfo, no, not, noUpcall, reach, reg, setAnnex, setReg, wide, word } from './words'; // prettier-ignore
 
 const [IF, DF, IOPL, TF, NT, RF, VM] = [
   EFLAGS.IF, EFLAGS.DF, EFLAGS.IOPL, EFLAGS.TF, EFLAGS.NT, EFLAGS.RF, EFLAGS.VM,
@@ -34,7 +34,7 @@ function placeOf(r: Recorder, kind: Kind, kernel: Node, rsp: Node, bytes: number
     no(r);
   });
   const from = r.n('select', rsp, wide(r, 'kernelSp'), kernel);
-  const sp = r.n('i64.sub', r.n('i64.and', from, r.i64(BigInt.asUintN(64, ~15n))), r.i64(bytes));
+  const sp = r.n('i64.sub', r.n('i64.and', from, r.i64(not(15n))), r.i64(bytes));
   // Stacks above Xen's part, which is where kernels have theirs.
   r.if(r.n('i64.lt_u', sp, r.i64(HYPERVISOR_VIRT_END)), () => {
     no(r);

@@ -10,7 +10,7 @@ import type { Routines } from '../../cpu/wasm/routines';
 import { FRAME_FLAG, FRAME_TYPE } from '../../hypervisor/frames';
 import { DISALLOWED_L1, HARMLESS } from '../../hypervisor/pagetypes';
 import type { FrameWords, Places } from './frames';
-import { both, has, setAnnex, unless, word } from './words';
+import { both, has, not, setAnnex, unless, word } from './words';
 
 /** An address (i32, and as many bytes of nothing), and the 64 bits that stood there. */
 const NOTE_SIZE = 16;
@@ -20,7 +20,6 @@ const NOTES = 8;
 export const MOST_ENTRIES = 128;
 export const JOURNAL_SIZE = MOST_ENTRIES * NOTES * NOTE_SIZE;
 
-const not = (bits: bigint): bigint => BigInt.asUintN(64, ~bits);
 const [PTR, VAL] = [mmuUpdate.offset.ptr, mmuUpdate.offset.val];
 
 export function entries(

@@ -36,9 +36,6 @@ import { INFO, done, flagsOf, increment, low, mayStoreInfo, mayUpcall, no, plain
   setReg, traceCall, upcall, upcallDue, wide, word,
 } from './words'; // prettier-ignore
 
-/** Pages of 64 KiB that the memory import allows at most: 4 GiB. */
-const MAXIMUM_PAGES = 65536;
-
 const IF = Number(EFLAGS.IF);
 const FRAME = iret_context.offset;
 /** In vcpu_info.arch. */
@@ -271,7 +268,7 @@ export function fastPathModule(places: Places): Uint8Array {
     [update_va_mapping.nr, tables.updateVa],
   ];
   const builder = new ModuleBuilder();
-  builder.importMemory('env', 'memory', 1, MAXIMUM_PAGES);
+  builder.importMachineMemory();
   const t = new Routines(builder);
   defineFlush(t);
   defineUpcall(t);

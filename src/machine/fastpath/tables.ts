@@ -15,13 +15,12 @@ import { baseTables } from './bases';
 import { MOST_ENTRIES, entries } from './entries';
 import { frameWords, onlyTables, type Places } from './frames';
 import {
-  CPU, INFO, both, codeAt, done, elements, flushAll, flushPage, inGuestsPart, increment, infoByte, low, no, noUpcall, reg, retires, setReg, tableCall, unless,
+  CPU, INFO, both, codeAt, done, elements, flushAll, flushPage, inGuestsPart, increment, infoByte, low, no, not, noUpcall, reg, retires, setReg, tableCall, unless,
 } from './words'; // prettier-ignore
 
 /** HEAD.names of mmu_update: one number for each list of names. */
 const NAMES = { entry: 1, entryKept: 4 } as const;
 const PTR = mmuUpdate.offset.ptr;
-const not = (bits: bigint): bigint => BigInt.asUintN(64, ~bits);
 
 export function tableCalls(places: Places): {
   readonly update: (r: Recorder) => void;

@@ -30,6 +30,7 @@ export function unless(r: Recorder, good: Node): void {
     no(r);
   });
 }
+export const not = (bits: bigint): bigint => BigInt.asUintN(64, ~bits);
 export const both = (r: Recorder, a: Node, b: Node): Node => r.n('i32.and', a, b);
 export const has = (r: Recorder, v: Node, bits: bigint): Node =>
   r.n('i64.ne', r.n('i64.and', v, r.i64(bits)), r.i64(0));
@@ -83,8 +84,8 @@ export function reach(r: Recorder, set: Node, linear: Node, bytes: number | Node
   });
   const entry = tlbEntryOf(r, set, linear);
   const tag = r.load('i64.load', entry, write ? TLB.tagWrite : TLB.tagRead);
-  const plain = write ? tag : r.n('i64.and', tag, r.i64(BigInt.asUintN(64, ~TLB_BARRED)));
-  r.if(r.n('i64.ne', plain, r.n('i64.and', linear, r.i64(BigInt.asUintN(64, ~0xfffn)))), () => {
+  const plain = write ? tag : r.n('i64.and', tag, r.i64(not(TLB_BARRED)));
+  r.if(r.n('i64.ne', plain, r.n('i64.and', linear, r.i64(not(0xfffn)))), () => {
     no(r);
   });
   return r.n('i32.add', at, r.load('i32.load', entry, TLB.addend));
@@ -93,7 +94,7 @@ export function reach(r: Recorder, set: Node, linear: Node, bytes: number | Node
 /** Address of the instruction at rip, and so many bytes, in a stretch of code that is being fetched from: Vcpu.readCode. */
 export function codeAt(r: Recorder, rip: Node, bytes: number): Node {
   const fetch = execEntryOf(r, low(r, 'tlb'), rip);
-  const page = r.n('i64.and', rip, r.i64(BigInt.asUintN(64, ~0xfffn)));
+  const page = r.n('i64.and', rip, r.i64(not(0xfffn)));
   const inside = r.n('i32.le_u', r.n('i32.and', r.wrap(rip), r.i32(4095)), r.i32(4096 - bytes));
   r.if(r.n('i32.eqz', inside), () => {
     no(r);
