@@ -64,6 +64,21 @@ export async function interpreterSpeed(report: Report, runs: number): Promise<vo
   }
 }
 
+/** Samples with the trace and without it, in turn, so that drift of the computer falls on both. */
+export function inTurn(
+  machine: Machine,
+  times: number,
+  sample: () => number,
+): readonly [traced: readonly number[], untraced: readonly number[]] {
+  const [traced, untraced]: [number[], number[]] = [[], []];
+  for (const _ of range(times))
+    for (const into of [traced, untraced]) {
+      machine.trace.enabled = into === traced;
+      into.push(sample());
+    }
+  return [traced, untraced];
+}
+
 async function roundTrips(report: Report, runs: number, loop: Loop): Promise<void> {
   const machine = await machineFor(loopGuest(loop));
   const rounds = BigInt(Math.ceil(40_000 / loop.times));
@@ -74,18 +89,7 @@ async function roundTrips(report: Report, runs: number, loop: Loop): Promise<voi
     report.figure(loop.name, 'ns', range(3 * runs).map(round));
     return;
   }
-  const traced: number[] = [];
-  const untraced: number[] = [];
-  // In turn, so that drift of the computer falls on both.
-  for (const _ of range(5 * runs)) {
-    for (const [enabled, into] of [
-      [true, traced],
-      [false, untraced],
-    ] as const) {
-      machine.trace.enabled = enabled;
-      into.push(round());
-    }
-  }
+  const [traced, untraced] = inTurn(machine, 5 * runs, round);
   report.figure(loop.name, 'ns', traced, 'nullHypercall');
   // What one disturbance adds is more than what the trace costs: the least of each is what they have in common.
   const added = (Math.min(...traced) / Math.min(...untraced) - 1) * 100;

@@ -20,6 +20,7 @@ export const KERNELS = [
 ] as const; // prettier-ignore
 /** The rest need an operating system. */
 const BARE_KERNELS = KERNELS.slice(0, KERNELS.indexOf('syscalls'));
+export const SYSTEM_KERNELS = KERNELS.slice(BARE_KERNELS.length);
 const begin = (name: string): string => `BENCH-BEGIN ${name}`;
 const end = (name: string): string => `BENCH-END ${name} `;
 const DONE = 'BENCH-DONE';
@@ -77,6 +78,21 @@ async function boot(it: Contender): Promise<void> {
   }
 }
 
+/** kernels.c for Linux, and a ramdisk of that name whose /init is `script`, with it as /bin/kernels; undefined: it cannot be made. */
+export function kernelsRamdisk(
+  folder: string,
+  name: string,
+  script: string,
+): { readonly binary: string; readonly ramdisk: string } | undefined {
+  const binary = join(folder, name);
+  const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
+  const made = status === 0 ? initramfs(script, { 'bin/kernels': readFileSync(binary) }) : undefined;
+  if (made === undefined) return undefined;
+  const ramdisk = join(folder, `${name}.cpio.gz`);
+  writeFileSync(ramdisk, made);
+  return { binary, ramdisk };
+}
+
 /** What machines there are; undefined when the guests or a compiler are not here. */
 function contenders(
   report: Report,
@@ -86,17 +102,14 @@ function contenders(
 ): readonly Contender[] | undefined {
   const [boots, rounds] = runs === 1 ? [1, 2] : [2, 1 + Math.ceil(runs / 2)];
   const kernel = findGuest('linux');
-  const binary = join(folder, 'kernels');
-  const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
-  const made = status === 0 ? initramfs(script(rounds), { 'bin/kernels': readFileSync(binary) }) : undefined;
+  const made = kernelsRamdisk(folder, 'kernels', script(rounds));
   if (kernel === undefined || made === undefined) {
     report.missing(
       'the kernels: gcc and a static libc (Debian packages gcc, libc6-dev), and the guests linux and busybox, are needed',
     );
     return undefined;
   }
-  const ramdisk = join(folder, 'kernels.cpio.gz');
-  writeFileSync(ramdisk, made);
+  const { binary, ramdisk } = made;
   const mine = ours();
   // Real Xen is a peer of the boot; these run hardly any of it.
   const tcg = peers.all.find((p) => p.hypervisor === '');

@@ -1,15 +1,12 @@
 /** What the trace, which is always on, costs where a person waits: Debian's boot, the kernels that need a system. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { findGuest, guestCache } from '../fetch-guests';
-import { initramfs } from './boot';
+import { findGuest } from '../fetch-guests';
 import { LOOPS, canAssemble, loopGuest } from './guests';
-import { machineFor, timed } from './inside';
+import { inTurn, machineFor, timed } from './inside';
+import { kernelsRamdisk, SYSTEM_KERNELS } from './kernels';
 import type { Report } from './report';
 
-const SOURCE = join(guestCache, '..', '..', 'scripts', 'bench', 'kernels.c');
-const KERNELS = ['syscalls', 'faults', 'forkexec', 'switches'] as const;
 /** Of each kernel; the first is not counted, since it pays for what is cold. */
 const ROUNDS = 3;
 const INIT = 'BENCH-INIT';
@@ -18,12 +15,12 @@ const script = `#!/bin/busybox sh
 echo ${INIT}
 i=0
 while [ $i -lt ${ROUNDS.toString()} ]; do
-  for k in ${KERNELS.join(' ')}; do /bin/kernels $k; done
+  for k in ${SYSTEM_KERNELS.join(' ')}; do /bin/kernels $k; done
   i=$((i + 1))
 done
 /bin/busybox sleep 1000
 `;
-const each = KERNELS.flatMap((name) => [`BENCH-BEGIN ${name}`, `BENCH-END ${name}`]);
+const each = SYSTEM_KERNELS.flatMap((name) => [`BENCH-BEGIN ${name}`, `BENCH-END ${name}`]);
 const MARKS = [INIT, ...Array.from({ length: ROUNDS }, () => each).flat()];
 
 interface Spent {
@@ -34,7 +31,7 @@ interface Spent {
 /** Those to /init, and of the least of each kernel's runs that count. */
 const partsOf = (spent: readonly number[]): readonly number[] => [
   spent[0] ?? NaN,
-  ...KERNELS.map((_, k) =>
+  ...SYSTEM_KERNELS.map((_, k) =>
     Math.min(
       ...Array.from(
         { length: ROUNDS - 1 },
@@ -52,35 +49,23 @@ async function recordTime(report: Report): Promise<number> {
   const machine = await machineFor(loopGuest(loop));
   const rounds = 40_000n;
   const round = (): number => (timed(machine, rounds * loop.instructions) * 1e6) / Number(rounds);
-  const [having, without]: [number[], number[]] = [[], []];
-  for (let i = 0; i < SAMPLES; i++)
-    for (const [enabled, into] of [
-      [true, having],
-      [false, without],
-    ] as const) {
-      machine.trace.enabled = enabled;
-      into.push(round());
-    }
+  const [having, without] = inTurn(machine, SAMPLES, round);
   return Math.min(...having) - Math.min(...without);
 }
 
 export async function tracing(report: Report, runs: number, folder: string): Promise<void> {
   report.section('The trace, always on: processor time with it, and what it adds to that without');
-  const binary = join(folder, 'traced-kernels');
-  const { status } = spawnSync('gcc', ['-O2', '-static', '-o', binary, SOURCE], { stdio: 'ignore' });
-  const made = status === 0 ? initramfs(script, { 'bin/kernels': readFileSync(binary) }) : undefined;
+  const made = kernelsRamdisk(folder, 'traced', script);
   if (made === undefined || findGuest('linux') === undefined) {
     report.missing('the trace: gcc, a static libc, and the guests linux and busybox are needed');
     return;
   }
-  const ramdisk = join(folder, 'traced.cpio.gz');
-  writeFileSync(ramdisk, made);
   const taken: Record<'on' | 'off', Spent[]> = { on: [], off: [] };
   for (let run = 0; run < runs; run++)
     // In turn, and each as often first.
     for (const trace of run % 2 === 0 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
       report.progress(`trace ${trace}, ${(run + 1).toString()} of ${runs.toString()}`);
-      const args = [join(__dirname, 'bench-traced.js'), ramdisk, trace, ...MARKS];
+      const args = [join(__dirname, 'bench-traced.js'), made.ramdisk, trace, ...MARKS];
       const said = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }); // prettier-ignore
       taken[trace].push(JSON.parse(said) as Spent);
     }
@@ -91,7 +76,7 @@ export async function tracing(report: Report, runs: number, folder: string): Pro
   report.derived('a record, in a null hypercall', 'ns', one, SAMPLES);
   const least = (of: readonly (readonly number[])[], part: number): number =>
     Math.min(...of.map((parts) => parts[part] ?? NaN));
-  const names = ['boot to /init', ...KERNELS];
+  const names = ['boot to /init', ...SYSTEM_KERNELS];
   for (const [part, name] of names.entries()) {
     report.figure(
       name,
